@@ -1,0 +1,1 @@
+"""Avro itself: schemas, protocols, the codec. No asyncio, no clock, no socket."""

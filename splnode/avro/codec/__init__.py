@@ -1,0 +1,1 @@
+"""Bytes to values and back: one plan, two engines behind one interface."""

@@ -1,0 +1,91 @@
+"""Where a node can be reached, as one line of text.
+
+```
+tcp://127.0.0.1:9090          unix:///run/user/1000/splnode.sock
+tcp://[::1]:9090              http+avro://127.0.0.1:8080/SPLDataService
+tcp://host:9090?framing=spec&service=SPLDataService
+```
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from splnode.errors import ConfigError
+
+SCHEMES = ("tcp", "unix", "http+avro")
+FRAMINGS = ("netty", "spec", "sasl", "http")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and what is fixed about the bytes spoken there.
+
+    `framing` pins a listener or a client to one framing (None: a listener detects it, a client speaks
+    Netty framing). `service` is the protocol meant by a peer that says nothing of its own.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    framing: str | None = None
+    service: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Endpoint":
+        """Reads one line of text. ConfigError names what is wrong with it."""
+        url = urlsplit(text)
+        if url.scheme not in SCHEMES:
+            raise ConfigError(f"endpoint {text!r}: it must begin with one of {', '.join(s + '://' for s in SCHEMES)}")
+        options = _options(text, url.query)
+        if url.scheme == "unix":
+            path = unquote(url.netloc + url.path)
+            if not path.startswith("/"):
+                raise ConfigError(f"endpoint {text!r}: a Unix socket needs an absolute path: unix:///run/splnode.sock")
+            return cls("unix", path=path, **options)
+        try:
+            host, port = url.hostname, url.port
+        except ValueError as error:
+            raise ConfigError(f"endpoint {text!r}: {error}") from None
+        if not host or port is None:
+            raise ConfigError(f"endpoint {text!r}: host and port are both needed: {url.scheme}://127.0.0.1:9090")
+        if url.scheme == "http+avro":
+            if options.setdefault("framing", "http") != "http":
+                raise ConfigError(f"endpoint {text!r}: http+avro speaks http and no other framing")
+        elif url.path not in ("", "/"):
+            raise ConfigError(f"endpoint {text!r}: a tcp endpoint has no path (found {url.path!r})")
+        return cls(url.scheme, host, port, url.path if url.scheme == "http+avro" else "", **options)
+
+    @property
+    def is_local(self) -> bool:
+        """True for what only this host can reach: a Unix socket or a loopback address."""
+        if self.scheme == "unix" or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        options = {"framing": self.framing, "service": self.service}
+        if self.scheme == "http+avro":
+            del options["framing"]
+        given = {key: value for key, value in options.items() if value}
+        query = f"?{urlencode(given)}" if given else ""
+        if self.scheme == "unix":
+            return f"unix://{quote(self.path)}{query}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}{query}"
+
+
+def _options(text: str, query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in ("framing", "service"):
+            raise ConfigError(f"endpoint {text!r}: unknown option {key!r}; there are framing and service")
+        options[key] = value
+    framing = options.get("framing", "netty")
+    if framing not in FRAMINGS:
+        raise ConfigError(f"endpoint {text!r}: unknown framing {framing!r}; there are {', '.join(FRAMINGS)}")
+    return options
