@@ -5,33 +5,40 @@ each of them, and the bombs that are known (deep records, `array<null>` counts, 
 within a few milliseconds.
 """
 
+from typing import Annotated
+
 import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+"""A size or a number of things: a frame's length word and most languages' arrays end at 2^31-1."""
+Levels = Annotated[int, msgspec.Meta(ge=1, le=512)]
+"""A nesting depth. An engine recurses once a level, and 512 levels fit the smallest stack in use."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Named limits. Sizes are bytes, counts are counts; each error that one causes names it."""
 
-    message_bytes: int = 4 * 1024 * 1024
+    message_bytes: Count = 4 * 1024 * 1024
     """The largest request or response, and the longest bytes, string or fixed within one."""
-    message_buffers: int = 1024
+    message_buffers: Count = 1024
     """Buffers that one framed message may be cut into."""
-    protocol_bytes: int = 256 * 1024
+    protocol_bytes: Count = 256 * 1024
     """The longest schema or protocol text that a peer may send."""
-    depth: int = 64
+    depth: Levels = 64
     """Records, arrays and maps inside one another in a datum (unions do not count)."""
-    nodes: int = 1_000_000
+    nodes: Count = 1_000_000
     """Values in one datum, nulls and empty records too: what 5 bytes of `array<null>` may unfold to."""
-    schema_depth: int = 64
+    schema_depth: Levels = 64
     """Levels of JSON in a schema or protocol text."""
-    schema_branches: int = 256
+    schema_branches: Count = 256
     """Branches of one union."""
-    client_protocols: int = 256
+    client_protocols: Count = 256
     """Protocols of clients kept in memory (least recently used go first)."""
-    calls_per_connection: int = 1000
+    calls_per_connection: Count = 1000
     """Calls in flight on one connection; the next one waits in the socket."""
-    metadata_entries: int = 128
+    metadata_entries: Count = 128
     """Entries in the metadata of one call."""
-    handshake_seconds: float = 5.0
+    handshake_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     """Time from accepting a connection to its first whole message."""
 
 
