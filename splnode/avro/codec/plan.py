@@ -6,6 +6,21 @@ the branch of a union) are made here, once; an engine only loops. So there is no
 the engines cannot disagree about it.
 
 A plan is a graph as the schema is: a recursive type is a cycle of nodes.
+
+Which fault is reported where a datum has several: the first in the order of the bytes. So that this says
+the same in every engine, the limits are charged in these places:
+
+- depth: on entering a record, array or map, before anything of it is read or written. The outermost
+  container is at depth 1, and depth `limits.depth` is still allowed.
+- nodes: the datum itself is 1. A record charges `cost` (its fields, and the values that its defaults make)
+  on entering, after the depth. A block of an array or map charges its count when the count (and, where it
+  is negative, the size) was read and before the first item. Writing charges the number of fields, or the
+  length, on entering. The sum may be `limits.nodes`, and no more.
+- message_bytes: a length is checked for being negative (DecodeError), then against the limit
+  (LimitExceeded), then against what is left of the data (DecodeError). FIXED the same, each time it is met.
+  Writing checks the length of each value, and the whole size at least once at the end.
+- varint: at most 10 bytes, of which the tenth is 0 or 1; longer than needed is allowed. A block count of
+  -2^63, a negative block size, one beyond the data, or one that the items do not fill exactly: DecodeError.
 """
 
 import enum
@@ -60,10 +75,11 @@ class ReadNode:
       that the writer lacks; `make()` gives a fresh value each time. `factory` is None for a dict, or a
       msgspec.Struct class, called with the values by keyword (`struct_names` by place), or positionally
       where `positional` says so. `straight` is True where the steps are exactly the names, in order.
+      `cost` is what the record charges to the limit of nodes.
     """
 
     __slots__ = (
-        "branches", "defaults", "factory", "items", "label", "logical", "names", "op", "positional",
+        "branches", "cost", "defaults", "factory", "items", "label", "logical", "names", "op", "positional",
         "promote", "reason", "size", "steps", "straight", "struct_names", "symbols",
     )  # fmt: skip
 
@@ -80,6 +96,7 @@ class ReadNode:
         self.names: tuple[str, ...] = ()
         self.defaults: tuple[tuple[int, Callable[[], Any]], ...] = ()
         self.straight = True
+        self.cost = 0
         self.factory: type | None = None
         self.struct_names: tuple[str, ...] = ()
         self.positional = False
