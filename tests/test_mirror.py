@@ -126,6 +126,12 @@ def test_what_is_tested_elsewhere_still_exists() -> None:
     assert not gone
 
 
+def test_each_package_says_what_it_is() -> None:
+    folders = {path.parent for path in (ROOT / "splnode").rglob("*.py")}
+    bare = [str(folder.relative_to(ROOT)) for folder in sorted(folders) if not (folder / "__init__.py").exists()]
+    assert not bare, f"without an __init__.py a wheel leaves them out: {bare}"
+
+
 def test_no_test_sleeps_or_asserts_on_time() -> None:
     assert not (found := clock_faults(ROOT)), "\n" + "\n".join(found)
 
