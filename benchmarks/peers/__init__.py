@@ -1,0 +1,1 @@
+"""One program for each stack: `serve` answers the call, `drive` makes it. See `benchmarks.peer`."""

@@ -1,0 +1,104 @@
+"""The stacks that are compared: how each is started, what it needs, and what its numbers mean."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+AVSC = "5.7.9"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One row of the table.
+
+    `program` is a module in benchmarks/peers, or a .js file there; `server` and `driver` are its variants
+    (server None: there is no other process). `needs` are modules that must be importable, `how` says how to
+    get them. `pinned`: for throughput each end keeps to a CPU of its own; stacks that use threads do not.
+    `note` is a footnote of the table.
+    """
+
+    name: str
+    program: str
+    server: str | None = "tcp"
+    driver: str | None = None
+    needs: tuple[str, ...] = ()
+    how: str = ""
+    pinned: bool = True
+    note: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+
+    def command(self, role: str, *arguments: str) -> list[str]:
+        """The command line that starts this role."""
+        if self.program.endswith(".js"):
+            return ["node", str(HERE / "peers" / self.program), role, *arguments]
+        return [sys.executable, "-m", f"benchmarks.peers.{self.program}", role, *arguments]
+
+    def missing(self) -> str | None:
+        """Why this stack cannot run here, with what would change it; None if it can."""
+        if self.program.endswith(".js"):
+            return _missing_avsc()
+        if all(importlib.util.find_spec(name) for name in self.needs):
+            return None
+        return f"not installed: {self.how}"
+
+
+def _missing_avsc() -> str | None:
+    if not shutil.which("node"):
+        return "not installed: node (https://nodejs.org)"
+    if (HERE / "node_modules" / "avsc").is_dir():
+        return None
+    command = ["npm", "install", "--prefix", str(HERE), "--no-save", "--no-audit", "--no-fund", f"avsc@{AVSC}"]
+    if not shutil.which("npm"):
+        return f"not installed: {' '.join(command)}"
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        return f"not installed: {' '.join(command)} says {done.stderr.strip().splitlines()[-1]}"
+    return None
+
+
+def _splnode(name: str, server: str | None, driver: str | None = None, **more: str) -> Stack:
+    return Stack(f"splnode, {name}", "splnode_rpc", server, driver, ("splnode",), "pip install .", env=more)
+
+
+RAW = "raw echo, callbacks"
+RAW_FUTURES = "raw echo, futures"
+GRPC = "grpc.aio"
+
+STACKS: tuple[Stack, ...] = (
+    Stack(RAW, "raw", "tcp", "callbacks"),
+    Stack(RAW_FUTURES, "raw", "tcp", "futures"),
+    Stack("raw echo, futures, Unix", "raw", "unix", "futures"),
+    _splnode("TCP", "tcp"),
+    _splnode("Unix", "unix"),
+    _splnode("TCP, Structs", "tcp-structs", "structs"),
+    _splnode("TCP, plain engine", "tcp", SPLNODE_ENGINE="plain"),
+    _splnode("in process", None, "local"),
+    Stack("avsc (node)", "avsc.js", pinned=False, note="Netty framing, its default"),
+    Stack("avsc (node), Unix", "avsc.js", "unix", pinned=False),
+    Stack(
+        "thriftpy2, sync",
+        "thrift",
+        needs=("thriftpy2",),
+        how="pip install thriftpy2",
+        note="a blocking client makes one call at a time, whatever is asked for in flight",
+    ),
+    Stack("pycapnp", "capnp_rpc", needs=("capnp",), how="pip install pycapnp"),
+    Stack(
+        "aiohttp, JSON",
+        "aiohttp_json",
+        needs=("aiohttp",),
+        how="pip install aiohttp",
+        note="HTTP/1.1: a connection for each call in flight; the value in base64",
+    ),
+    Stack(
+        GRPC,
+        "grpc_aio",
+        needs=("grpc", "grpc_tools", "google.protobuf"),
+        how="pip install grpcio grpcio-tools protobuf",
+        pinned=False,
+    ),
+)
