@@ -1,0 +1,2274 @@
+/* The native codec engine: carries out the plans of plan.py in C, beside plain.py and with its results.
+ *
+ * A plan (a graph of ReadNode or WriteNode objects) is compiled once into C structs of the same names;
+ * then three walkers work on them: decode (bytes -> value), encode (value -> bytes) and conform (value ->
+ * the value that decoding its encoding would give, without the bytes). What a schema means was decided in
+ * the plan; what a value must be like to be taken is decided in one place here each (the take_* functions,
+ * shared by encode and conform), and so is what a value read looks like (the give_* functions, shared by
+ * decode and conform).
+ *
+ * Ownership
+ * - A compiled plan borrows its Python objects (names, callables, symbols, classes): `Codec.keep`, a tuple,
+ *   owns every one of them, and lives as long as the Codec.
+ * - A Codec never changes what it owns once made (but for `seen`, below), as a tuple doesn't. So it has a
+ *   tp_traverse and needs no tp_clear: a cycle through it also goes through something that can be cleared.
+ *   Since it is never cleared, its plan is whole as long as anybody can call it, finalizers included.
+ * - `WriteNode.seen` is the last Struct class met there, a strong reference that tp_traverse visits; a class
+ *   can be cleared, so the argument holds for it too.
+ * - Functions return new references; arguments are borrowed. "steals" is said where it is so.
+ *
+ * Callbacks (logical types, defaults, constructors, __eq__ of keys) run any Python, which may change the
+ * lists and dicts being encoded, or use the same Codec. So: every item is owned while it is used, sizes are
+ * read again after each item, and a Codec's spare output buffer is taken away from it while in use.
+ *
+ * The C stack is bounded by Limits.depth and by the interpreter's own recursion limit.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define RECENT 1024      /* places in the table of recent strings; a power of two */
+#define RECENT_LONGEST 32 /* bytes of the longest string kept there */
+#define SPARE_LARGEST (64 * 1024) /* bytes of output buffer that an idle Encoder keeps */
+#define FEW 16           /* fields of a Struct that are gathered without an allocation */
+
+/* The values of plan.Op and plan.Promote; module_exec checks that they agree. */
+enum { NULL_, BOOLEAN, INT, LONG, FLOAT, DOUBLE, BYTES, STRING, FIXED, ENUM, ARRAY, MAP, RECORD, UNION, FAIL, OPS };
+enum { NONE, TO_FLOAT, TO_STRING, TO_BYTES };
+
+typedef struct {
+    PyObject *data_error, *decode_error, *encode_error, *limit_exceeded;
+    PyObject *struct_class, *branch_class;
+    PyObject *recent[RECENT]; /* short ASCII strings met lately, by hash; owned */
+} State;
+
+typedef struct {
+    Py_ssize_t message_bytes, depth, nodes;
+} Limits;
+
+typedef struct ReadNode ReadNode;
+typedef struct WriteNode WriteNode;
+
+typedef struct {
+    PyObject *name;
+    const ReadNode *node;
+    Py_ssize_t target; /* the place among `names`, or -1: drop it */
+} Step;
+
+typedef struct {
+    Py_ssize_t place;
+    PyObject *make;
+} Default;
+
+struct ReadNode {
+    int op, promote;
+    bool straight;
+    PyObject *logical;         /* or NULL */
+    PyObject *reason;
+    int64_t size;              /* FIXED */
+    const ReadNode *items;     /* ARRAY, MAP */
+    Py_ssize_t count;          /* of the array that the op uses: branches, symbols or steps */
+    const ReadNode **branches; /* UNION */
+    PyObject **symbols;        /* ENUM; NULL where the reader has none */
+    Step *steps;               /* RECORD */
+    int64_t cost;              /* RECORD: what it charges to the limit of nodes */
+    Py_ssize_t places;         /* RECORD: the reader's fields */
+    Default *defaults;
+    Py_ssize_t default_count;
+    PyObject **names;          /* by place: the dict's keys */
+    PyObject *blank;           /* a dict of all names in order, to copy; NULL where the factory makes a Struct */
+    PyObject *factory;
+    PyObject *keywords;        /* the factory's, a tuple; NULL where it takes positions */
+};
+
+typedef struct {
+    PyObject *name;
+    const WriteNode *node;
+    PyObject *make; /* the default; NULL: must be given */
+} Field;
+
+struct WriteNode {
+    int op;
+    unsigned kinds;             /* which kinds of value a union may give this branch */
+    PyObject *label;
+    PyObject *logical;          /* or NULL */
+    PyObject *accepts;          /* tuple of the classes that logical converts; NULL where none */
+    int64_t size;               /* FIXED */
+    const WriteNode *items;     /* ARRAY, MAP */
+    Py_ssize_t count;           /* of branches or fields */
+    const WriteNode **branches; /* UNION */
+    PyObject *indexes;          /* ENUM: dict of symbol to index */
+    Field *fields;              /* RECORD */
+    PyObject *names;
+    PyTypeObject *seen;         /* RECORD: the last Struct class, owned */
+    PyObject *seen_names;       /* RECORD: its attributes by field, owned */
+};
+
+typedef struct Block {
+    struct Block *next;
+    max_align_t room[];
+} Block;
+
+typedef struct {
+    PyObject_HEAD
+    State *state; /* of the module, which the type holds */
+    Limits limits;
+    const ReadNode *read;
+    const WriteNode *write;
+    WriteNode *write_nodes; /* all of them, for `seen` */
+    Py_ssize_t write_count;
+    PyObject *keep;
+    Block *blocks; /* the memory of the plan */
+    uint8_t *spare;
+    Py_ssize_t spare_size;
+} Codec;
+
+/* What is left to spend on one datum. */
+typedef struct {
+    State *state;
+    const Limits *limits;
+    Py_ssize_t depth_left, nodes_left;
+} Budget;
+
+/* ---- errors ---------------------------------------------------------------------------------------- */
+
+static void *fail(PyObject *class, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    PyErr_FormatV(class, format, args);
+    va_end(args);
+    return NULL;
+}
+
+static void *fail_limit(State *state, const char *limit, Py_ssize_t allowed, const char *what)
+{
+    PyObject *error = PyObject_CallFunction(state->limit_exceeded, "sns", limit, allowed, what);
+    if (error != NULL) {
+        PyErr_SetObject(state->limit_exceeded, error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
+/* The exception being raised, taken off the thread; put back with raise_again. */
+static PyObject *take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && traceback != NULL)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+static void raise_again(PyObject *error) /* steals */
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef(Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
+}
+
+/* Adds a step to the path of the DataError being raised; steals the step. Other exceptions have no path. */
+static void at(State *state, PyObject *step)
+{
+    PyObject *error = take_exception();
+    if (step != NULL && error != NULL && PyObject_TypeCheck(error, (PyTypeObject *)state->data_error)) {
+        PyObject *done = PyObject_CallMethod(error, "at", "O", step);
+        if (done == NULL)
+            PyErr_Clear(); /* a path that is short of a step is better than another error */
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(step);
+    if (error != NULL)
+        raise_again(error);
+}
+
+static void at_field(State *state, PyObject *name) { at(state, PyUnicode_FromFormat(".%U", name)); }
+static void at_index(State *state, Py_ssize_t index) { at(state, PyUnicode_FromFormat("[%zd]", index)); }
+static void at_key(State *state, PyObject *key) { at(state, PyUnicode_FromFormat("[\"%U\"]", key)); }
+
+/* ValueError and OverflowError are how Python code (a logical type, a UTF-8 decoder) says "bad data". */
+static void *blame_data(PyObject *class)
+{
+    if (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_ArithmeticError)) {
+        PyObject *error = take_exception();
+        PyErr_Format(class, "%S", error);
+        Py_XDECREF(error);
+    }
+    return NULL;
+}
+
+/* ---- the budget ------------------------------------------------------------------------------------ */
+
+static Budget new_budget(Codec *codec)
+{
+    return (Budget){codec->state, &codec->limits, codec->limits.depth, codec->limits.nodes};
+}
+
+static inline int spend(Budget *budget, int64_t nodes)
+{
+    if (nodes <= budget->nodes_left) {
+        budget->nodes_left -= (Py_ssize_t)nodes;
+        return 0;
+    }
+    fail_limit(budget->state, "nodes", budget->limits->nodes, "too many values in one datum");
+    return -1;
+}
+
+static inline int enter(Budget *budget)
+{
+    if (budget->depth_left == 0) {
+        fail_limit(budget->state, "depth", budget->limits->depth, "records, arrays or maps nested too deep");
+        return -1;
+    }
+    if (Py_EnterRecursiveCall(" in an Avro datum"))
+        return -1;
+    budget->depth_left--;
+    return 0;
+}
+
+static inline void leave(Budget *budget)
+{
+    budget->depth_left++;
+    Py_LeaveRecursiveCall();
+}
+
+static inline int check_length(Budget *budget, Py_ssize_t length)
+{
+    if (length <= budget->limits->message_bytes)
+        return 0;
+    fail_limit(budget->state, "message_bytes", budget->limits->message_bytes, "a bytes, string or fixed too long");
+    return -1;
+}
+
+/* ---- what a value read looks like ------------------------------------------------------------------ */
+
+/* The string of some UTF-8; short ASCII ones come from the table of recent strings. */
+static PyObject *text(State *state, const uint8_t *bytes, Py_ssize_t length)
+{
+    PyObject **place = NULL;
+    if (length <= RECENT_LONGEST && length > 1) { /* Python itself keeps those of one character */
+        uint64_t hash = (uint64_t)length * UINT64_C(0x9E3779B97F4A7C15), word;
+        Py_ssize_t done = 0;
+        for (; length - done >= 8; done += 8) {
+            memcpy(&word, bytes + done, 8);
+            hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+            hash ^= hash >> 32;
+        }
+        word = 0;
+        for (; done < length; done++)
+            word = word << 8 | bytes[done];
+        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        place = &state->recent[(hash >> 40) & (RECENT - 1)];
+        PyObject *known = *place;
+        if (known != NULL && PyUnicode_GET_LENGTH(known) == length
+            && memcmp(PyUnicode_1BYTE_DATA(known), bytes, (size_t)length) == 0)
+            return Py_NewRef(known);
+    }
+    PyObject *string = PyUnicode_DecodeUTF8((const char *)bytes, length, NULL);
+    if (string == NULL)
+        return blame_data(state->decode_error);
+    if (place != NULL && PyUnicode_IS_COMPACT_ASCII(string))
+        Py_XSETREF(*place, Py_NewRef(string));
+    return string;
+}
+
+/* Applies the logical type to a raw value, which it steals. */
+static inline PyObject *finish(State *state, const ReadNode *node, PyObject *raw)
+{
+    if (node->logical == NULL || raw == NULL)
+        return raw;
+    PyObject *value = PyObject_CallOneArg(node->logical, raw);
+    Py_DECREF(raw);
+    return value != NULL ? value : blame_data(state->decode_error);
+}
+
+static inline PyObject *give_integer(State *state, const ReadNode *node, int64_t number)
+{
+    if (node->promote == TO_FLOAT)
+        return finish(state, node, PyFloat_FromDouble((double)number));
+    return finish(state, node, PyLong_FromLongLong(number));
+}
+
+static inline PyObject *give_float(State *state, const ReadNode *node, double number)
+{
+    return finish(state, node, PyFloat_FromDouble(number));
+}
+
+/* BYTES, STRING and FIXED, of either side. */
+static inline PyObject *give_bytes(State *state, const ReadNode *node, const uint8_t *bytes, Py_ssize_t length)
+{
+    PyObject *value;
+    if (node->op == STRING || node->promote == TO_STRING) {
+        value = text(state, bytes, length);
+        if (value != NULL && node->promote == TO_BYTES) /* the writer's string had to be UTF-8 all the same */
+            Py_SETREF(value, PyBytes_FromStringAndSize((const char *)bytes, length));
+    }
+    else
+        value = PyBytes_FromStringAndSize((const char *)bytes, length);
+    return finish(state, node, value);
+}
+
+static inline PyObject *give_symbol(State *state, const ReadNode *node, int64_t index)
+{
+    if (index < 0 || index >= node->count)
+        return fail(state->decode_error, "enum index %lld, but there are %zd symbols", (long long)index, node->count);
+    if (node->symbols[index] == NULL)
+        return fail(state->decode_error, "%U", node->reason);
+    return finish(state, node, Py_NewRef(node->symbols[index]));
+}
+
+/* A record being put together: a dict, or the arguments of a Struct class. */
+typedef struct {
+    const ReadNode *node;
+    PyObject *dict;
+    PyObject **values; /* by place, owned; values[-1] is free for the called (PY_VECTORCALL_ARGUMENTS_OFFSET) */
+    PyObject *few[FEW + 1];
+} Making;
+
+static inline int begin_record(Making *making, const ReadNode *node)
+{
+    making->node = node;
+    making->values = NULL;
+    making->dict = NULL;
+    if (node->blank != NULL) {
+        /* A copy has the keys in the reader's order and never has to grow; small straight dicts need neither. */
+        making->dict = node->straight && node->places <= 5 ? PyDict_New() : PyDict_Copy(node->blank);
+        return making->dict != NULL ? 0 : -1;
+    }
+    size_t room = ((size_t)node->places + 1) * sizeof(PyObject *);
+    PyObject **start = making->few;
+    if (node->places > FEW) {
+        start = PyMem_Malloc(room);
+        if (start == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    memset(start, 0, room);
+    making->values = start + 1;
+    return 0;
+}
+
+static inline int set_field(Making *making, Py_ssize_t place, PyObject *name, PyObject *value) /* steals the value */
+{
+    if (making->dict == NULL) {
+        Py_XSETREF(making->values[place], value);
+        return 0;
+    }
+    int failed = PyDict_SetItem(making->dict, name, value);
+    Py_DECREF(value);
+    return failed;
+}
+
+static int set_defaults(Making *making)
+{
+    const ReadNode *node = making->node;
+    for (Py_ssize_t i = 0; i < node->default_count; i++) {
+        PyObject *value = PyObject_CallNoArgs(node->defaults[i].make);
+        if (value == NULL)
+            return -1;
+        Py_ssize_t place = node->defaults[i].place;
+        if (set_field(making, place, node->names[place], value) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void drop_record(Making *making)
+{
+    Py_CLEAR(making->dict);
+    if (making->values != NULL) {
+        for (Py_ssize_t i = 0; i < making->node->places; i++)
+            Py_XDECREF(making->values[i]);
+        if (making->node->places > FEW)
+            PyMem_Free(making->values - 1);
+    }
+}
+
+static inline PyObject *end_record(State *state, Making *making)
+{
+    const ReadNode *node = making->node;
+    if (node->default_count > 0 && set_defaults(making) < 0) {
+        drop_record(making);
+        return NULL;
+    }
+    if (making->dict != NULL)
+        return finish(state, node, making->dict);
+    size_t flags = PY_VECTORCALL_ARGUMENTS_OFFSET;
+    if (node->keywords == NULL)
+        flags |= (size_t)node->places;
+    PyObject *value = PyObject_Vectorcall(node->factory, making->values, flags, node->keywords);
+    drop_record(making);
+    return finish(state, node, value);
+}
+
+/* ---- decode ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    Budget budget;
+    const uint8_t *p, *end;
+} Reader;
+
+static PyObject *read_value(Reader *in, const ReadNode *node);
+
+static int read_long_slowly(Reader *in, int64_t *number)
+{
+    uint64_t bits = 0;
+    for (int shift = 0; in->p < in->end; shift += 7) {
+        uint8_t byte = *in->p++;
+        if (shift == 63 && byte > 1) {
+            fail(in->budget.state->decode_error, "a number of more than 10 bytes or 64 bits");
+            return -1;
+        }
+        bits |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            *number = (int64_t)(bits >> 1) ^ -(int64_t)(bits & 1);
+            return 0;
+        }
+    }
+    fail(in->budget.state->decode_error, "the data end within a number");
+    return -1;
+}
+
+static inline int read_long(Reader *in, int64_t *number)
+{
+    if (in->p < in->end && *in->p < 0x80) {
+        uint8_t byte = *in->p++;
+        *number = (int64_t)(byte >> 1) ^ -(int64_t)(byte & 1);
+        return 0;
+    }
+    return read_long_slowly(in, number);
+}
+
+/* Steps over `size` bytes and gives where they start; NULL if there are fewer. */
+static inline const uint8_t *read_raw(Reader *in, int64_t size)
+{
+    if (size > in->end - in->p)
+        return fail(in->budget.state->decode_error, "%lld bytes expected, but only %zd are left", (long long)size,
+                    (Py_ssize_t)(in->end - in->p));
+    const uint8_t *bytes = in->p;
+    in->p += size;
+    return bytes;
+}
+
+static inline const uint8_t *read_sized(Reader *in, Py_ssize_t *length)
+{
+    int64_t size;
+    if (read_long(in, &size) < 0)
+        return NULL;
+    if (size < 0)
+        return fail(in->budget.state->decode_error, "a length of %lld", (long long)size);
+    if (check_length(&in->budget, (Py_ssize_t)size) < 0)
+        return NULL;
+    *length = (Py_ssize_t)size;
+    return read_raw(in, size);
+}
+
+/* The count of the next block of an array or a map; `block_end` is NULL where the writer gave no size. */
+static int read_block(Reader *in, int64_t *count, const uint8_t **block_end)
+{
+    int64_t size;
+    *block_end = NULL;
+    if (read_long(in, count) < 0)
+        return -1;
+    if (*count < 0) {
+        if (*count == INT64_MIN) {
+            fail(in->budget.state->decode_error, "a block count of -2^63");
+            return -1;
+        }
+        *count = -*count;
+        if (read_long(in, &size) < 0)
+            return -1;
+        if (size < 0 || size > in->end - in->p) {
+            fail(in->budget.state->decode_error, "a block of %lld bytes, but %zd are left", (long long)size,
+                 (Py_ssize_t)(in->end - in->p));
+            return -1;
+        }
+        *block_end = in->p + size;
+    }
+    return spend(&in->budget, *count);
+}
+
+static int end_block(Reader *in, const uint8_t *block_end)
+{
+    if (block_end == NULL || block_end == in->p)
+        return 0;
+    fail(in->budget.state->decode_error, "a block's size is wrong by %zd bytes", (Py_ssize_t)(block_end - in->p));
+    return -1;
+}
+
+static int read_items(Reader *in, const ReadNode *items, PyObject *list)
+{
+    int64_t count;
+    const uint8_t *block_end;
+    for (;;) {
+        if (read_block(in, &count, &block_end) < 0)
+            return -1;
+        if (count == 0)
+            return end_block(in, block_end);
+        for (; count > 0; count--) {
+            PyObject *value = read_value(in, items);
+            if (value == NULL) {
+                at_index(in->budget.state, PyList_GET_SIZE(list));
+                return -1;
+            }
+            int failed = PyList_Append(list, value);
+            Py_DECREF(value);
+            if (failed)
+                return -1;
+        }
+        if (end_block(in, block_end) < 0)
+            return -1;
+    }
+}
+
+static int read_entry(Reader *in, const ReadNode *items, PyObject *dict)
+{
+    Py_ssize_t length = 0;
+    const uint8_t *bytes = read_sized(in, &length);
+    PyObject *key = bytes != NULL ? text(in->budget.state, bytes, length) : NULL;
+    if (key == NULL)
+        return -1;
+    PyObject *value = read_value(in, items);
+    if (value == NULL)
+        at_key(in->budget.state, key);
+    int failed = value == NULL ? -1 : PyDict_SetItem(dict, key, value);
+    Py_DECREF(key);
+    Py_XDECREF(value);
+    return failed;
+}
+
+static int read_entries(Reader *in, const ReadNode *items, PyObject *dict)
+{
+    int64_t count;
+    const uint8_t *block_end;
+    for (;;) {
+        if (read_block(in, &count, &block_end) < 0)
+            return -1;
+        if (count == 0)
+            return end_block(in, block_end);
+        for (; count > 0; count--) {
+            if (read_entry(in, items, dict) < 0)
+                return -1;
+        }
+        if (end_block(in, block_end) < 0)
+            return -1;
+    }
+}
+
+static PyObject *read_record(Reader *in, const ReadNode *node)
+{
+    Making making;
+    if (begin_record(&making, node) < 0)
+        return NULL;
+    for (const Step *step = node->steps, *end = step + node->count; step < end; step++) {
+        PyObject *value = read_value(in, step->node);
+        if (value == NULL) {
+            at_field(in->budget.state, step->name);
+            drop_record(&making);
+            return NULL;
+        }
+        if (step->target < 0)
+            Py_DECREF(value);
+        else if (set_field(&making, step->target, node->names[step->target], value) < 0) {
+            drop_record(&making);
+            return NULL;
+        }
+    }
+    return end_record(in->budget.state, &making);
+}
+
+static PyObject *read_container(Reader *in, const ReadNode *node)
+{
+    PyObject *value;
+    if (enter(&in->budget) < 0)
+        return NULL;
+    if (node->op == RECORD)
+        value = spend(&in->budget, node->cost) < 0 ? NULL : read_record(in, node);
+    else {
+        value = node->op == ARRAY ? PyList_New(0) : PyDict_New();
+        if (value != NULL
+            && (node->op == ARRAY ? read_items(in, node->items, value) : read_entries(in, node->items, value)) < 0)
+            Py_CLEAR(value);
+        value = finish(in->budget.state, node, value);
+    }
+    leave(&in->budget);
+    return value;
+}
+
+static PyObject *read_value(Reader *in, const ReadNode *node)
+{
+    State *state = in->budget.state;
+    const uint8_t *bytes;
+    Py_ssize_t length = 0;
+    int64_t number;
+
+    if (node->op == UNION) {
+        if (read_long(in, &number) < 0)
+            return NULL;
+        if (number < 0 || number >= node->count)
+            return fail(state->decode_error, "union index %lld, but there are %zd branches", (long long)number,
+                        node->count);
+        node = node->branches[number];
+    }
+    switch (node->op) {
+    case NULL_:
+        return finish(state, node, Py_NewRef(Py_None));
+    case BOOLEAN:
+        if ((bytes = read_raw(in, 1)) == NULL)
+            return NULL;
+        if (*bytes > 1)
+            return fail(state->decode_error, "a boolean of %d", *bytes);
+        return finish(state, node, PyBool_FromLong(*bytes));
+    case INT:
+        if (read_long(in, &number) < 0)
+            return NULL;
+        if (number < INT32_MIN || number > INT32_MAX)
+            return fail(state->decode_error, "%lld does not fit an int of 32 bits", (long long)number);
+        return give_integer(state, node, number);
+    case LONG:
+        if (read_long(in, &number) < 0)
+            return NULL;
+        return give_integer(state, node, number);
+    case FLOAT:
+        if ((bytes = read_raw(in, 4)) == NULL)
+            return NULL;
+        return give_float(state, node, PyFloat_Unpack4((const char *)bytes, 1));
+    case DOUBLE:
+        if ((bytes = read_raw(in, 8)) == NULL)
+            return NULL;
+        return give_float(state, node, PyFloat_Unpack8((const char *)bytes, 1));
+    case BYTES:
+    case STRING:
+        if ((bytes = read_sized(in, &length)) == NULL)
+            return NULL;
+        return give_bytes(state, node, bytes, length);
+    case FIXED:
+        if (check_length(&in->budget, node->size) < 0 || (bytes = read_raw(in, node->size)) == NULL)
+            return NULL;
+        return give_bytes(state, node, bytes, node->size);
+    case ENUM:
+        if (read_long(in, &number) < 0)
+            return NULL;
+        return give_symbol(state, node, number);
+    case FAIL:
+        return fail(state->decode_error, "%U", node->reason);
+    default:
+        return read_container(in, node);
+    }
+}
+
+static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
+{
+    Py_ssize_t start = 0;
+    Py_buffer data;
+    if (nargs < 1 || nargs > 2 || keywords != NULL)
+        return fail(PyExc_TypeError, "decode(data, start=0) takes one or two arguments by position");
+    if (nargs == 2 && (start = PyLong_AsSsize_t(args[1])) == -1 && PyErr_Occurred())
+        return NULL;
+    if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    PyObject *result = NULL;
+    if (start < 0 || start > data.len)
+        fail(self->state->decode_error, "start %zd lies outside of %zd bytes", start, data.len);
+    else {
+        const uint8_t *bytes = data.buf;
+        Reader in = {new_budget(self), bytes + start, bytes + data.len};
+        PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+        PyObject *end = value != NULL ? PyLong_FromSsize_t(in.p - bytes) : NULL;
+        result = end != NULL ? PyTuple_Pack(2, value, end) : NULL;
+        Py_XDECREF(value);
+        Py_XDECREF(end);
+    }
+    PyBuffer_Release(&data);
+    return result;
+}
+
+/* ---- what a value must be like to be taken --------------------------------------------------------- */
+
+static void *refuse(State *state, const char *wanted, PyObject *value)
+{
+    return fail(state->encode_error, "%s expected, not %s", wanted, Py_TYPE(value)->tp_name);
+}
+
+static int take_integer(State *state, const WriteNode *node, PyObject *value, int64_t *number)
+{
+    int overflow;
+    if (!PyLong_Check(value) || PyBool_Check(value)) {
+        refuse(state, "int", value);
+        return -1;
+    }
+    *number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow || (node->op == INT && (*number < INT32_MIN || *number > INT32_MAX))) {
+        fail(state->encode_error, "the number does not fit %s bits", node->op == INT ? "an int of 32" : "a long of 64");
+        return -1;
+    }
+    return 0;
+}
+
+static int take_float(State *state, const WriteNode *node, PyObject *value, double *number)
+{
+    if (PyFloat_Check(value))
+        *number = PyFloat_AS_DOUBLE(value);
+    else if (PyLong_Check(value) && !PyBool_Check(value)) {
+        *number = PyLong_AsDouble(value);
+        if (*number == -1.0 && PyErr_Occurred()) {
+            blame_data(state->encode_error);
+            return -1;
+        }
+    }
+    else {
+        refuse(state, "float", value);
+        return -1;
+    }
+    if (node->op == FLOAT) {
+        float narrow = (float)*number;
+        if (isinf(narrow) && !isinf(*number)) {
+            fail(state->encode_error, "the number does not fit a float of 32 bits");
+            return -1;
+        }
+        *number = narrow;
+    }
+    return 0;
+}
+
+/* The bytes of a BYTES, FIXED or STRING value; valid until release_span, which is always due. */
+typedef struct {
+    const uint8_t *bytes;
+    Py_ssize_t length;
+    Py_buffer buffer;
+    PyObject *copy;
+} Span;
+
+static void release_span(Span *span)
+{
+    if (span->buffer.obj != NULL)
+        PyBuffer_Release(&span->buffer);
+    Py_CLEAR(span->copy);
+}
+
+static int take_text(State *state, PyObject *value, Span *span)
+{
+    if (!PyUnicode_Check(value)) {
+        refuse(state, "str", value);
+        return -1;
+    }
+    span->bytes = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &span->length);
+    if (span->bytes == NULL)
+        blame_data(state->encode_error);
+    return span->bytes != NULL ? 0 : -1;
+}
+
+static int take_raw(State *state, PyObject *value, Span *span)
+{
+    if (PyBytes_Check(value)) {
+        span->bytes = (const uint8_t *)PyBytes_AS_STRING(value);
+        span->length = PyBytes_GET_SIZE(value);
+        return 0;
+    }
+    if (!PyByteArray_Check(value) && !PyMemoryView_Check(value)) {
+        refuse(state, "bytes", value);
+        return -1;
+    }
+    if (PyObject_GetBuffer(value, &span->buffer, PyBUF_SIMPLE) == 0) {
+        span->bytes = span->buffer.buf;
+        span->length = span->buffer.len;
+        return 0;
+    }
+    span->buffer.obj = NULL;
+    PyErr_Clear(); /* not contiguous: only a copy has the bytes in a row */
+    span->copy = PyBytes_FromObject(value);
+    if (span->copy == NULL) {
+        blame_data(state->encode_error);
+        return -1;
+    }
+    span->bytes = (const uint8_t *)PyBytes_AS_STRING(span->copy);
+    span->length = PyBytes_GET_SIZE(span->copy);
+    return 0;
+}
+
+static int take_span(Budget *budget, const WriteNode *node, PyObject *value, Span *span)
+{
+    span->buffer.obj = NULL;
+    span->copy = NULL;
+    if ((node->op == STRING ? take_text(budget->state, value, span) : take_raw(budget->state, value, span)) < 0)
+        return -1;
+    if (check_length(budget, span->length) < 0)
+        return -1;
+    if (node->op == FIXED && span->length != node->size) {
+        fail(budget->state->encode_error, "%zd bytes for a fixed of %lld", span->length, (long long)node->size);
+        return -1;
+    }
+    return 0;
+}
+
+static int take_symbol(State *state, const WriteNode *node, PyObject *value, int64_t *index)
+{
+    PyObject *known = PyUnicode_Check(value) ? PyDict_GetItemWithError(node->indexes, value) : NULL;
+    if (known == NULL) {
+        if (!PyErr_Occurred())
+            fail(state->encode_error, "%R is no symbol of %U", value, node->label);
+        return -1;
+    }
+    *index = PyLong_AsLongLong(known);
+    return 0;
+}
+
+/* An exact list or tuple of the value's items, so that nothing can happen while they are counted. */
+static PyObject *take_sequence(State *state, PyObject *value)
+{
+    if (PyList_CheckExact(value) || PyTuple_CheckExact(value))
+        return Py_NewRef(value);
+    if (PyList_Check(value) || PyTuple_Check(value))
+        return PySequence_List(value);
+    return refuse(state, "list", value);
+}
+
+/* The same for dicts: a subclass may have an order or values of its own. */
+static PyObject *take_dict(State *state, const char *wanted, PyObject *value)
+{
+    if (PyDict_CheckExact(value))
+        return Py_NewRef(value);
+    if (PyDict_Check(value))
+        return PyObject_CallOneArg((PyObject *)&PyDict_Type, value);
+    return refuse(state, wanted, value);
+}
+
+static int changed(State *state)
+{
+    fail(state->encode_error, "the value was changed while it was encoded");
+    return -1;
+}
+
+/* The next item, owned; NULL with no exception at the end. `sequence` is a list or a tuple. */
+static inline PyObject *next_item(State *state, PyObject *sequence, Py_ssize_t index, Py_ssize_t size)
+{
+    if (PySequence_Fast_GET_SIZE(sequence) != size) {
+        changed(state);
+        return NULL;
+    }
+    return index < size ? Py_NewRef(PySequence_Fast_GET_ITEM(sequence, index)) : NULL;
+}
+
+/* The next entry, both owned: 1, or 0 at the end, or -1. */
+static inline int next_entry(State *state, PyObject *dict, Py_ssize_t *position, Py_ssize_t index, Py_ssize_t size,
+                             PyObject **key, PyObject **value)
+{
+    if (PyDict_GET_SIZE(dict) != size)
+        return changed(state);
+    if (!PyDict_Next(dict, position, key, value))
+        return index == size ? 0 : changed(state);
+    if (index == size)
+        return changed(state);
+    if (!PyUnicode_Check(*key)) {
+        fail(state->encode_error, "a map's keys are str, not %s", Py_TYPE(*key)->tp_name);
+        return -1;
+    }
+    Py_INCREF(*key);
+    Py_INCREF(*value);
+    return 1;
+}
+
+/* A value that is to be a record, being read field by field. */
+typedef struct {
+    const WriteNode *node;
+    PyObject *dict;       /* owned; or NULL, and */
+    PyObject *object;     /* a Struct, borrowed, with */
+    PyObject *attributes; /* the names of its attributes by field, owned */
+    Py_ssize_t found;
+} Source;
+
+/* The attributes of a Struct class that hold the record's fields: a tuple by field, None where it has none. */
+static PyObject *struct_attributes(const WriteNode *node, PyTypeObject *class)
+{
+    PyObject *attributes = PyObject_GetAttrString((PyObject *)class, "__struct_fields__");
+    PyObject *encoded = PyObject_GetAttrString((PyObject *)class, "__struct_encode_fields__");
+    PyObject *result = attributes != NULL && encoded != NULL ? PyTuple_New(node->count) : NULL;
+    for (Py_ssize_t i = 0; result != NULL && i < node->count; i++) {
+        PyObject *attribute = Py_None;
+        for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(encoded) && j < PyTuple_GET_SIZE(attributes); j++) {
+            if (PyUnicode_Compare(PyTuple_GET_ITEM(encoded, j), node->fields[i].name) == 0)
+                attribute = PyTuple_GET_ITEM(attributes, j);
+        }
+        PyTuple_SET_ITEM(result, i, Py_NewRef(attribute));
+    }
+    Py_XDECREF(attributes);
+    Py_XDECREF(encoded);
+    return result;
+}
+
+static int take_struct(const WriteNode *constant, PyObject *value, Source *source)
+{
+    WriteNode *node = (WriteNode *)constant; /* constant but for `seen` */
+    PyTypeObject *class = Py_TYPE(value);
+    if (node->seen != class) {
+        PyObject *attributes = struct_attributes(node, class);
+        if (attributes == NULL)
+            return -1;
+        PyTypeObject *was = node->seen;
+        PyObject *had = node->seen_names;
+        node->seen = (PyTypeObject *)Py_NewRef(class);
+        node->seen_names = attributes;
+        Py_XDECREF(was);
+        Py_XDECREF(had);
+    }
+    source->object = value;
+    source->attributes = Py_NewRef(node->seen_names);
+    return 0;
+}
+
+static int take_record(State *state, const WriteNode *node, PyObject *value, Source *source)
+{
+    *source = (Source){node, NULL, NULL, NULL, 0};
+    if (PyObject_TypeCheck(value, (PyTypeObject *)state->struct_class))
+        return take_struct(node, value, source);
+    source->dict = take_dict(state, "dict", value);
+    return source->dict != NULL ? 0 : -1;
+}
+
+static void release_record(Source *source)
+{
+    Py_CLEAR(source->dict);
+    Py_CLEAR(source->attributes);
+}
+
+static PyObject *take_field(State *state, Source *source, Py_ssize_t index)
+{
+    const Field *field = &source->node->fields[index];
+    PyObject *value = NULL;
+    if (source->dict != NULL) {
+        value = Py_XNewRef(PyDict_GetItemWithError(source->dict, field->name));
+        if (value == NULL && PyErr_Occurred())
+            return NULL;
+        source->found += value != NULL;
+    }
+    else if (PyTuple_GET_ITEM(source->attributes, index) != Py_None) {
+        value = PyObject_GetAttr(source->object, PyTuple_GET_ITEM(source->attributes, index));
+        if (value == NULL && !PyErr_ExceptionMatches(PyExc_AttributeError))
+            return NULL;
+        PyErr_Clear();
+    }
+    if (value != NULL)
+        return value;
+    if (field->make != NULL)
+        return PyObject_CallNoArgs(field->make);
+    return fail(state->encode_error, "the field is missing");
+}
+
+static int refuse_unknown(State *state, Source *source)
+{
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(source->dict, &position, &key, &value)) {
+        Py_INCREF(key);
+        int known = PySet_Contains(source->node->names, key);
+        if (known == 0)
+            fail(state->encode_error, "%U has no field %R", source->node->label, key);
+        Py_DECREF(key);
+        if (known <= 0)
+            return -1;
+    }
+    return changed(state);
+}
+
+/* After the last field: a dict may hold nothing else. */
+static inline int end_source(State *state, Source *source)
+{
+    if (source->dict == NULL || source->found == PyDict_GET_SIZE(source->dict))
+        return 0;
+    return refuse_unknown(state, source);
+}
+
+/* ---- the branch of a union ------------------------------------------------------------------------- */
+
+enum { IS_NONE = 1, IS_BOOL = 2, IS_INT = 4, IS_FLOAT = 8, IS_BYTES = 16, IS_STR = 32, IS_LIST = 64, IS_DICT = 128,
+       IS_STRUCT = 256 };
+
+static unsigned kind_of(State *state, PyObject *value)
+{
+    if (value == Py_None) return IS_NONE;
+    if (PyUnicode_Check(value)) return IS_STR;
+    if (PyBool_Check(value)) return IS_BOOL;
+    if (PyLong_Check(value)) return IS_INT;
+    if (PyFloat_Check(value)) return IS_FLOAT;
+    if (PyDict_Check(value)) return IS_DICT;
+    if (PyBytes_Check(value) || PyByteArray_Check(value) || PyMemoryView_Check(value)) return IS_BYTES;
+    if (PyList_Check(value) || PyTuple_Check(value)) return IS_LIST;
+    if (PyObject_TypeCheck(value, (PyTypeObject *)state->struct_class)) return IS_STRUCT;
+    return 0;
+}
+
+/* The kinds that a branch may take, by its op; plan.WriteNode has the table. */
+static const unsigned takes[OPS] = {
+    [NULL_] = IS_NONE, [BOOLEAN] = IS_BOOL, [INT] = IS_INT, [LONG] = IS_INT, [FLOAT] = IS_INT | IS_FLOAT,
+    [DOUBLE] = IS_INT | IS_FLOAT, [BYTES] = IS_BYTES, [FIXED] = IS_BYTES, [STRING] = IS_STR, [ENUM] = IS_STR,
+    [ARRAY] = IS_LIST, [MAP] = IS_DICT, [RECORD] = IS_DICT | IS_STRUCT,
+};
+
+/* True if the record has all of the dict's keys, and the dict all the fields that have no default. */
+static int dict_fits(const WriteNode *node, PyObject *dict)
+{
+    Py_ssize_t found = 0;
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        int has = PyDict_Contains(dict, node->fields[i].name);
+        if (has < 0 || (has == 0 && node->fields[i].make == NULL))
+            return has;
+        found += has;
+    }
+    return found == PyDict_GET_SIZE(dict);
+}
+
+/* Whether the branch takes a value of this kind: 1, 0, or -1 with an exception. */
+static int fits(const WriteNode *node, PyObject *value, unsigned kind)
+{
+    int64_t number;
+    if (!(node->kinds & kind))
+        return 0;
+    switch (node->op) {
+    case INT:
+    case LONG:
+    case FLOAT:
+        if (kind == IS_INT && node->op != FLOAT) {
+            int overflow;
+            number = PyLong_AsLongLongAndOverflow(value, &overflow);
+            return !overflow && (node->op == LONG || (number >= INT32_MIN && number <= INT32_MAX));
+        }
+        return 1;
+    case FIXED:
+        return (PyMemoryView_Check(value) ? PyMemoryView_GET_BUFFER(value)->len : PyObject_Size(value)) == node->size;
+    case ENUM:
+        return PyDict_Contains(node->indexes, value);
+    case RECORD:
+        return kind == IS_DICT ? dict_fits(node, value) : 1;
+    default:
+        return 1;
+    }
+}
+
+/* True if a name means this branch: its full name, its short name or its kind, all of which label ends with. */
+static bool is_called(const WriteNode *node, PyObject *name)
+{
+    Py_ssize_t whole = PyUnicode_GET_LENGTH(node->label), length = PyUnicode_GET_LENGTH(name);
+    if (length > whole || PyUnicode_Tailmatch(node->label, name, 0, whole, 1) != 1)
+        return false;
+    return length == whole || PyUnicode_READ_CHAR(node->label, whole - length - 1) == '.';
+}
+
+static Py_ssize_t branch_called(const WriteNode *node, PyObject *name)
+{
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        if (is_called(node->branches[i], name))
+            return i;
+    }
+    return -1;
+}
+
+/* The branch that a Branch names, and the value in it, owned. */
+static Py_ssize_t named_branch(State *state, const WriteNode *node, PyObject *branch, PyObject **inner)
+{
+    PyObject *name = PyObject_GetAttrString(branch, "name");
+    Py_ssize_t index = -1;
+    if (name == NULL)
+        return -1;
+    if (PyUnicode_Check(name))
+        index = branch_called(node, name);
+    if (index < 0)
+        fail(state->encode_error, "the union has no branch %R", name);
+    else if ((*inner = PyObject_GetAttrString(branch, "value")) == NULL)
+        index = -1;
+    Py_DECREF(name);
+    return index;
+}
+
+static Py_ssize_t struct_branch(State *state, const WriteNode *node, PyObject *value)
+{
+    PyObject *name = PyType_GetName(Py_TYPE(value));
+    Py_ssize_t index = name != NULL ? branch_called(node, name) : -1;
+    (void)state;
+    Py_XDECREF(name);
+    return index;
+}
+
+static Py_ssize_t fitting_branch(State *state, const WriteNode *node, PyObject *value)
+{
+    unsigned kind = kind_of(state, value);
+    Py_ssize_t only = -1, containers = 0;
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        if (node->branches[i]->accepts != NULL) {
+            int is = PyObject_IsInstance(value, node->branches[i]->accepts);
+            if (is != 0)
+                return is < 0 ? -1 : i;
+        }
+    }
+    if (kind == IS_STRUCT) {
+        Py_ssize_t index = struct_branch(state, node, value);
+        if (index >= 0 || PyErr_Occurred())
+            return index;
+    }
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        int fit = fits(node->branches[i], value, kind);
+        if (fit != 0)
+            return fit < 0 ? -1 : i;
+        if (node->branches[i]->op == MAP || node->branches[i]->op == RECORD) {
+            only = i;
+            containers++;
+        }
+    }
+    if (kind == IS_DICT && containers == 1) /* so that the error says what is wrong inside */
+        return only;
+    refuse(state, "a value of one of the union's branches", value);
+    return -1;
+}
+
+/* The branch that takes the value, or -1; `inner` is what to write there, owned. */
+static inline Py_ssize_t take_branch(State *state, const WriteNode *node, PyObject *value, PyObject **inner)
+{
+    if (Py_TYPE(value) == (PyTypeObject *)state->branch_class)
+        return named_branch(state, node, value, inner);
+    Py_ssize_t index = fitting_branch(state, node, value);
+    if (index >= 0)
+        *inner = Py_NewRef(value);
+    return index;
+}
+
+/* The raw value that is to be written: the logical type's, or the value itself; owned. */
+static inline PyObject *take_logical(State *state, const WriteNode *node, PyObject *value)
+{
+    if (node->logical == NULL)
+        return Py_NewRef(value);
+    PyObject *raw = PyObject_CallOneArg(node->logical, value);
+    return raw != NULL ? raw : blame_data(state->encode_error);
+}
+
+/* ---- encode ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    Budget budget;
+    uint8_t *bytes;
+    Py_ssize_t used, size;
+} Writer;
+
+static int write_value(Writer *out, const WriteNode *node, PyObject *value);
+
+static int check_size(Budget *budget, Py_ssize_t size)
+{
+    if (size <= budget->limits->message_bytes)
+        return 0;
+    fail_limit(budget->state, "message_bytes", budget->limits->message_bytes, "the encoded value is too long");
+    return -1;
+}
+
+static int grow(Writer *out, Py_ssize_t need)
+{
+    if (check_size(&out->budget, out->used) < 0)
+        return -1;
+    Py_ssize_t size = Py_MAX(Py_MAX(2 * out->size, out->used + need), 256);
+    uint8_t *bytes = PyMem_Realloc(out->bytes, (size_t)size);
+    if (bytes == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    out->bytes = bytes;
+    out->size = size;
+    return 0;
+}
+
+static inline int make_room(Writer *out, Py_ssize_t need)
+{
+    return out->size - out->used >= need ? 0 : grow(out, need);
+}
+
+static inline int write_long(Writer *out, int64_t number)
+{
+    uint64_t bits = (uint64_t)number << 1 ^ (uint64_t)(number >> 63);
+    if (make_room(out, 10) < 0)
+        return -1;
+    for (; bits >= 0x80; bits >>= 7)
+        out->bytes[out->used++] = (uint8_t)(bits | 0x80);
+    out->bytes[out->used++] = (uint8_t)bits;
+    return 0;
+}
+
+static inline int write_raw(Writer *out, const void *bytes, Py_ssize_t length)
+{
+    if (make_room(out, length) < 0)
+        return -1;
+    memcpy(out->bytes + out->used, bytes, (size_t)length);
+    out->used += length;
+    return 0;
+}
+
+static int write_span(Writer *out, const WriteNode *node, PyObject *value)
+{
+    Span span;
+    int failed = take_span(&out->budget, node, value, &span);
+    if (!failed && node->op != FIXED)
+        failed = write_long(out, span.length);
+    if (!failed)
+        failed = write_raw(out, span.bytes, span.length);
+    release_span(&span);
+    return failed;
+}
+
+static int write_items(Writer *out, const WriteNode *node, PyObject *value)
+{
+    PyObject *sequence = take_sequence(out->budget.state, value), *item;
+    if (sequence == NULL)
+        return -1;
+    Py_ssize_t index = 0, size = PySequence_Fast_GET_SIZE(sequence);
+    int failed = spend(&out->budget, size);
+    if (!failed && size > 0)
+        failed = write_long(out, size);
+    for (; !failed && (item = next_item(out->budget.state, sequence, index, size)) != NULL; index++) {
+        failed = write_value(out, node->items, item);
+        if (failed)
+            at_index(out->budget.state, index);
+        Py_DECREF(item);
+    }
+    Py_DECREF(sequence);
+    return failed || PyErr_Occurred() ? -1 : write_long(out, 0);
+}
+
+static int write_entries(Writer *out, const WriteNode *node, PyObject *value)
+{
+    State *state = out->budget.state;
+    PyObject *dict = take_dict(state, "dict", value), *key;
+    if (dict == NULL)
+        return -1;
+    static const WriteNode string = {.op = STRING};
+    Py_ssize_t index = 0, position = 0, size = PyDict_GET_SIZE(dict);
+    int more = 0, failed = spend(&out->budget, size);
+    if (!failed && size > 0)
+        failed = write_long(out, size);
+    for (; !failed && (more = next_entry(state, dict, &position, index, size, &key, &value)) > 0; index++) {
+        failed = write_span(out, &string, key);
+        if (!failed && (failed = write_value(out, node->items, value)))
+            at_key(state, key);
+        Py_DECREF(key);
+        Py_DECREF(value);
+    }
+    Py_DECREF(dict);
+    return failed || more < 0 ? -1 : write_long(out, 0);
+}
+
+static int write_record(Writer *out, const WriteNode *node, PyObject *value)
+{
+    State *state = out->budget.state;
+    Source source;
+    if (spend(&out->budget, node->count) < 0 || take_record(state, node, value, &source) < 0)
+        return -1;
+    int failed = 0;
+    for (Py_ssize_t i = 0; !failed && i < node->count; i++) {
+        PyObject *field = take_field(state, &source, i);
+        failed = field == NULL ? -1 : write_value(out, node->fields[i].node, field);
+        if (failed)
+            at_field(state, node->fields[i].name);
+        Py_XDECREF(field);
+    }
+    if (!failed)
+        failed = end_source(state, &source);
+    release_record(&source);
+    return failed;
+}
+
+static int write_container(Writer *out, const WriteNode *node, PyObject *value)
+{
+    if (enter(&out->budget) < 0)
+        return -1;
+    int failed = node->op == RECORD ? write_record(out, node, value)
+        : node->op == ARRAY         ? write_items(out, node, value)
+                                    : write_entries(out, node, value);
+    leave(&out->budget);
+    return failed;
+}
+
+static int write_raw_value(Writer *out, const WriteNode *node, PyObject *value)
+{
+    State *state = out->budget.state;
+    int64_t number;
+    double real;
+    char packed[8];
+
+    switch (node->op) {
+    case NULL_:
+        return value == Py_None ? 0 : (refuse(state, "None", value), -1);
+    case BOOLEAN:
+        if (!PyBool_Check(value))
+            return refuse(state, "bool", value), -1;
+        packed[0] = value == Py_True;
+        return write_raw(out, packed, 1);
+    case INT:
+    case LONG:
+        return take_integer(state, node, value, &number) < 0 ? -1 : write_long(out, number);
+    case FLOAT:
+        if (take_float(state, node, value, &real) < 0 || PyFloat_Pack4(real, packed, 1) < 0)
+            return -1;
+        return write_raw(out, packed, 4);
+    case DOUBLE:
+        if (take_float(state, node, value, &real) < 0 || PyFloat_Pack8(real, packed, 1) < 0)
+            return -1;
+        return write_raw(out, packed, 8);
+    case BYTES:
+    case STRING:
+    case FIXED:
+        return write_span(out, node, value);
+    case ENUM:
+        return take_symbol(state, node, value, &number) < 0 ? -1 : write_long(out, number);
+    default:
+        return write_container(out, node, value);
+    }
+}
+
+static inline int write_logical(Writer *out, const WriteNode *node, PyObject *value)
+{
+    if (node->logical == NULL)
+        return write_raw_value(out, node, value);
+    PyObject *raw = take_logical(out->budget.state, node, value);
+    int failed = raw == NULL ? -1 : write_raw_value(out, node, raw);
+    Py_XDECREF(raw);
+    return failed;
+}
+
+static int write_value(Writer *out, const WriteNode *node, PyObject *value)
+{
+    if (node->op != UNION)
+        return write_logical(out, node, value);
+    PyObject *inner;
+    Py_ssize_t index = take_branch(out->budget.state, node, value, &inner);
+    if (index < 0)
+        return -1;
+    int failed = write_long(out, index);
+    if (!failed)
+        failed = write_logical(out, node->branches[index], inner);
+    Py_DECREF(inner);
+    return failed;
+}
+
+/* The encoding of the value, as bytes. */
+static PyObject *encode(Codec *self, PyObject *value)
+{
+    Writer out = {new_budget(self), self->spare, 0, self->spare_size};
+    PyObject *result = NULL;
+    self->spare = NULL; /* ours alone now: a callback may encode too */
+    self->spare_size = 0;
+    if (spend(&out.budget, 1) == 0 && write_value(&out, self->write, value) == 0
+        && check_size(&out.budget, out.used) == 0)
+        result = PyBytes_FromStringAndSize((const char *)out.bytes, out.used);
+    if (out.size <= SPARE_LARGEST && out.size > self->spare_size) {
+        PyMem_Free(self->spare);
+        self->spare = out.bytes;
+        self->spare_size = out.size;
+    }
+    else
+        PyMem_Free(out.bytes);
+    return result;
+}
+
+static PyObject *encoder_encode(Codec *self, PyObject *value) { return encode(self, value); }
+
+/* ---- conform --------------------------------------------------------------------------------------- */
+
+/* Both sides at once: what the writer would take is what the reader would give. The charges are the
+ * reader's, which are never below the writer's. `size` is what the encoding would measure. */
+typedef struct {
+    Budget budget;
+    Py_ssize_t size;
+} Conforming;
+
+static PyObject *conform_value(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value);
+
+static inline void count_long(Conforming *c, int64_t number)
+{
+    uint64_t bits = (uint64_t)number << 1 ^ (uint64_t)(number >> 63);
+    do
+        c->size++;
+    while (bits >>= 7);
+}
+
+static PyObject *conform_span(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+{
+    Span span;
+    PyObject *result = NULL;
+    if (take_span(&c->budget, write, value, &span) == 0) {
+        if (write->op != FIXED)
+            count_long(c, span.length);
+        c->size += span.length;
+        if (check_size(&c->budget, c->size) == 0)
+            result = give_bytes(c->budget.state, read, span.bytes, span.length);
+    }
+    release_span(&span);
+    return result;
+}
+
+static PyObject *conform_items(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+{
+    State *state = c->budget.state;
+    PyObject *sequence = take_sequence(state, value), *item;
+    if (sequence == NULL)
+        return NULL;
+    Py_ssize_t index = 0, size = PySequence_Fast_GET_SIZE(sequence);
+    PyObject *list = spend(&c->budget, size) < 0 ? NULL : PyList_New(0);
+    for (; list != NULL && (item = next_item(state, sequence, index, size)) != NULL; index++) {
+        PyObject *given = conform_value(c, write->items, read->items, item);
+        Py_DECREF(item);
+        if (given == NULL)
+            at_index(state, index);
+        if (given == NULL || PyList_Append(list, given) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(given);
+    }
+    Py_DECREF(sequence);
+    if (list != NULL && PyErr_Occurred())
+        Py_CLEAR(list);
+    if (size > 0)
+        count_long(c, size);
+    count_long(c, 0);
+    return finish(state, read, list);
+}
+
+static PyObject *conform_entries(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+{
+    static const WriteNode string = {.op = STRING};
+    static const ReadNode plain = {.op = STRING};
+    State *state = c->budget.state;
+    PyObject *dict = take_dict(state, "dict", value), *key;
+    if (dict == NULL)
+        return NULL;
+    Py_ssize_t index = 0, position = 0, size = PyDict_GET_SIZE(dict);
+    PyObject *result = spend(&c->budget, size) < 0 ? NULL : PyDict_New();
+    int more = 0;
+    for (; result != NULL && (more = next_entry(state, dict, &position, index, size, &key, &value)) > 0; index++) {
+        PyObject *own_key = conform_span(c, &string, &plain, key);
+        PyObject *given = own_key != NULL ? conform_value(c, write->items, read->items, value) : NULL;
+        if (own_key != NULL && given == NULL)
+            at_key(state, key);
+        if (given == NULL || PyDict_SetItem(result, own_key, given) < 0)
+            Py_CLEAR(result);
+        Py_DECREF(key);
+        Py_DECREF(value);
+        Py_XDECREF(own_key);
+        Py_XDECREF(given);
+    }
+    Py_DECREF(dict);
+    if (more < 0)
+        Py_CLEAR(result);
+    if (size > 0)
+        count_long(c, size);
+    count_long(c, 0);
+    return finish(state, read, result);
+}
+
+static int conform_field(Conforming *c, Source *source, Making *making, Py_ssize_t index)
+{
+    const Step *step = &making->node->steps[index];
+    PyObject *value = take_field(c->budget.state, source, index);
+    PyObject *given = value == NULL ? NULL : conform_value(c, source->node->fields[index].node, step->node, value);
+    Py_XDECREF(value);
+    if (given == NULL) {
+        at_field(c->budget.state, step->name);
+        return -1;
+    }
+    if (step->target >= 0)
+        return set_field(making, step->target, making->node->names[step->target], given);
+    Py_DECREF(given);
+    return 0;
+}
+
+static PyObject *conform_record(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+{
+    State *state = c->budget.state;
+    Source source;
+    Making making;
+    if (spend(&c->budget, read->cost) < 0 || take_record(state, write, value, &source) < 0)
+        return NULL;
+    if (begin_record(&making, read) < 0) {
+        release_record(&source);
+        return NULL;
+    }
+    int failed = 0;
+    for (Py_ssize_t i = 0; !failed && i < write->count; i++)
+        failed = conform_field(c, &source, &making, i);
+    if (!failed)
+        failed = end_source(state, &source);
+    release_record(&source);
+    if (!failed)
+        return end_record(state, &making);
+    drop_record(&making);
+    return NULL;
+}
+
+static PyObject *conform_raw(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+{
+    State *state = c->budget.state;
+    int64_t number;
+    double real;
+    PyObject *result;
+
+    switch (write->op) {
+    case NULL_:
+        return value == Py_None ? finish(state, read, Py_NewRef(value)) : refuse(state, "None", value);
+    case BOOLEAN:
+        c->size++;
+        return PyBool_Check(value) ? finish(state, read, Py_NewRef(value)) : refuse(state, "bool", value);
+    case INT:
+    case LONG:
+        if (take_integer(state, write, value, &number) < 0)
+            return NULL;
+        count_long(c, number);
+        return give_integer(state, read, number);
+    case FLOAT:
+    case DOUBLE:
+        c->size += write->op == FLOAT ? 4 : 8;
+        return take_float(state, write, value, &real) < 0 ? NULL : give_float(state, read, real);
+    case BYTES:
+    case STRING:
+    case FIXED:
+        return conform_span(c, write, read, value);
+    case ENUM:
+        if (take_symbol(state, write, value, &number) < 0)
+            return NULL;
+        count_long(c, number);
+        return give_symbol(state, read, number);
+    default:
+        if (enter(&c->budget) < 0)
+            return NULL;
+        result = write->op == RECORD ? conform_record(c, write, read, value)
+            : write->op == ARRAY     ? conform_items(c, write, read, value)
+                                     : conform_entries(c, write, read, value);
+        leave(&c->budget);
+        return result;
+    }
+}
+
+static PyObject *conform_value(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+{
+    State *state = c->budget.state;
+    PyObject *inner, *result = NULL;
+    if (write->op == UNION) {
+        Py_ssize_t index = take_branch(state, write, value, &inner);
+        if (index < 0)
+            return NULL;
+        count_long(c, index);
+        write = write->branches[index];
+        if (read->op == UNION)
+            read = read->branches[index];
+    }
+    else
+        inner = Py_NewRef(value);
+    if (read->op == FAIL)
+        fail(state->decode_error, "%U", read->reason);
+    else {
+        PyObject *raw = take_logical(state, write, inner);
+        result = raw == NULL ? NULL : conform_raw(c, write, read, raw);
+        Py_XDECREF(raw);
+    }
+    Py_DECREF(inner);
+    return result;
+}
+
+static PyObject *conformer_conform(Codec *self, PyObject *value)
+{
+    Conforming c = {new_budget(self), 0};
+    PyObject *result = spend(&c.budget, 1) < 0 ? NULL : conform_value(&c, self->write, self->read, value);
+    if (result != NULL && check_size(&c.budget, c.size) < 0)
+        Py_CLEAR(result);
+    if (result != NULL || PyErr_ExceptionMatches(self->state->encode_error))
+        return result;
+    /* Reading comes after writing: a fault in reading counts only if the whole value can be written. */
+    PyObject *error = take_exception();
+    PyObject *bytes = encode(self, value);
+    if (bytes == NULL)
+        Py_DECREF(error);
+    else {
+        Py_DECREF(bytes);
+        raise_again(error);
+    }
+    return NULL;
+}
+
+/* ---- compile --------------------------------------------------------------------------------------- */
+
+/* A graph of Python nodes being turned into C ones: first all nodes are found, then each is filled in. */
+typedef struct {
+    Codec *codec;
+    PyObject *nodes;   /* list, in the order found; the root is the first */
+    PyObject *indexes; /* dict: address of a node -> its place in the list */
+    PyObject *keep;    /* list of what the plan borrows */
+    char *made;        /* the array of C nodes, */
+    size_t node_size;  /* each of this size */
+} Compiling;
+
+/* Zeroed memory that lives as long as the Codec. */
+static void *new_memory(Codec *codec, size_t count, size_t size)
+{
+    Block *block = count < PY_SSIZE_T_MAX / (size + 1) ? PyMem_Calloc(1, sizeof(Block) + count * size) : NULL;
+    if (block == NULL)
+        return PyErr_NoMemory(), NULL;
+    block->next = codec->blocks;
+    codec->blocks = block;
+    return block->room;
+}
+
+/* An attribute of a node, which the plan then owns; borrowed. `type` may be NULL: any. */
+static PyObject *attribute(Compiling *c, PyObject *object, const char *name, PyTypeObject *type)
+{
+    PyObject *value = PyObject_GetAttrString(object, name);
+    if (value == NULL)
+        return NULL;
+    int failed = PyList_Append(c->keep, value);
+    Py_DECREF(value);
+    if (failed)
+        return NULL;
+    if (type != NULL && !PyObject_TypeCheck(value, type))
+        return fail(PyExc_TypeError, "%s of a plan's node is %s, not %s", name, Py_TYPE(value)->tp_name, type->tp_name);
+    return value;
+}
+
+/* The same for one that may be None: then *value is NULL. */
+static int optional(Compiling *c, PyObject *object, const char *name, PyObject **value)
+{
+    if ((*value = attribute(c, object, name, NULL)) == NULL)
+        return -1;
+    if (*value == Py_None)
+        *value = NULL;
+    return 0;
+}
+
+static int integer(PyObject *object, const char *name, int64_t *number)
+{
+    PyObject *value = PyObject_GetAttrString(object, name);
+    if (value == NULL)
+        return -1;
+    *number = PyLong_AsLongLong(value);
+    Py_DECREF(value);
+    return *number == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* The item of a tuple of tuples; NULL if it is not there. */
+static PyObject *part(PyObject *tuple, Py_ssize_t index)
+{
+    if (!PyTuple_Check(tuple) || index >= PyTuple_GET_SIZE(tuple))
+        return fail(PyExc_TypeError, "a step, field or default of a plan is no tuple of the right length");
+    return PyTuple_GET_ITEM(tuple, index);
+}
+
+/* A name as dicts find it soonest; borrowed. */
+static PyObject *interned(Compiling *c, PyObject *name)
+{
+    if (name == NULL || !PyUnicode_CheckExact(name))
+        return name == NULL ? NULL : fail(PyExc_TypeError, "a name in a plan is no str");
+    Py_INCREF(name);
+    PyUnicode_InternInPlace(&name);
+    int failed = PyList_Append(c->keep, name);
+    Py_DECREF(name);
+    return failed ? NULL : name;
+}
+
+static int find_node(Compiling *c, PyObject *node)
+{
+    PyObject *address = PyLong_FromVoidPtr(node);
+    int known = address == NULL ? -1 : PyDict_Contains(c->indexes, address);
+    if (known == 0) {
+        PyObject *index = PyLong_FromSsize_t(PyList_GET_SIZE(c->nodes));
+        known = index == NULL || PyDict_SetItem(c->indexes, address, index) < 0 || PyList_Append(c->nodes, node) < 0;
+        Py_XDECREF(index);
+        known = -known;
+    }
+    Py_XDECREF(address);
+    return known < 0 ? -1 : 0;
+}
+
+/* The C node of a Python node that find_node has seen. */
+static void *made_node(Compiling *c, PyObject *node)
+{
+    PyObject *address = PyLong_FromVoidPtr(node);
+    PyObject *index = address != NULL ? PyDict_GetItemWithError(c->indexes, address) : NULL;
+    Py_XDECREF(address);
+    if (index == NULL)
+        return PyErr_Occurred() ? NULL : fail(PyExc_RuntimeError, "the plan changed while it was compiled");
+    return c->made + (size_t)PyLong_AsSsize_t(index) * c->node_size;
+}
+
+/* Finds the children of a node: its items, branches, or the second part of its steps or fields. */
+static int find_children(Compiling *c, PyObject *node, const char *members)
+{
+    int64_t op;
+    if (integer(node, "op", &op) < 0)
+        return -1;
+    if (op == ARRAY || op == MAP) {
+        PyObject *items = attribute(c, node, "items", NULL);
+        return items == NULL ? -1 : find_node(c, items);
+    }
+    if (op != UNION && op != RECORD)
+        return 0;
+    PyObject *tuple = attribute(c, node, op == UNION ? "branches" : members, &PyTuple_Type);
+    for (Py_ssize_t i = 0; tuple != NULL && i < PyTuple_GET_SIZE(tuple); i++) {
+        PyObject *child = op == UNION ? part(tuple, i) : part(PyTuple_GET_ITEM(tuple, i), 1);
+        if (child == NULL || find_node(c, child) < 0)
+            return -1;
+    }
+    return tuple == NULL ? -1 : 0;
+}
+
+/* The C nodes of a union's branches. */
+static int fill_branches(Compiling *c, PyObject *node, Py_ssize_t *count, const void ***made)
+{
+    PyObject *branches = attribute(c, node, "branches", &PyTuple_Type);
+    if (branches == NULL)
+        return -1;
+    *count = PyTuple_GET_SIZE(branches);
+    if ((*made = new_memory(c->codec, (size_t)*count, sizeof(void *))) == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < *count; i++) {
+        PyObject *branch = PyTuple_GET_ITEM(branches, i);
+        int64_t op;
+        if (integer(branch, "op", &op) < 0 || ((*made)[i] = made_node(c, branch)) == NULL)
+            return -1;
+        if (op == UNION) { /* the walkers step into a union once */
+            fail(PyExc_ValueError, "a plan has a union directly in a union");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int fill_steps(Compiling *c, PyObject *source, ReadNode *node)
+{
+    PyObject *steps = attribute(c, source, "steps", &PyTuple_Type);
+    if (steps == NULL)
+        return -1;
+    node->count = PyTuple_GET_SIZE(steps);
+    if ((node->steps = new_memory(c->codec, (size_t)node->count, sizeof(Step))) == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        Step *step = &node->steps[i];
+        PyObject *parts = PyTuple_GET_ITEM(steps, i), *target = part(parts, 2);
+        if (target == NULL || (step->node = made_node(c, part(parts, 1))) == NULL)
+            return -1;
+        step->target = PyLong_AsSsize_t(target);
+        if ((step->name = interned(c, part(parts, 0))) == NULL || PyErr_Occurred())
+            return -1;
+        if (step->target < -1 || step->target >= node->places) {
+            fail(PyExc_ValueError, "a step of a plan has no such target");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int fill_defaults(Compiling *c, PyObject *source, ReadNode *node)
+{
+    PyObject *defaults = attribute(c, source, "defaults", &PyTuple_Type);
+    if (defaults == NULL)
+        return -1;
+    node->default_count = PyTuple_GET_SIZE(defaults);
+    if ((node->defaults = new_memory(c->codec, (size_t)node->default_count, sizeof(Default))) == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < node->default_count; i++) {
+        PyObject *parts = PyTuple_GET_ITEM(defaults, i), *place = part(parts, 0);
+        if (place == NULL || (node->defaults[i].make = part(parts, 1)) == NULL)
+            return -1;
+        node->defaults[i].place = PyLong_AsSsize_t(place);
+        if (PyErr_Occurred())
+            return -1;
+        if (node->defaults[i].place < 0 || node->defaults[i].place >= node->places) {
+            fail(PyExc_ValueError, "a default of a plan has no such place");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Every place must be filled by a step or a default: a Struct is called with all of its values. */
+static int check_places(const ReadNode *node)
+{
+    for (Py_ssize_t place = 0; place < node->places; place++) {
+        bool filled = false;
+        for (Py_ssize_t i = 0; i < node->count; i++)
+            filled |= node->steps[i].target == place;
+        for (Py_ssize_t i = 0; i < node->default_count; i++)
+            filled |= node->defaults[i].place == place;
+        if (!filled) {
+            fail(PyExc_ValueError, "no step and no default of a plan fills field %U", node->names[place]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The record's names by place, and the dict or the call that its values go into. */
+static int fill_target(Compiling *c, PyObject *source, ReadNode *node)
+{
+    PyObject *names = attribute(c, source, "names", &PyTuple_Type), *value;
+    if (names == NULL || optional(c, source, "factory", &node->factory) < 0)
+        return -1;
+    node->places = PyTuple_GET_SIZE(names);
+    if ((node->names = new_memory(c->codec, (size_t)node->places, sizeof(PyObject *))) == NULL)
+        return -1;
+    if (node->factory == NULL) {
+        if ((node->blank = PyDict_New()) == NULL)
+            return -1;
+        int failed = PyList_Append(c->keep, node->blank);
+        Py_DECREF(node->blank);
+        if (failed)
+            return -1;
+    }
+    for (Py_ssize_t i = 0; i < node->places; i++) {
+        if ((node->names[i] = interned(c, PyTuple_GET_ITEM(names, i))) == NULL)
+            return -1;
+        if (node->blank != NULL && PyDict_SetItem(node->blank, node->names[i], Py_None) < 0)
+            return -1;
+    }
+    if ((value = attribute(c, source, "straight", NULL)) == NULL)
+        return -1;
+    node->straight = value == Py_True;
+    if (node->factory == NULL)
+        return 0;
+    if ((value = attribute(c, source, "positional", NULL)) == NULL)
+        return -1;
+    if (value == Py_True)
+        return 0;
+    if ((node->keywords = attribute(c, source, "struct_names", &PyTuple_Type)) == NULL)
+        return -1;
+    if (PyTuple_GET_SIZE(node->keywords) != node->places) {
+        fail(PyExc_ValueError, "struct_names and names of a plan differ in length");
+        return -1;
+    }
+    return 0;
+}
+
+static int fill_symbols(Compiling *c, PyObject *source, ReadNode *node)
+{
+    PyObject *symbols = attribute(c, source, "symbols", &PyTuple_Type);
+    if (symbols == NULL)
+        return -1;
+    node->count = PyTuple_GET_SIZE(symbols);
+    if ((node->symbols = new_memory(c->codec, (size_t)node->count, sizeof(PyObject *))) == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        PyObject *symbol = PyTuple_GET_ITEM(symbols, i);
+        node->symbols[i] = symbol != Py_None ? symbol : NULL;
+    }
+    return 0;
+}
+
+static int fill_op(PyObject *source, int *op)
+{
+    int64_t number;
+    if (integer(source, "op", &number) < 0)
+        return -1;
+    if (number < 0 || number >= OPS) {
+        fail(PyExc_ValueError, "a plan has op %lld", (long long)number);
+        return -1;
+    }
+    *op = (int)number;
+    return 0;
+}
+
+static int fill_items(Compiling *c, PyObject *source, const void **items)
+{
+    PyObject *child = attribute(c, source, "items", NULL);
+    return child == NULL || (*items = made_node(c, child)) == NULL ? -1 : 0;
+}
+
+static int fill_read(Compiling *c, PyObject *source, void *made)
+{
+    ReadNode *node = made;
+    int64_t promote;
+    if (fill_op(source, &node->op) < 0 || integer(source, "promote", &promote) < 0
+        || integer(source, "size", &node->size) < 0 || integer(source, "cost", &node->cost) < 0
+        || optional(c, source, "logical", &node->logical) < 0
+        || (node->reason = attribute(c, source, "reason", &PyUnicode_Type)) == NULL)
+        return -1;
+    node->promote = (int)promote;
+    if (node->size < 0 || node->cost < 0) {
+        fail(PyExc_ValueError, "a plan has a negative size or cost");
+        return -1;
+    }
+    switch (node->op) {
+    case ENUM:
+        return fill_symbols(c, source, node);
+    case ARRAY:
+    case MAP:
+        return fill_items(c, source, (const void **)&node->items);
+    case UNION:
+        return fill_branches(c, source, &node->count, (const void ***)&node->branches);
+    case RECORD:
+        if (fill_target(c, source, node) < 0 || fill_steps(c, source, node) < 0)
+            return -1;
+        return fill_defaults(c, source, node) < 0 ? -1 : check_places(node);
+    default:
+        return 0;
+    }
+}
+
+static int fill_fields(Compiling *c, PyObject *source, WriteNode *node)
+{
+    PyObject *fields = attribute(c, source, "fields", &PyTuple_Type);
+    if (fields == NULL || (node->names = attribute(c, source, "names", &PyFrozenSet_Type)) == NULL)
+        return -1;
+    node->count = PyTuple_GET_SIZE(fields);
+    if ((node->fields = new_memory(c->codec, (size_t)node->count, sizeof(Field))) == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        PyObject *parts = PyTuple_GET_ITEM(fields, i), *make = part(parts, 2);
+        if (make == NULL || (node->fields[i].node = made_node(c, part(parts, 1))) == NULL)
+            return -1;
+        node->fields[i].make = make != Py_None ? make : NULL;
+        if ((node->fields[i].name = interned(c, part(parts, 0))) == NULL)
+            return -1;
+    }
+    return 0;
+}
+
+static int fill_indexes(Compiling *c, PyObject *source, WriteNode *node)
+{
+    PyObject *indexes = attribute(c, source, "indexes", NULL), *symbol, *index;
+    Py_ssize_t position = 0;
+    if (indexes == NULL || (node->indexes = PyObject_CallOneArg((PyObject *)&PyDict_Type, indexes)) == NULL)
+        return -1;
+    int failed = PyList_Append(c->keep, node->indexes);
+    Py_DECREF(node->indexes);
+    while (!failed && PyDict_Next(node->indexes, &position, &symbol, &index)) {
+        if (!PyLong_Check(index)) {
+            fail(PyExc_TypeError, "an index of an enum's symbol is no int");
+            failed = -1;
+        }
+    }
+    return failed;
+}
+
+static int fill_write(Compiling *c, PyObject *source, void *made)
+{
+    WriteNode *node = made;
+    if (fill_op(source, &node->op) < 0 || integer(source, "size", &node->size) < 0
+        || optional(c, source, "logical", &node->logical) < 0
+        || (node->label = attribute(c, source, "label", &PyUnicode_Type)) == NULL
+        || (node->accepts = attribute(c, source, "accepts", &PyTuple_Type)) == NULL)
+        return -1;
+    if (PyTuple_GET_SIZE(node->accepts) == 0)
+        node->accepts = NULL;
+    node->kinds = takes[node->op];
+    switch (node->op) {
+    case ENUM:
+        return fill_indexes(c, source, node);
+    case ARRAY:
+    case MAP:
+        return fill_items(c, source, (const void **)&node->items);
+    case UNION:
+        return fill_branches(c, source, &node->count, (const void ***)&node->branches);
+    case RECORD:
+        return fill_fields(c, source, node);
+    case FAIL:
+        fail(PyExc_ValueError, "a plan for writing cannot fail");
+        return -1;
+    default:
+        return 0;
+    }
+}
+
+static void *compile_graph(Codec *codec, PyObject *root, PyObject *keep, size_t node_size, const char *members,
+                           int (*fill)(Compiling *, PyObject *, void *), Py_ssize_t *count)
+{
+    Compiling c = {codec, PyList_New(0), PyDict_New(), keep, NULL, node_size};
+    bool failed = c.nodes == NULL || c.indexes == NULL || find_node(&c, root) < 0;
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(c.nodes); i++)
+        failed = find_children(&c, PyList_GET_ITEM(c.nodes, i), members) < 0;
+    if (!failed) {
+        *count = PyList_GET_SIZE(c.nodes);
+        c.made = new_memory(codec, (size_t)*count, node_size);
+        failed = c.made == NULL;
+    }
+    for (Py_ssize_t i = 0; !failed && i < *count; i++)
+        failed = fill(&c, PyList_GET_ITEM(c.nodes, i), c.made + (size_t)i * node_size) < 0;
+    Py_XDECREF(c.nodes);
+    Py_XDECREF(c.indexes);
+    return failed ? NULL : c.made;
+}
+
+static int pair_up(PyObject *pairs, PyObject *seen, const void *write, const void *read)
+{
+    PyObject *pair = Py_BuildValue("(NN)", PyLong_FromVoidPtr((void *)write), PyLong_FromVoidPtr((void *)read));
+    int known = pair == NULL ? -1 : PySet_Contains(seen, pair);
+    if (known == 0)
+        known = PySet_Add(seen, pair) < 0 || PyList_Append(pairs, pair) < 0 ? -1 : 0;
+    Py_XDECREF(pair);
+    return known < 0 ? -1 : 0;
+}
+
+/* The children of two nodes that conform walks together; the reader's may end in FAIL. */
+static int pair_children(PyObject *pairs, PyObject *seen, const WriteNode *write, const ReadNode *read)
+{
+    if (read->op == FAIL)
+        return 0;
+    if (read->op != write->op || (read->op >= RECORD && read->count != write->count)) {
+        fail(PyExc_ValueError, "the two plans are not of the same writer's schema");
+        return -1;
+    }
+    if (read->op == ARRAY || read->op == MAP)
+        return pair_up(pairs, seen, write->items, read->items);
+    for (Py_ssize_t i = 0; read->op >= RECORD && i < read->count; i++) {
+        int failed = read->op == UNION
+            ? pair_up(pairs, seen, write->branches[i], read->branches[i])
+            : pair_up(pairs, seen, write->fields[i].node, read->steps[i].node);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+/* Holds the plans of a Conformer against each other once, so that the walker need not. */
+static int check_pair(const WriteNode *write, const ReadNode *read)
+{
+    PyObject *pairs = PyList_New(0), *seen = PySet_New(NULL);
+    int failed = pairs == NULL || seen == NULL ? -1 : pair_up(pairs, seen, write, read);
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(pairs); i++) {
+        PyObject *pair = PyList_GET_ITEM(pairs, i);
+        failed = pair_children(pairs, seen, PyLong_AsVoidPtr(PyTuple_GET_ITEM(pair, 0)),
+                               PyLong_AsVoidPtr(PyTuple_GET_ITEM(pair, 1)));
+    }
+    Py_XDECREF(pairs);
+    Py_XDECREF(seen);
+    return failed;
+}
+
+static int limit(PyObject *limits, const char *name, Py_ssize_t *value)
+{
+    int64_t number;
+    if (integer(limits, name, &number) < 0)
+        return -1;
+    *value = (Py_ssize_t)Py_MIN(Py_MAX(number, 0), PY_SSIZE_T_MAX / 8); /* so that sums of two cannot overflow */
+    return 0;
+}
+
+/* A Codec of the given type; `write` or `read` may be NULL. */
+static PyObject *new_codec(PyTypeObject *type, PyObject *write, PyObject *read, PyObject *limits)
+{
+    Codec *codec = (Codec *)type->tp_alloc(type, 0);
+    PyObject *keep = PyList_New(0);
+    Py_ssize_t read_count;
+    bool failed = codec == NULL || keep == NULL || (codec->state = PyType_GetModuleState(type)) == NULL;
+    if (!failed)
+        failed = limit(limits, "message_bytes", &codec->limits.message_bytes) < 0
+            || limit(limits, "depth", &codec->limits.depth) < 0 || limit(limits, "nodes", &codec->limits.nodes) < 0;
+    if (!failed && write != NULL) {
+        codec->write_nodes = compile_graph(codec, write, keep, sizeof(WriteNode), "fields", fill_write,
+                                           &codec->write_count);
+        codec->write = codec->write_nodes;
+        failed = codec->write == NULL;
+    }
+    if (!failed && read != NULL) {
+        codec->read = compile_graph(codec, read, keep, sizeof(ReadNode), "steps", fill_read, &read_count);
+        failed = codec->read == NULL;
+    }
+    if (!failed && write != NULL && read != NULL)
+        failed = check_pair(codec->write, codec->read) < 0;
+    if (!failed)
+        failed = (codec->keep = PyList_AsTuple(keep)) == NULL;
+    Py_XDECREF(keep);
+    if (failed)
+        Py_CLEAR(codec);
+    return (PyObject *)codec;
+}
+
+/* ---- the module ------------------------------------------------------------------------------------ */
+
+static int codec_traverse(Codec *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->keep);
+    for (Py_ssize_t i = 0; i < self->write_count; i++) {
+        Py_VISIT(self->write_nodes[i].seen);
+        Py_VISIT(self->write_nodes[i].seen_names);
+    }
+    return 0;
+}
+
+static void codec_dealloc(Codec *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    for (Py_ssize_t i = 0; self->write_nodes != NULL && i < self->write_count; i++) {
+        Py_XDECREF(self->write_nodes[i].seen);
+        Py_XDECREF(self->write_nodes[i].seen_names);
+    }
+    while (self->blocks != NULL) {
+        Block *block = self->blocks;
+        self->blocks = block->next;
+        PyMem_Free(block);
+    }
+    Py_XDECREF(self->keep);
+    PyMem_Free(self->spare);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *encoder_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"plan", "limits", NULL};
+    PyObject *write, *limits;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO:Encoder", names, &write, &limits))
+        return NULL;
+    return new_codec(type, write, NULL, limits);
+}
+
+static PyObject *decoder_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"plan", "limits", NULL};
+    PyObject *read, *limits;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO:Decoder", names, &read, &limits))
+        return NULL;
+    return new_codec(type, NULL, read, limits);
+}
+
+static PyObject *conformer_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"write", "read", "limits", NULL};
+    PyObject *write, *read, *limits;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO:Conformer", names, &write, &read, &limits))
+        return NULL;
+    return new_codec(type, write, read, limits);
+}
+
+#define CODEC_TYPE(lower, upper, method, function, convention, text, method_text) \
+    static PyMethodDef lower##_methods[] = { \
+        {method, (PyCFunction)(void (*)(void))function, convention, PyDoc_STR(method_text)}, \
+        {NULL, NULL, 0, NULL}, \
+    }; \
+    static PyType_Slot lower##_slots[] = { \
+        {Py_tp_doc, PyDoc_STR(text)}, \
+        {Py_tp_new, lower##_new}, \
+        {Py_tp_dealloc, codec_dealloc}, \
+        {Py_tp_traverse, codec_traverse}, \
+        {Py_tp_methods, lower##_methods}, \
+        {0, NULL}, \
+    }; \
+    static PyType_Spec lower##_spec = { \
+        .name = "splnode.avro.codec._native." upper, \
+        .basicsize = sizeof(Codec), \
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, \
+        .slots = lower##_slots, \
+    }
+
+CODEC_TYPE(encoder, "Encoder", "encode", encoder_encode, METH_O, "Writes the values of one plan.",
+           "encode(value) -> bytes");
+CODEC_TYPE(decoder, "Decoder", "decode", decoder_decode, METH_FASTCALL | METH_KEYWORDS,
+           "Reads the values of one plan.", "decode(data, start=0) -> (value, offset behind it)");
+CODEC_TYPE(conformer, "Conformer", "conform", conformer_conform, METH_O,
+           "Gives what reading a value written would give, without writing it.", "conform(value) -> value");
+
+static PyObject *imported(const char *module, const char *name)
+{
+    PyObject *object = PyImport_ImportModule(module);
+    PyObject *value = object != NULL ? PyObject_GetAttrString(object, name) : NULL;
+    Py_XDECREF(object);
+    return value;
+}
+
+/* The numbers of an enum of plan.py must be those of the C enum beside it. */
+static int check_enum(const char *name, const char *const *members, Py_ssize_t count)
+{
+    PyObject *class = imported("splnode.avro.codec.plan", name);
+    if (class == NULL)
+        return -1;
+    Py_ssize_t size = PyObject_Size(class);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        int64_t number = -1;
+        if (size != count || integer(class, members[i], &number) < 0 || number != i) {
+            if (!PyErr_Occurred())
+                fail(PyExc_ImportError, "plan.%s is not the one that _native was built for", name);
+            Py_DECREF(class);
+            return -1;
+        }
+    }
+    Py_DECREF(class);
+    return 0;
+}
+
+static int add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return failed;
+}
+
+static int module_exec(PyObject *module)
+{
+    static const char *const ops[] = {"NULL", "BOOLEAN", "INT", "LONG", "FLOAT", "DOUBLE", "BYTES", "STRING",
+                                      "FIXED", "ENUM", "ARRAY", "MAP", "RECORD", "UNION", "FAIL"};
+    static const char *const promotions[] = {"NONE", "TO_FLOAT", "TO_STRING", "TO_BYTES"};
+    State *state = PyModule_GetState(module);
+    if ((state->data_error = imported("splnode.errors", "DataError")) == NULL
+        || (state->decode_error = imported("splnode.errors", "DecodeError")) == NULL
+        || (state->encode_error = imported("splnode.errors", "EncodeError")) == NULL
+        || (state->limit_exceeded = imported("splnode.errors", "LimitExceeded")) == NULL
+        || (state->struct_class = imported("msgspec", "Struct")) == NULL
+        || (state->branch_class = imported("splnode.avro.codec.plan", "Branch")) == NULL
+        || check_enum("Op", ops, Py_ARRAY_LENGTH(ops)) < 0
+        || check_enum("Promote", promotions, Py_ARRAY_LENGTH(promotions)) < 0)
+        return -1;
+    return add_type(module, &encoder_spec) < 0 || add_type(module, &decoder_spec) < 0
+            || add_type(module, &conformer_spec) < 0
+        ? -1
+        : 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    Py_VISIT(state->data_error);
+    Py_VISIT(state->decode_error);
+    Py_VISIT(state->encode_error);
+    Py_VISIT(state->limit_exceeded);
+    Py_VISIT(state->struct_class);
+    Py_VISIT(state->branch_class);
+    return 0;
+}
+
+/* No m_clear, for the reason at the top: a Codec that outlives the module's dict still needs the state. */
+static void module_free(void *module)
+{
+    State *state = PyModule_GetState(module);
+    Py_CLEAR(state->data_error);
+    Py_CLEAR(state->decode_error);
+    Py_CLEAR(state->encode_error);
+    Py_CLEAR(state->limit_exceeded);
+    Py_CLEAR(state->struct_class);
+    Py_CLEAR(state->branch_class);
+    for (int i = 0; i < RECENT; i++)
+        Py_CLEAR(state->recent[i]);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "splnode.avro.codec._native",
+    .m_doc = PyDoc_STR("The native codec engine; see plan.py for what it carries out, and plain.py for its twin."),
+    .m_size = sizeof(State),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__native(void);
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&module_def); }

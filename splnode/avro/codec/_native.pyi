@@ -1,0 +1,33 @@
+"""The C extension's face; `native` is the module to import."""
+
+from typing import Any, final
+
+from splnode.avro.codec.plan import ReadNode, WriteNode
+from splnode.limits import Limits
+
+@final
+class Encoder:
+    """Writes the values of one plan."""
+
+    def __new__(cls, plan: WriteNode, limits: Limits) -> Encoder: ...
+    def encode(self, value: object, /) -> bytes:
+        """The value's encoding. EncodeError, LimitExceeded."""
+
+@final
+class Decoder:
+    """Reads the values of one plan."""
+
+    def __new__(cls, plan: ReadNode, limits: Limits) -> Decoder: ...
+    def decode(self, data: bytes | bytearray | memoryview, start: int = 0, /) -> tuple[Any, int]:
+        """The value that starts at `start`, and the offset behind it. DecodeError, LimitExceeded."""
+
+@final
+class Conformer:
+    """Gives what reading a value written would give, without writing it.
+
+    `write` and `read` are plans of the same writer's schema; ValueError if they are not.
+    """
+
+    def __new__(cls, write: WriteNode, read: ReadNode, limits: Limits) -> Conformer: ...
+    def conform(self, value: object, /) -> Any:
+        """A deep copy, checked, defaults filled in. EncodeError, DecodeError, LimitExceeded."""
