@@ -1,0 +1,1 @@
+"""Modules: Python files that are called by a URI, package/api/method."""
