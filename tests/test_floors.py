@@ -20,7 +20,7 @@ FLOORS = (
     ("avro",),
     ("wire",),
     ("rpc",),
-    ("net", "discovery", "observe"),  # observe: interceptors, so above rpc; whoever it watches does not know it
+    ("net", "discovery", "observe", "notify"),  # observe: interceptors, so above rpc, and unknown to what they watch
     ("balance", "services", "modules", "gateway", "events"),
     ("node",),
     ("cli", "testing", "__main__"),
