@@ -10,26 +10,21 @@ import argparse
 import contextlib
 import datetime
 import json
-import os
-import select
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from benchmarks import machine, report
-from benchmarks.measure import WARM_UP, Order
+from benchmarks.measure import Order
+from benchmarks.process import Peer, PeerError
 from benchmarks.stacks import STACKS, Stack
 from benchmarks.workload import SIZES
 
 HERE = Path(__file__).parent
-ANSWER_TIMEOUT = 20.0
-"""Seconds for a process to start or to answer beyond the time a round takes; then its stack has failed."""
-
 ORDERS: dict[str, Order] = {
     "one": Order(clocked=True),
     "flood": Order(in_flight=64),
@@ -37,63 +32,6 @@ ORDERS: dict[str, Order] = {
     "fan": Order(connections=64),
 }
 USUAL = ("one", "flood", "large")
-
-
-class PeerError(Exception):
-    """A process of a stack ended, hung or answered nonsense; says what its stderr said last."""
-
-
-class Peer:
-    """A process of a stack: a line in, a line out."""
-
-    def __init__(self, stack: Stack, role: str, *arguments: str) -> None:
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
-        self.process = subprocess.Popen(
-            stack.command(role, *arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env={**os.environ, **stack.env},
-            cwd=HERE.parent,
-        )
-
-    def answer(self, timeout: float = ANSWER_TIMEOUT) -> dict[str, Any]:
-        """The next line of the process. PeerError if there is none within `timeout` seconds."""
-        assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], timeout)
-        line = self.process.stdout.readline() if ready else b""
-        if not line:
-            raise PeerError(self._last_words() if ready else f"no answer in {timeout:.0f} s; {self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def ask(self, order: Order) -> dict[str, Any]:
-        """One round."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(vars(order)).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            raise PeerError(self._last_words()) from None
-        return self.answer(order.seconds * (1 + WARM_UP) + ANSWER_TIMEOUT)
-
-    def close(self) -> None:
-        """Ends the process: politely, then not."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(3)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self.errors.close()
-
-    def _last_words(self) -> str:
-        self.errors.seek(0)
-        lines = self.errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
 
 
 class Contestant:
@@ -107,15 +45,16 @@ class Contestant:
 
     def start_server(self) -> None:
         if self.stack.server is not None:
-            self.peers.append(Peer(self.stack, "serve", self.stack.server))
+            self.peers.append(Peer(self.stack.command("serve", self.stack.server), self.stack.env))
 
     def start_driver(self) -> None:
         endpoint = str(self.peers[0].answer()["endpoint"]) if self.peers else "local"
-        self.peers.append(Peer(self.stack, "drive", endpoint, *([self.stack.driver] if self.stack.driver else [])))
+        variant = [self.stack.driver] if self.stack.driver else []
+        self.peers.append(Peer(self.stack.command("drive", endpoint, *variant), self.stack.env))
 
     def run(self, name: str, order: Order) -> None:
         """One round of one kind, with the CPU time of both ends."""
-        pids = [peer.process.pid for peer in self.peers]
+        pids = [peer.pid for peer in self.peers]
         machine.pin(pids, together=order.clocked, apart=self.stack.pinned)
         before, busy = machine.cpu_seconds(pids), machine.busy_seconds()
         start = time.monotonic()

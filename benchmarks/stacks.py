@@ -75,6 +75,7 @@ STACKS: tuple[Stack, ...] = (
     _splnode("TCP", "tcp"),
     _splnode("Unix", "unix"),
     _splnode("TCP, Structs", "tcp-structs", "structs"),
+    _splnode("TCP, async handler", "tcp-async"),
     _splnode("TCP, plain engine", "tcp", SPLNODE_ENGINE="plain"),
     _splnode("in process", None, "local"),
     Stack("avsc (node)", "avsc.js", pinned=False, note="Netty framing, its default"),

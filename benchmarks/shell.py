@@ -1,0 +1,65 @@
+"""What one `splnode call` costs, cold, against a running local node. Prints one JSON object.
+
+CPU is user and system time as the kernel charged it to that process (wait4), imports included; beside it
+stands `python -c pass`. Seconds, medians.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.process import Peer
+
+CALL = ("call", "SPLExecuteService.execute", "-d", '{"module": "spl/void/noop", "headers": {}, "value": null}')
+
+
+def cold(command: Sequence[str], runs: int) -> tuple[float, float]:
+    """Median CPU and wall seconds of a command. CalledProcessError if it fails, with what it said."""
+    cpu, wall = [], []
+    for _ in range(runs):
+        start = time.perf_counter()
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+            _, status, usage = os.wait4(process.pid, 0)
+            wall.append(time.perf_counter() - start)
+            cpu.append(usage.ru_utime + usage.ru_stime)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                said.seek(0)
+                raise subprocess.CalledProcessError(process.returncode, command, said.read().decode())
+    return statistics.median(cpu), statistics.median(wall)
+
+
+def measure(runs: int) -> dict[str, float]:
+    """Starts a node on a Unix socket of its own and calls it `runs` times."""
+    splnode = str(Path(sys.executable).with_name("splnode"))
+    with tempfile.TemporaryDirectory() as folder:
+        endpoint = f"unix://{folder}/node.sock"
+        with Peer([splnode, "serve", "--listen", endpoint, "--data", f"{folder}/data"]) as node:
+            node.answer()
+            cpu, wall = cold([splnode, *CALL, "--to", endpoint], runs)
+        python_cpu, python_wall = cold([sys.executable, "-c", "pass"], runs)
+    return {
+        "splnode_call_cpu_s": cpu,
+        "splnode_call_wall_s": wall,
+        "python_pass_cpu_s": python_cpu,
+        "python_pass_wall_s": python_wall,
+        "wall_times_python": wall / python_wall,
+        "runs": runs,
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=20, help="cold starts of each (default: %(default)s)")
+    try:
+        print(json.dumps(measure(parser.parse_args().runs)))
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"{error} It said: {error.output.strip()}") from None
