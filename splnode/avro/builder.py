@@ -54,7 +54,7 @@ class SchemaBuilder:
             raise SchemaError(f"a schema is a name, a list or an object, not {shown(source)}", path)
         kind = source.get("type")
         if kind is None:
-            raise SchemaError(f"an object without \"type\" is no schema: {shown(source)}", path)
+            raise SchemaError(f'an object without "type" is no schema: {shown(source)}', path)
         if not isinstance(kind, str):
             return self.build(kind, path, space)
         if kind in NAMED:

@@ -46,7 +46,14 @@ def check_protocol(document: Mapping[str, Any], namespace: str, names: Mapping[s
     }
     try:
         avro.protocol.make_avpr_object(plain)
-    except (avro.errors.AvroException, avro.errors.AvroWarning, TypeError, ValueError, KeyError, AttributeError) as error:
+    except (
+        avro.errors.AvroException,
+        avro.errors.AvroWarning,
+        TypeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:
         raise SchemaError(f"the avro package refuses the protocol: {_innermost(error)}") from None
 
 

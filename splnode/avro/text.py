@@ -37,7 +37,9 @@ def read_json(text: str, what: str = "schema", limits: Limits = DEFAULT_LIMITS) 
     try:
         value = json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
-        raise SchemaError(f"the {what} text is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+        raise SchemaError(
+            f"the {what} text is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from None
     except ValueError as error:  # a number with thousands of digits
         raise SchemaError(f"the {what} text is not JSON: {error}") from None
     if "\\ud" in text.lower():

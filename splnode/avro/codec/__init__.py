@@ -1,1 +1,111 @@
-"""Bytes to values and back: one plan, two engines behind one interface."""
+"""Bytes to values and back: one plan, two engines behind one interface.
+
+`encoder` and `decoder` make the codec of a schema, or of a pair of schemas; keep what they give, since making
+one costs as much as many calls of it. `conformer` is for calls that stay in the process.
+
+What a value looks like: null None; boolean bool; int and long int; float and double float (an int is taken);
+bytes and fixed bytes (bytearray and memoryview are taken); string str; enum str (an enum.Enum member is
+taken); array list (a tuple is taken); map dict; record dict, or the msgspec.Struct that `into` names (any
+Struct is taken); union its branch's value; the logical types as `avro.logical` has them. The branch of a union
+is chosen by the value's type (the table of `plan.WriteNode`), or named with `Branch`.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any, Protocol
+
+from splnode.avro.codec import plain
+from splnode.avro.codec.plan import Branch
+from splnode.avro.resolution import read_plan, write_plan
+from splnode.avro.schema import Schema
+from splnode.errors import ConfigError
+from splnode.limits import DEFAULT_LIMITS, Limits
+
+__all__ = ["Branch", "Decoder", "Encoder", "conformer", "decoder", "encoder", "engines"]
+
+Into = type | Mapping[str, Any] | None
+"""A msgspec.Struct class (or a type made of such), or for a record at the top such a type for each field."""
+
+
+class Encoder(Protocol):
+    """Writes the values of one schema."""
+
+    def encode(self, value: object) -> bytes:
+        """The value's bytes. EncodeError, LimitExceeded."""
+
+
+class Decoder(Protocol):
+    """Reads the values of one writer's schema for one reader's."""
+
+    def decode(self, data: bytes | bytearray | memoryview, start: int = 0) -> tuple[Any, int]:
+        """The datum that begins at `start`, and the place behind it. DecodeError, LimitExceeded."""
+
+
+def encoder(schema: Schema, *, limits: Limits = DEFAULT_LIMITS, engine: str | None = None) -> Encoder:
+    """What writes values of the schema. May be used by one thread at a time."""
+    made: Encoder = _engine(engine).Encoder(write_plan(schema), limits)
+    return made
+
+
+def decoder(
+    writer: Schema,
+    reader: Schema | None = None,
+    *,
+    into: Into = None,
+    limits: Limits = DEFAULT_LIMITS,
+    engine: str | None = None,
+) -> Decoder:
+    """What reads as `reader` (by default the writer's own) what was written as `writer`.
+
+    SchemaError, with the paths and both sides, if the two do not match or `into` does not fit the reader's.
+    """
+    made: Decoder = _engine(engine).Decoder(_bound(writer, reader, into), limits)
+    return made
+
+
+def conformer(
+    writer: Schema,
+    reader: Schema | None = None,
+    *,
+    into: Into = None,
+    limits: Limits = DEFAULT_LIMITS,
+    engine: str | None = None,
+) -> Callable[[object], Any]:
+    """A function that gives what decoding a value encoded would give, with the same errors: a checked copy."""
+    made = _engine(engine).Conformer(write_plan(writer), _bound(writer, reader, into), limits)
+    conform: Callable[[object], Any] = made.conform
+    return conform
+
+
+def engines() -> tuple[str, ...]:
+    """The engines that can be used here, the fastest first."""
+    return tuple(_modules())
+
+
+def _bound(writer: Schema, reader: Schema | None, into: Into) -> Any:
+    plan = read_plan(writer, reader)
+    if into is not None:
+        raise NotImplementedError
+    return plan
+
+
+@cache
+def _modules() -> dict[str, ModuleType]:
+    try:
+        from splnode.avro.codec import _native  # type: ignore[attr-defined]  # noqa: PLC0415 - C, built or not
+    except ImportError:
+        return {"plain": plain}
+    return {"native": _native, "plain": plain}
+
+
+def _engine(name: str | None) -> ModuleType:
+    """The engine of that name, else the one SPLNODE_ENGINE names, else the fastest."""
+    modules = _modules()
+    name = name or os.environ.get("SPLNODE_ENGINE") or next(iter(modules))
+    try:
+        return modules[name]
+    except KeyError:
+        known = ", ".join(modules)
+        raise ConfigError(f"the codec engine {name!r} is not there (SPLNODE_ENGINE); there are: {known}") from None

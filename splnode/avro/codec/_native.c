@@ -26,6 +26,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h> /* T_OBJECT_EX */
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -84,6 +85,7 @@ struct ReadNode {
     PyObject *blank;           /* a dict of all names in order, to copy; NULL where the factory makes a Struct */
     PyObject *factory;
     PyObject *keywords;        /* the factory's, a tuple; NULL where it takes positions */
+    Py_ssize_t *offsets;       /* of a Struct's slots by place, where they may be filled without a call; or NULL */
 };
 
 typedef struct {
@@ -91,6 +93,13 @@ typedef struct {
     const WriteNode *node;
     PyObject *make; /* the default; NULL: must be given */
 } Field;
+
+/* The Struct class that a record was last given as; all owned. */
+typedef struct {
+    PyTypeObject *class;
+    PyObject *names;     /* its attributes by field, a tuple; None where it has none */
+    Py_ssize_t *offsets; /* their slots; 0 where the attribute is no plain slot */
+} Seen;
 
 struct WriteNode {
     int op;
@@ -105,8 +114,7 @@ struct WriteNode {
     PyObject *indexes;          /* ENUM: dict of symbol to index */
     Field *fields;              /* RECORD */
     PyObject *names;
-    PyTypeObject *seen;         /* RECORD: the last Struct class, owned */
-    PyObject *seen_names;       /* RECORD: its attributes by field, owned */
+    Seen seen;                  /* RECORD */
 };
 
 typedef struct Block {
@@ -204,7 +212,7 @@ static void at_key(State *state, PyObject *key) { at(state, PyUnicode_FromFormat
 /* ValueError and OverflowError are how Python code (a logical type, a UTF-8 decoder) says "bad data". */
 static void *blame_data(PyObject *class)
 {
-    if (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_ArithmeticError)) {
+    if (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_OverflowError)) {
         PyObject *error = take_exception();
         PyErr_Format(class, "%S", error);
         Py_XDECREF(error);
@@ -332,10 +340,32 @@ static inline PyObject *give_symbol(State *state, const ReadNode *node, int64_t 
     return finish(state, node, Py_NewRef(node->symbols[index]));
 }
 
-/* A record being put together: a dict, or the arguments of a Struct class. */
+/* The place in a Struct's memory that an attribute is kept in; 0 if it is no plain slot of the class. */
+static Py_ssize_t slot_offset(PyTypeObject *class, PyObject *name)
+{
+    PyObject *found = PyObject_GetAttr((PyObject *)class, name);
+    Py_ssize_t offset = 0;
+    if (found == NULL)
+        PyErr_Clear();
+    else if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
+        PyMemberDescrObject *slot = (PyMemberDescrObject *)found;
+        if (slot->d_member->type == T_OBJECT_EX && PyType_IsSubtype(class, PyDescr_TYPE(slot)))
+            offset = slot->d_member->offset;
+    }
+    Py_XDECREF(found);
+    return offset;
+}
+
+static inline PyObject **slot_at(PyObject *object, Py_ssize_t offset)
+{
+    return (PyObject **)((char *)object + offset);
+}
+
+/* A record being put together: a dict, a Struct, or the arguments of a Struct class. */
 typedef struct {
     const ReadNode *node;
     PyObject *dict;
+    PyObject *object;  /* its slots are filled one after another; until then they read as unset */
     PyObject **values; /* by place, owned; values[-1] is free for the called (PY_VECTORCALL_ARGUMENTS_OFFSET) */
     PyObject *few[FEW + 1];
 } Making;
@@ -344,7 +374,11 @@ static inline int begin_record(Making *making, const ReadNode *node)
 {
     making->node = node;
     making->values = NULL;
-    making->dict = NULL;
+    making->dict = making->object = NULL;
+    if (node->offsets != NULL) {
+        making->object = ((PyTypeObject *)node->factory)->tp_alloc((PyTypeObject *)node->factory, 0);
+        return making->object != NULL ? 0 : -1;
+    }
     if (node->blank != NULL) {
         /* A copy has the keys in the reader's order and never has to grow; small straight dicts need neither. */
         making->dict = node->straight && node->places <= 5 ? PyDict_New() : PyDict_Copy(node->blank);
@@ -367,7 +401,9 @@ static inline int begin_record(Making *making, const ReadNode *node)
 static inline int set_field(Making *making, Py_ssize_t place, PyObject *name, PyObject *value) /* steals the value */
 {
     if (making->dict == NULL) {
-        Py_XSETREF(making->values[place], value);
+        PyObject **to = making->object != NULL ? slot_at(making->object, making->node->offsets[place])
+                                               : &making->values[place];
+        Py_XSETREF(*to, value);
         return 0;
     }
     int failed = PyDict_SetItem(making->dict, name, value);
@@ -392,12 +428,25 @@ static int set_defaults(Making *making)
 static void drop_record(Making *making)
 {
     Py_CLEAR(making->dict);
+    Py_CLEAR(making->object);
     if (making->values != NULL) {
         for (Py_ssize_t i = 0; i < making->node->places; i++)
             Py_XDECREF(making->values[i]);
         if (making->node->places > FEW)
             PyMem_Free(making->values - 1);
     }
+}
+
+/* As msgspec does: the collector need not look at a Struct that holds nothing of its kind. */
+static void untrack_if_plain(PyObject *object, const ReadNode *node)
+{
+    if (!PyObject_IS_GC(object))
+        return;
+    for (Py_ssize_t i = 0; i < node->places; i++) {
+        if (PyObject_IS_GC(*slot_at(object, node->offsets[i])))
+            return;
+    }
+    PyObject_GC_UnTrack(object);
 }
 
 static inline PyObject *end_record(State *state, Making *making)
@@ -409,6 +458,10 @@ static inline PyObject *end_record(State *state, Making *making)
     }
     if (making->dict != NULL)
         return finish(state, node, making->dict);
+    if (making->object != NULL) {
+        untrack_if_plain(making->object, node);
+        return finish(state, node, making->object);
+    }
     size_t flags = PY_VECTORCALL_ARGUMENTS_OFFSET;
     if (node->keywords == NULL)
         flags |= (size_t)node->places;
@@ -888,8 +941,7 @@ static inline int next_entry(State *state, PyObject *dict, Py_ssize_t *position,
 typedef struct {
     const WriteNode *node;
     PyObject *dict;       /* owned; or NULL, and */
-    PyObject *object;     /* a Struct, borrowed, with */
-    PyObject *attributes; /* the names of its attributes by field, owned */
+    PyObject *object;     /* a Struct, borrowed */
     Py_ssize_t found;
 } Source;
 
@@ -912,59 +964,79 @@ static PyObject *struct_attributes(const WriteNode *node, PyTypeObject *class)
     return result;
 }
 
-static int take_struct(const WriteNode *constant, PyObject *value, Source *source)
+static void forget(Seen *seen)
+{
+    Py_XDECREF(seen->class);
+    Py_XDECREF(seen->names);
+    PyMem_Free(seen->offsets);
+}
+
+/* Makes the value's class the one that was seen last. */
+static int see_class(const WriteNode *constant, PyTypeObject *class)
 {
     WriteNode *node = (WriteNode *)constant; /* constant but for `seen` */
-    PyTypeObject *class = Py_TYPE(value);
-    if (node->seen != class) {
-        PyObject *attributes = struct_attributes(node, class);
-        if (attributes == NULL)
-            return -1;
-        PyTypeObject *was = node->seen;
-        PyObject *had = node->seen_names;
-        node->seen = (PyTypeObject *)Py_NewRef(class);
-        node->seen_names = attributes;
-        Py_XDECREF(was);
-        Py_XDECREF(had);
+    PyObject *attributes = struct_attributes(node, class);
+    if (attributes == NULL)
+        return -1;
+    Py_ssize_t *offsets = PyMem_Calloc((size_t)node->count + 1, sizeof(Py_ssize_t));
+    if (offsets == NULL) {
+        Py_DECREF(attributes);
+        PyErr_NoMemory();
+        return -1;
     }
-    source->object = value;
-    source->attributes = Py_NewRef(node->seen_names);
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        PyObject *name = PyTuple_GET_ITEM(attributes, i);
+        offsets[i] = name != Py_None ? slot_offset(class, name) : 0;
+    }
+    /* All three at once, and only then what may run Python: letting go of the class before. */
+    Seen was = node->seen;
+    node->seen = (Seen){(PyTypeObject *)Py_NewRef(class), attributes, offsets};
+    forget(&was);
     return 0;
+}
+
+/* The field of a Struct; NULL without an exception if there is none. */
+static PyObject *struct_field(const WriteNode *node, PyObject *value, Py_ssize_t index)
+{
+    /* asked each time: the fields before this one may have seen other classes */
+    if (node->seen.class != Py_TYPE(value) && see_class(node, Py_TYPE(value)) < 0)
+        return NULL;
+    if (node->seen.offsets[index] != 0)
+        return Py_XNewRef(*slot_at(value, node->seen.offsets[index]));
+    PyObject *name = PyTuple_GET_ITEM(node->seen.names, index), *found;
+    if (name == Py_None)
+        return NULL;
+    Py_INCREF(name); /* a property may do anything */
+    found = PyObject_GetAttr(value, name);
+    Py_DECREF(name);
+    if (found == NULL && PyErr_ExceptionMatches(PyExc_AttributeError))
+        PyErr_Clear();
+    return found;
 }
 
 static int take_record(State *state, const WriteNode *node, PyObject *value, Source *source)
 {
-    *source = (Source){node, NULL, NULL, NULL, 0};
+    *source = (Source){node, NULL, NULL, 0};
     if (PyObject_TypeCheck(value, (PyTypeObject *)state->struct_class))
-        return take_struct(node, value, source);
-    source->dict = take_dict(state, "dict", value);
-    return source->dict != NULL ? 0 : -1;
+        source->object = value;
+    else
+        source->dict = take_dict(state, "dict", value);
+    return source->object != NULL || source->dict != NULL ? 0 : -1;
 }
 
-static void release_record(Source *source)
-{
-    Py_CLEAR(source->dict);
-    Py_CLEAR(source->attributes);
-}
+static void release_record(Source *source) { Py_CLEAR(source->dict); }
 
 static PyObject *take_field(State *state, Source *source, Py_ssize_t index)
 {
     const Field *field = &source->node->fields[index];
-    PyObject *value = NULL;
-    if (source->dict != NULL) {
-        value = Py_XNewRef(PyDict_GetItemWithError(source->dict, field->name));
-        if (value == NULL && PyErr_Occurred())
-            return NULL;
-        source->found += value != NULL;
-    }
-    else if (PyTuple_GET_ITEM(source->attributes, index) != Py_None) {
-        value = PyObject_GetAttr(source->object, PyTuple_GET_ITEM(source->attributes, index));
-        if (value == NULL && !PyErr_ExceptionMatches(PyExc_AttributeError))
-            return NULL;
-        PyErr_Clear();
-    }
-    if (value != NULL)
+    PyObject *value = source->dict != NULL ? Py_XNewRef(PyDict_GetItemWithError(source->dict, field->name))
+                                           : struct_field(source->node, source->object, index);
+    if (value != NULL) {
+        source->found++;
         return value;
+    }
+    if (PyErr_Occurred())
+        return NULL;
     if (field->make != NULL)
         return PyObject_CallNoArgs(field->make);
     return fail(state->encode_error, "the field is missing");
@@ -1797,17 +1869,48 @@ static int fill_defaults(Compiling *c, PyObject *source, ReadNode *node)
 /* Every place must be filled by a step or a default: a Struct is called with all of its values. */
 static int check_places(const ReadNode *node)
 {
-    for (Py_ssize_t place = 0; place < node->places; place++) {
-        bool filled = false;
-        for (Py_ssize_t i = 0; i < node->count; i++)
-            filled |= node->steps[i].target == place;
-        for (Py_ssize_t i = 0; i < node->default_count; i++)
-            filled |= node->defaults[i].place == place;
-        if (!filled) {
-            fail(PyExc_ValueError, "no step and no default of a plan fills field %U", node->names[place]);
-            return -1;
-        }
+    bool *filled = PyMem_Calloc((size_t)node->places + 1, sizeof(bool));
+    if (filled == NULL) {
+        PyErr_NoMemory();
+        return -1;
     }
+    for (Py_ssize_t i = 0; i < node->count; i++)
+        filled[node->steps[i].target < 0 ? node->places : node->steps[i].target] = true;
+    for (Py_ssize_t i = 0; i < node->default_count; i++)
+        filled[node->defaults[i].place] = true;
+    Py_ssize_t place = 0;
+    while (place < node->places && filled[place])
+        place++;
+    PyMem_Free(filled);
+    if (place == node->places)
+        return 0;
+    fail(PyExc_ValueError, "no step and no default of a plan fills field %U", node->names[place]);
+    return -1;
+}
+
+/* A Struct class whose every slot the plan fills, and whose constructor would do nothing else, needs no call. */
+static int find_slots(Compiling *c, ReadNode *node, PyObject *names)
+{
+    PyTypeObject *struct_class = (PyTypeObject *)c->codec->state->struct_class;
+    if (Py_TYPE(node->factory) != Py_TYPE(struct_class) || PyObject_HasAttrString(node->factory, "__post_init__"))
+        return 0;
+    PyObject *fields = PyObject_GetAttrString(node->factory, "__struct_fields__");
+    Py_ssize_t count = fields != NULL ? PyObject_Size(fields) : -1;
+    Py_XDECREF(fields);
+    if (count < 0)
+        return -1;
+    Py_ssize_t *offsets = new_memory(c->codec, (size_t)node->places, sizeof(Py_ssize_t));
+    if (offsets == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < node->places; i++) {
+        offsets[i] = slot_offset((PyTypeObject *)node->factory, PyTuple_GET_ITEM(names, i));
+        for (Py_ssize_t j = 0; j < i; j++)
+            offsets[i] = offsets[i] == offsets[j] ? 0 : offsets[i];
+        if (offsets[i] == 0)
+            return 0;
+    }
+    if (count == node->places)
+        node->offsets = offsets;
     return 0;
 }
 
@@ -1839,17 +1942,21 @@ static int fill_target(Compiling *c, PyObject *source, ReadNode *node)
     node->straight = value == Py_True;
     if (node->factory == NULL)
         return 0;
-    if ((value = attribute(c, source, "positional", NULL)) == NULL)
+    if ((names = attribute(c, source, "struct_names", &PyTuple_Type)) == NULL
+        || (value = attribute(c, source, "positional", NULL)) == NULL)
         return -1;
-    if (value == Py_True)
-        return 0;
-    if ((node->keywords = attribute(c, source, "struct_names", &PyTuple_Type)) == NULL)
-        return -1;
-    if (PyTuple_GET_SIZE(node->keywords) != node->places) {
+    if (PyTuple_GET_SIZE(names) != node->places) {
         fail(PyExc_ValueError, "struct_names and names of a plan differ in length");
         return -1;
     }
-    return 0;
+    for (Py_ssize_t i = 0; i < node->places; i++) {
+        if (!PyUnicode_Check(PyTuple_GET_ITEM(names, i))) {
+            fail(PyExc_TypeError, "a name in a plan is no str");
+            return -1;
+        }
+    }
+    node->keywords = value != Py_True ? names : NULL;
+    return find_slots(c, node, names);
 }
 
 static int fill_symbols(Compiling *c, PyObject *source, ReadNode *node)
@@ -2093,8 +2200,8 @@ static int codec_traverse(Codec *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->keep);
     for (Py_ssize_t i = 0; i < self->write_count; i++) {
-        Py_VISIT(self->write_nodes[i].seen);
-        Py_VISIT(self->write_nodes[i].seen_names);
+        Py_VISIT(self->write_nodes[i].seen.class);
+        Py_VISIT(self->write_nodes[i].seen.names);
     }
     return 0;
 }
@@ -2103,10 +2210,8 @@ static void codec_dealloc(Codec *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    for (Py_ssize_t i = 0; self->write_nodes != NULL && i < self->write_count; i++) {
-        Py_XDECREF(self->write_nodes[i].seen);
-        Py_XDECREF(self->write_nodes[i].seen_names);
-    }
+    for (Py_ssize_t i = 0; self->write_nodes != NULL && i < self->write_count; i++)
+        forget(&self->write_nodes[i].seen);
     while (self->blocks != NULL) {
         Block *block = self->blocks;
         self->blocks = block->next;

@@ -1,0 +1,64 @@
+"""The plain engine: carries out the plans of `plan` in Python. It serves where the native one is not built.
+
+It is also the measure of the native one: the same values, and the same class of error at the same place.
+"""
+
+from typing import Any
+
+from splnode.avro.codec.plan import ReadNode, WriteNode
+from splnode.avro.codec.read import Budget, compile_read
+from splnode.avro.codec.write import compile_write
+from splnode.errors import DecodeError, LimitExceeded
+from splnode.limits import Limits
+
+
+class Encoder:
+    """Writes the values of one plan."""
+
+    def __init__(self, plan: WriteNode, limits: Limits) -> None:
+        self._limits = limits
+        self._write = compile_write(plan)
+
+    def encode(self, value: object) -> bytes:
+        """The value's bytes. EncodeError, LimitExceeded."""
+        out = bytearray()
+        try:
+            self._write(value, out, Budget(self._limits))
+        except RecursionError:
+            raise _too_deep(self._limits) from None
+        if len(out) > self._limits.message_bytes:
+            raise LimitExceeded("message_bytes", self._limits.message_bytes, "the encoded value is too long")
+        return bytes(out)
+
+
+class Decoder:
+    """Reads the values of one plan."""
+
+    def __init__(self, plan: ReadNode, limits: Limits) -> None:
+        self._limits = limits
+        self._read = compile_read(plan)
+
+    def decode(self, data: bytes | bytearray | memoryview, start: int = 0) -> tuple[Any, int]:
+        """The datum that begins at `start`, and the place behind it. DecodeError, LimitExceeded."""
+        if not 0 <= start <= len(data):
+            raise DecodeError(f"start {start} lies outside of {len(data)} bytes")
+        try:
+            return self._read(data, start, Budget(self._limits))
+        except RecursionError:
+            raise _too_deep(self._limits) from None
+
+
+class Conformer:
+    """Gives what reading a value written would give."""
+
+    def __init__(self, write: WriteNode, read: ReadNode, limits: Limits) -> None:
+        self._encoder = Encoder(write, limits)
+        self._decoder = Decoder(read, limits)
+
+    def conform(self, value: object) -> Any:
+        """The value as the reader would get it. EncodeError, DecodeError, LimitExceeded."""
+        return self._decoder.decode(self._encoder.encode(value))[0]
+
+
+def _too_deep(limits: Limits) -> LimitExceeded:
+    return LimitExceeded("depth", limits.depth, "nested deeper than the interpreter's stack")
