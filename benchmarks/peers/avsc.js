@@ -48,8 +48,8 @@ function percentile(ordered, share) {
 // One round: `order` as benchmarks/measure.py has it.
 function round(endpoint, order, done) {
   const value = Buffer.alloc(PARTS.value[order.payload], 0).map((_, i) => (i * 37 + 128) & 0xff);
-  const sockets = [];
-  let open = true, made = 0, samples = [], marks = [], pending = 0;
+  const sockets = [], clients = [];
+  let connected = 0, open = true, made = 0, samples = [], marks = [], pending = 0;
 
   function mark() {
     marks.push({at: process.hrtime.bigint(), made, sampled: samples.length});
@@ -66,11 +66,17 @@ function round(endpoint, order, done) {
     });
   }
 
-  function again(client) {
-    const start = order.clocked ? process.hrtime.bigint() : 0n;
+  function call(client, answered) {
     client.execute({module: PARTS.module, headers: PARTS.headers, value}, (error, answer) => {
       if (error) throw error;
       if (answer.value.length !== value.length) throw new Error(`the answer has ${answer.value.length} bytes`);
+      answered();
+    });
+  }
+
+  function again(client) {
+    const start = order.clocked ? process.hrtime.bigint() : 0n;
+    call(client, () => {
       if (order.clocked) samples.push(Number(process.hrtime.bigint() - start));
       made++;
       if (open) again(client);
@@ -82,12 +88,17 @@ function round(endpoint, order, done) {
     const socket = dial(endpoint);
     const client = SERVICE.createClient({transport: socket, buffering: true});
     sockets.push(socket);
-    for (let j = 0; j < order.in_flight; j++, pending++) again(client);
+    clients.push(client);
+    call(client, () => { if (++connected === order.connections) begin(); });
   }
-  setTimeout(() => {
-    mark();
-    setTimeout(() => { mark(); open = false; }, order.seconds * 1000);
-  }, order.seconds * WARM_UP * 1000);
+
+  function begin() {
+    for (const client of clients) for (let j = 0; j < order.in_flight; j++, pending++) again(client);
+    setTimeout(() => {
+      mark();
+      setTimeout(() => { mark(); open = false; }, order.seconds * 1000);
+    }, order.seconds * WARM_UP * 1000);
+  }
 }
 
 function drive(endpoint) {
