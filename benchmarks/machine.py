@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "splnode", "uvloop", "msgspec", "avro", "fastavro", "grpcio", "protobuf", "thriftpy2", "pycapnp", "aiohttp",
+    "splnode", "uvloop", "msgspec", "avro", "fastavro",
+    "grpcio", "protobuf", "thriftpy2", "pycapnp", "pyzmq", "aiohttp",
 )  # fmt: skip
 _CPUCLOCK_SCHED = 2
 """What clock_getcpuclockid(3) makes of a pid on Linux: `~pid << 3 | CPUCLOCK_SCHED`."""

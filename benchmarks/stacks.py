@@ -88,6 +88,7 @@ STACKS: tuple[Stack, ...] = (
         note="a blocking client makes one call at a time, whatever is asked for in flight",
     ),
     Stack("pycapnp", "capnp_rpc", needs=("capnp",), how="pip install pycapnp"),
+    Stack("pyzmq, msgpack", "zmq_msgpack", needs=("zmq",), how="pip install pyzmq"),
     Stack(
         "aiohttp, JSON",
         "aiohttp_json",
