@@ -36,6 +36,7 @@
 #define RECENT 1024      /* places in the table of recent strings; a power of two */
 #define RECENT_LONGEST 32 /* bytes of the longest string kept there */
 #define SPARE_LARGEST (64 * 1024) /* bytes of output buffer that an idle Encoder keeps */
+#define MOST_CLASSES 64  /* Struct classes that a union remembers the branch of */
 #define FEW 16           /* fields of a Struct that are gathered without an allocation */
 
 /* The values of plan.Op and plan.Promote; module_exec checks that they agree. */
@@ -44,7 +45,8 @@ enum { NONE, TO_FLOAT, TO_STRING, TO_BYTES };
 
 typedef struct {
     PyObject *data_error, *decode_error, *encode_error, *limit_exceeded;
-    PyObject *struct_class, *branch_class;
+    PyObject *struct_class, *enum_class;
+    PyObject *branch_of, *symbol_of, *struct_attributes; /* of choice.py */
     PyObject *recent[RECENT]; /* short ASCII strings met lately, by hash; owned */
 } State;
 
@@ -104,13 +106,15 @@ typedef struct {
 struct WriteNode {
     int op;
     unsigned kinds;             /* which kinds of value a union may give this branch */
+    PyObject *source;           /* the node of plan.py */
     PyObject *label;
     PyObject *logical;          /* or NULL */
-    PyObject *accepts;          /* tuple of the classes that logical converts; NULL where none */
+    PyObject *accepts;          /* tuple of the classes that logical converts; a UNION: not NULL if a branch has one */
     int64_t size;               /* FIXED */
     const WriteNode *items;     /* ARRAY, MAP */
     Py_ssize_t count;           /* of branches or fields */
     const WriteNode **branches; /* UNION */
+    PyObject *struct_places;    /* UNION: dict of Struct class to branch, those met lately */
     PyObject *indexes;          /* ENUM: dict of symbol to index */
     Field *fields;              /* RECORD */
     PyObject *names;
@@ -209,15 +213,24 @@ static void at_field(State *state, PyObject *name) { at(state, PyUnicode_FromFor
 static void at_index(State *state, Py_ssize_t index) { at(state, PyUnicode_FromFormat("[%zd]", index)); }
 static void at_key(State *state, PyObject *key) { at(state, PyUnicode_FromFormat("[\"%U\"]", key)); }
 
-/* ValueError and OverflowError are how Python code (a logical type, a UTF-8 decoder) says "bad data". */
+/* ValueError and ArithmeticError are how a logical type says "bad data". */
 static void *blame_data(PyObject *class)
 {
-    if (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_OverflowError)) {
+    if (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_ArithmeticError)) {
         PyObject *error = take_exception();
         PyErr_Format(class, "%S", error);
         Py_XDECREF(error);
     }
     return NULL;
+}
+
+/* Python's stack may end before Limits.depth does; that is no other kind of fault. */
+static void blame_depth(State *state, const Limits *limits)
+{
+    if (PyErr_ExceptionMatches(PyExc_RecursionError)) {
+        PyErr_Clear();
+        fail_limit(state, "depth", limits->depth, "nested deeper than the interpreter's stack");
+    }
 }
 
 /* ---- the budget ------------------------------------------------------------------------------------ */
@@ -265,6 +278,19 @@ static inline int check_length(Budget *budget, Py_ssize_t length)
 
 /* ---- what a value read looks like ------------------------------------------------------------------ */
 
+static void *not_utf8(State *state)
+{
+    if (PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        PyObject *error = take_exception(), *reason = PyUnicodeDecodeError_GetReason(error);
+        Py_ssize_t start = -1;
+        if (reason != NULL && PyUnicodeDecodeError_GetStart(error, &start) == 0)
+            fail(state->decode_error, "a string that is not UTF-8: %U at its byte %zd", reason, start);
+        Py_XDECREF(reason);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
 /* The string of some UTF-8; short ASCII ones come from the table of recent strings. */
 static PyObject *text(State *state, const uint8_t *bytes, Py_ssize_t length)
 {
@@ -289,7 +315,7 @@ static PyObject *text(State *state, const uint8_t *bytes, Py_ssize_t length)
     }
     PyObject *string = PyUnicode_DecodeUTF8((const char *)bytes, length, NULL);
     if (string == NULL)
-        return blame_data(state->decode_error);
+        return not_utf8(state);
     if (place != NULL && PyUnicode_IS_COMPACT_ASCII(string))
         Py_XSETREF(*place, Py_NewRef(string));
     return string;
@@ -467,6 +493,14 @@ static inline PyObject *end_record(State *state, Making *making)
         flags |= (size_t)node->places;
     PyObject *value = PyObject_Vectorcall(node->factory, making->values, flags, node->keywords);
     drop_record(making);
+    if (value == NULL) { /* its __post_init__ does not like them */
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyObject *error = take_exception();
+            PyErr_Format(state->decode_error, "%S", error);
+            Py_XDECREF(error);
+        }
+        return blame_data(state->decode_error);
+    }
     return finish(state, node, value);
 }
 
@@ -743,6 +777,8 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
         const uint8_t *bytes = data.buf;
         Reader in = {new_budget(self), bytes + start, bytes + data.len};
         PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+        if (value == NULL)
+            blame_depth(self->state, &self->limits);
         PyObject *end = value != NULL ? PyLong_FromSsize_t(in.p - bytes) : NULL;
         result = end != NULL ? PyTuple_Pack(2, value, end) : NULL;
         Py_XDECREF(value);
@@ -756,7 +792,8 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
 
 static void *refuse(State *state, const char *wanted, PyObject *value)
 {
-    return fail(state->encode_error, "%s expected, not %s", wanted, Py_TYPE(value)->tp_name);
+    const char *name = strrchr(Py_TYPE(value)->tp_name, '.');
+    return fail(state->encode_error, "%s expected, not %s", wanted, name != NULL ? name + 1 : Py_TYPE(value)->tp_name);
 }
 
 static int take_integer(State *state, const WriteNode *node, PyObject *value, int64_t *number)
@@ -872,12 +909,21 @@ static int take_span(Budget *budget, const WriteNode *node, PyObject *value, Spa
 
 static int take_symbol(State *state, const WriteNode *node, PyObject *value, int64_t *index)
 {
-    PyObject *known = PyUnicode_Check(value) ? PyDict_GetItemWithError(node->indexes, value) : NULL;
-    if (known == NULL) {
-        if (!PyErr_Occurred())
-            fail(state->encode_error, "%R is no symbol of %U", value, node->label);
+    PyObject *symbol = PyObject_TypeCheck(value, (PyTypeObject *)state->enum_class)
+        ? PyObject_CallOneArg(state->symbol_of, value)
+        : Py_NewRef(value);
+    if (symbol == NULL)
         return -1;
+    if (!PyUnicode_Check(symbol)) {
+        Py_DECREF(symbol);
+        return refuse(state, "str", value), -1;
     }
+    PyObject *known = PyDict_GetItemWithError(node->indexes, symbol);
+    if (known == NULL && !PyErr_Occurred())
+        fail(state->encode_error, "%R is no symbol of %U", symbol, node->label);
+    Py_DECREF(symbol);
+    if (known == NULL)
+        return -1;
     *index = PyLong_AsLongLong(known);
     return 0;
 }
@@ -946,22 +992,18 @@ typedef struct {
 } Source;
 
 /* The attributes of a Struct class that hold the record's fields: a tuple by field, None where it has none. */
-static PyObject *struct_attributes(const WriteNode *node, PyTypeObject *class)
+static PyObject *attributes_by_field(State *state, const WriteNode *node, PyTypeObject *class)
 {
-    PyObject *attributes = PyObject_GetAttrString((PyObject *)class, "__struct_fields__");
-    PyObject *encoded = PyObject_GetAttrString((PyObject *)class, "__struct_encode_fields__");
-    PyObject *result = attributes != NULL && encoded != NULL ? PyTuple_New(node->count) : NULL;
-    for (Py_ssize_t i = 0; result != NULL && i < node->count; i++) {
-        PyObject *attribute = Py_None;
-        for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(encoded) && j < PyTuple_GET_SIZE(attributes); j++) {
-            if (PyUnicode_Compare(PyTuple_GET_ITEM(encoded, j), node->fields[i].name) == 0)
-                attribute = PyTuple_GET_ITEM(attributes, j);
-        }
-        PyTuple_SET_ITEM(result, i, Py_NewRef(attribute));
+    PyObject *known = PyObject_CallOneArg(state->struct_attributes, (PyObject *)class);
+    PyObject *attributes = known != NULL && PyDict_Check(known) ? PyTuple_New(node->count) : NULL;
+    for (Py_ssize_t i = 0; attributes != NULL && i < node->count; i++) {
+        PyObject *attribute = PyDict_GetItemWithError(known, node->fields[i].name);
+        PyTuple_SET_ITEM(attributes, i, Py_NewRef(attribute != NULL ? attribute : Py_None));
+        if (attribute == NULL && PyErr_Occurred())
+            Py_CLEAR(attributes);
     }
-    Py_XDECREF(attributes);
-    Py_XDECREF(encoded);
-    return result;
+    Py_XDECREF(known);
+    return attributes;
 }
 
 static void forget(Seen *seen)
@@ -972,10 +1014,10 @@ static void forget(Seen *seen)
 }
 
 /* Makes the value's class the one that was seen last. */
-static int see_class(const WriteNode *constant, PyTypeObject *class)
+static int see_class(State *state, const WriteNode *constant, PyTypeObject *class)
 {
     WriteNode *node = (WriteNode *)constant; /* constant but for `seen` */
-    PyObject *attributes = struct_attributes(node, class);
+    PyObject *attributes = attributes_by_field(state, node, class);
     if (attributes == NULL)
         return -1;
     Py_ssize_t *offsets = PyMem_Calloc((size_t)node->count + 1, sizeof(Py_ssize_t));
@@ -996,10 +1038,10 @@ static int see_class(const WriteNode *constant, PyTypeObject *class)
 }
 
 /* The field of a Struct; NULL without an exception if there is none. */
-static PyObject *struct_field(const WriteNode *node, PyObject *value, Py_ssize_t index)
+static PyObject *struct_field(State *state, const WriteNode *node, PyObject *value, Py_ssize_t index)
 {
     /* asked each time: the fields before this one may have seen other classes */
-    if (node->seen.class != Py_TYPE(value) && see_class(node, Py_TYPE(value)) < 0)
+    if (node->seen.class != Py_TYPE(value) && see_class(state, node, Py_TYPE(value)) < 0)
         return NULL;
     if (node->seen.offsets[index] != 0)
         return Py_XNewRef(*slot_at(value, node->seen.offsets[index]));
@@ -1030,7 +1072,7 @@ static PyObject *take_field(State *state, Source *source, Py_ssize_t index)
 {
     const Field *field = &source->node->fields[index];
     PyObject *value = source->dict != NULL ? Py_XNewRef(PyDict_GetItemWithError(source->dict, field->name))
-                                           : struct_field(source->node, source->object, index);
+                                           : struct_field(state, source->node, source->object, index);
     if (value != NULL) {
         source->found++;
         return value;
@@ -1068,6 +1110,8 @@ static inline int end_source(State *state, Source *source)
 
 /* ---- the branch of a union ------------------------------------------------------------------------- */
 
+/* The rows of plan.WriteNode's table that the value's type decides are here; the others, and the refusals,
+ * are choice.py's. IS_STRUCT is no row of `takes`. */
 enum { IS_NONE = 1, IS_BOOL = 2, IS_INT = 4, IS_FLOAT = 8, IS_BYTES = 16, IS_STR = 32, IS_LIST = 64, IS_DICT = 128,
        IS_STRUCT = 256 };
 
@@ -1085,11 +1129,11 @@ static unsigned kind_of(State *state, PyObject *value)
     return 0;
 }
 
-/* The kinds that a branch may take, by its op; plan.WriteNode has the table. */
+/* The kinds that a branch may take, by its op. */
 static const unsigned takes[OPS] = {
     [NULL_] = IS_NONE, [BOOLEAN] = IS_BOOL, [INT] = IS_INT, [LONG] = IS_INT, [FLOAT] = IS_INT | IS_FLOAT,
     [DOUBLE] = IS_INT | IS_FLOAT, [BYTES] = IS_BYTES, [FIXED] = IS_BYTES, [STRING] = IS_STR, [ENUM] = IS_STR,
-    [ARRAY] = IS_LIST, [MAP] = IS_DICT, [RECORD] = IS_DICT | IS_STRUCT,
+    [ARRAY] = IS_LIST, [MAP] = IS_DICT, [RECORD] = IS_DICT,
 };
 
 /* True if the record has all of the dict's keys, and the dict all the fields that have no default. */
@@ -1126,96 +1170,82 @@ static int fits(const WriteNode *node, PyObject *value, unsigned kind)
     case ENUM:
         return PyDict_Contains(node->indexes, value);
     case RECORD:
-        return kind == IS_DICT ? dict_fits(node, value) : 1;
+        return dict_fits(node, value);
     default:
         return 1;
     }
 }
 
-/* True if a name means this branch: its full name, its short name or its kind, all of which label ends with. */
-static bool is_called(const WriteNode *node, PyObject *name)
+/* The first branch whose type takes a value of this kind; -1 where choice.py has to say. */
+static Py_ssize_t fitting_branch(const WriteNode *node, PyObject *value, unsigned kind)
 {
-    Py_ssize_t whole = PyUnicode_GET_LENGTH(node->label), length = PyUnicode_GET_LENGTH(name);
-    if (length > whole || PyUnicode_Tailmatch(node->label, name, 0, whole, 1) != 1)
-        return false;
-    return length == whole || PyUnicode_READ_CHAR(node->label, whole - length - 1) == '.';
-}
-
-static Py_ssize_t branch_called(const WriteNode *node, PyObject *name)
-{
-    for (Py_ssize_t i = 0; i < node->count; i++) {
-        if (is_called(node->branches[i], name))
-            return i;
+    for (Py_ssize_t i = 0; node->accepts != NULL && i < node->count; i++) {
+        int is = node->branches[i]->accepts == NULL ? 0 : PyObject_IsInstance(value, node->branches[i]->accepts);
+        if (is != 0)
+            return is < 0 ? -1 : i;
     }
-    return -1;
-}
-
-/* The branch that a Branch names, and the value in it, owned. */
-static Py_ssize_t named_branch(State *state, const WriteNode *node, PyObject *branch, PyObject **inner)
-{
-    PyObject *name = PyObject_GetAttrString(branch, "name");
-    Py_ssize_t index = -1;
-    if (name == NULL)
-        return -1;
-    if (PyUnicode_Check(name))
-        index = branch_called(node, name);
-    if (index < 0)
-        fail(state->encode_error, "the union has no branch %R", name);
-    else if ((*inner = PyObject_GetAttrString(branch, "value")) == NULL)
-        index = -1;
-    Py_DECREF(name);
-    return index;
-}
-
-static Py_ssize_t struct_branch(State *state, const WriteNode *node, PyObject *value)
-{
-    PyObject *name = PyType_GetName(Py_TYPE(value));
-    Py_ssize_t index = name != NULL ? branch_called(node, name) : -1;
-    (void)state;
-    Py_XDECREF(name);
-    return index;
-}
-
-static Py_ssize_t fitting_branch(State *state, const WriteNode *node, PyObject *value)
-{
-    unsigned kind = kind_of(state, value);
-    Py_ssize_t only = -1, containers = 0;
-    for (Py_ssize_t i = 0; i < node->count; i++) {
-        if (node->branches[i]->accepts != NULL) {
-            int is = PyObject_IsInstance(value, node->branches[i]->accepts);
-            if (is != 0)
-                return is < 0 ? -1 : i;
-        }
-    }
-    if (kind == IS_STRUCT) {
-        Py_ssize_t index = struct_branch(state, node, value);
-        if (index >= 0 || PyErr_Occurred())
-            return index;
-    }
-    for (Py_ssize_t i = 0; i < node->count; i++) {
+    for (Py_ssize_t i = 0; kind != 0 && i < node->count; i++) {
         int fit = fits(node->branches[i], value, kind);
         if (fit != 0)
             return fit < 0 ? -1 : i;
-        if (node->branches[i]->op == MAP || node->branches[i]->op == RECORD) {
-            only = i;
-            containers++;
-        }
     }
-    if (kind == IS_DICT && containers == 1) /* so that the error says what is wrong inside */
-        return only;
-    refuse(state, "a value of one of the union's branches", value);
     return -1;
+}
+
+/* What choice.branch_of says: of a Branch, a Struct, an enum's member, and of what no branch takes. */
+static Py_ssize_t chosen_branch(State *state, const WriteNode *node, PyObject *value, PyObject **inner)
+{
+    PyObject *choice = PyObject_CallFunctionObjArgs(state->branch_of, node->source, value, NULL);
+    Py_ssize_t place = -1;
+    if (choice == NULL)
+        return -1;
+    if (PyTuple_Check(choice) && PyTuple_GET_SIZE(choice) == 2)
+        place = PyLong_AsSsize_t(PyTuple_GET_ITEM(choice, 0));
+    if (place >= 0 && place < node->count)
+        *inner = Py_NewRef(PyTuple_GET_ITEM(choice, 1));
+    else {
+        place = -1;
+        if (!PyErr_Occurred())
+            fail(PyExc_TypeError, "branch_of gave %R", choice);
+    }
+    Py_DECREF(choice);
+    return place;
+}
+
+/* Which branch takes Structs of a class is asked once. */
+static Py_ssize_t struct_branch(State *state, const WriteNode *node, PyObject *value, PyObject **inner)
+{
+    PyObject *class = (PyObject *)Py_TYPE(value), *known = PyDict_GetItemWithError(node->struct_places, class);
+    Py_ssize_t place;
+    if (known != NULL) {
+        *inner = Py_NewRef(value);
+        return PyLong_AsSsize_t(known);
+    }
+    if (PyErr_Occurred() || (place = chosen_branch(state, node, value, inner)) < 0)
+        return -1;
+    if (PyDict_GET_SIZE(node->struct_places) >= MOST_CLASSES)
+        PyDict_Clear(node->struct_places);
+    PyObject *number = PyLong_FromSsize_t(place);
+    if (number == NULL || PyDict_SetItem(node->struct_places, class, number) < 0)
+        PyErr_Clear(); /* then it is asked again */
+    Py_XDECREF(number);
+    return place;
 }
 
 /* The branch that takes the value, or -1; `inner` is what to write there, owned. */
 static inline Py_ssize_t take_branch(State *state, const WriteNode *node, PyObject *value, PyObject **inner)
 {
-    if (Py_TYPE(value) == (PyTypeObject *)state->branch_class)
-        return named_branch(state, node, value, inner);
-    Py_ssize_t index = fitting_branch(state, node, value);
-    if (index >= 0)
+    unsigned kind = kind_of(state, value);
+    Py_ssize_t place = fitting_branch(node, value, kind);
+    if (place >= 0)
         *inner = Py_NewRef(value);
-    return index;
+    else if (PyErr_Occurred())
+        return -1;
+    else if (kind == IS_STRUCT)
+        place = struct_branch(state, node, value, inner);
+    else
+        place = chosen_branch(state, node, value, inner);
+    return place;
 }
 
 /* The raw value that is to be written: the logical type's, or the value itself; owned. */
@@ -1441,6 +1471,8 @@ static PyObject *encode(Codec *self, PyObject *value)
     if (spend(&out.budget, 1) == 0 && write_value(&out, self->write, value) == 0
         && check_size(&out.budget, out.used) == 0)
         result = PyBytes_FromStringAndSize((const char *)out.bytes, out.used);
+    else
+        blame_depth(self->state, &self->limits);
     if (out.size <= SPARE_LARGEST && out.size > self->spare_size) {
         PyMem_Free(self->spare);
         self->spare = out.bytes;
@@ -1661,6 +1693,7 @@ static PyObject *conformer_conform(Codec *self, PyObject *value)
         Py_CLEAR(result);
     if (result != NULL || PyErr_ExceptionMatches(self->state->encode_error))
         return result;
+    blame_depth(self->state, &self->limits);
     /* Reading comes after writing: a fault in reading counts only if the whole value can be written. */
     PyObject *error = take_exception();
     PyObject *bytes = encode(self, value);
@@ -1696,15 +1729,21 @@ static void *new_memory(Codec *codec, size_t count, size_t size)
     return block->room;
 }
 
+/* Gives an object to the plan, which then owns it: steals, and returns it borrowed. */
+static PyObject *kept(Compiling *c, PyObject *object)
+{
+    if (object == NULL)
+        return NULL;
+    int failed = PyList_Append(c->keep, object);
+    Py_DECREF(object);
+    return failed ? NULL : object;
+}
+
 /* An attribute of a node, which the plan then owns; borrowed. `type` may be NULL: any. */
 static PyObject *attribute(Compiling *c, PyObject *object, const char *name, PyTypeObject *type)
 {
-    PyObject *value = PyObject_GetAttrString(object, name);
+    PyObject *value = kept(c, PyObject_GetAttrString(object, name));
     if (value == NULL)
-        return NULL;
-    int failed = PyList_Append(c->keep, value);
-    Py_DECREF(value);
-    if (failed)
         return NULL;
     if (type != NULL && !PyObject_TypeCheck(value, type))
         return fail(PyExc_TypeError, "%s of a plan's node is %s, not %s", name, Py_TYPE(value)->tp_name, type->tp_name);
@@ -1746,9 +1785,7 @@ static PyObject *interned(Compiling *c, PyObject *name)
         return name == NULL ? NULL : fail(PyExc_TypeError, "a name in a plan is no str");
     Py_INCREF(name);
     PyUnicode_InternInPlace(&name);
-    int failed = PyList_Append(c->keep, name);
-    Py_DECREF(name);
-    return failed ? NULL : name;
+    return kept(c, name);
 }
 
 static int find_node(Compiling *c, PyObject *node)
@@ -1923,14 +1960,8 @@ static int fill_target(Compiling *c, PyObject *source, ReadNode *node)
     node->places = PyTuple_GET_SIZE(names);
     if ((node->names = new_memory(c->codec, (size_t)node->places, sizeof(PyObject *))) == NULL)
         return -1;
-    if (node->factory == NULL) {
-        if ((node->blank = PyDict_New()) == NULL)
-            return -1;
-        int failed = PyList_Append(c->keep, node->blank);
-        Py_DECREF(node->blank);
-        if (failed)
-            return -1;
-    }
+    if (node->factory == NULL && (node->blank = kept(c, PyDict_New())) == NULL)
+        return -1;
     for (Py_ssize_t i = 0; i < node->places; i++) {
         if ((node->names[i] = interned(c, PyTuple_GET_ITEM(names, i))) == NULL)
             return -1;
@@ -2024,6 +2055,23 @@ static int fill_read(Compiling *c, PyObject *source, void *made)
     }
 }
 
+static int fill_union(Compiling *c, PyObject *source, WriteNode *node)
+{
+    if (fill_branches(c, source, &node->count, (const void ***)&node->branches) < 0)
+        return -1;
+    PyObject *branches = attribute(c, source, "branches", &PyTuple_Type), *accepts = NULL;
+    for (Py_ssize_t i = 0; accepts == NULL && branches != NULL && i < PyTuple_GET_SIZE(branches); i++) {
+        /* the branch's own C node may not be filled yet */
+        if ((accepts = attribute(c, PyTuple_GET_ITEM(branches, i), "accepts", &PyTuple_Type)) == NULL)
+            return -1;
+        if (PyTuple_GET_SIZE(accepts) == 0)
+            accepts = NULL;
+    }
+    node->accepts = accepts;
+    node->struct_places = kept(c, PyDict_New());
+    return branches != NULL && node->struct_places != NULL ? 0 : -1;
+}
+
 static int fill_fields(Compiling *c, PyObject *source, WriteNode *node)
 {
     PyObject *fields = attribute(c, source, "fields", &PyTuple_Type);
@@ -2047,10 +2095,10 @@ static int fill_indexes(Compiling *c, PyObject *source, WriteNode *node)
 {
     PyObject *indexes = attribute(c, source, "indexes", NULL), *symbol, *index;
     Py_ssize_t position = 0;
-    if (indexes == NULL || (node->indexes = PyObject_CallOneArg((PyObject *)&PyDict_Type, indexes)) == NULL)
+    if (indexes == NULL)
         return -1;
-    int failed = PyList_Append(c->keep, node->indexes);
-    Py_DECREF(node->indexes);
+    node->indexes = kept(c, PyObject_CallOneArg((PyObject *)&PyDict_Type, indexes));
+    int failed = node->indexes == NULL ? -1 : 0;
     while (!failed && PyDict_Next(node->indexes, &position, &symbol, &index)) {
         if (!PyLong_Check(index)) {
             fail(PyExc_TypeError, "an index of an enum's symbol is no int");
@@ -2070,6 +2118,9 @@ static int fill_write(Compiling *c, PyObject *source, void *made)
         return -1;
     if (PyTuple_GET_SIZE(node->accepts) == 0)
         node->accepts = NULL;
+    node->source = kept(c, Py_NewRef(source));
+    if (node->source == NULL)
+        return -1;
     node->kinds = takes[node->op];
     switch (node->op) {
     case ENUM:
@@ -2078,7 +2129,7 @@ static int fill_write(Compiling *c, PyObject *source, void *made)
     case MAP:
         return fill_items(c, source, (const void **)&node->items);
     case UNION:
-        return fill_branches(c, source, &node->count, (const void ***)&node->branches);
+        return fill_union(c, source, node);
     case RECORD:
         return fill_fields(c, source, node);
     case FAIL:
@@ -2324,7 +2375,10 @@ static int module_exec(PyObject *module)
         || (state->encode_error = imported("splnode.errors", "EncodeError")) == NULL
         || (state->limit_exceeded = imported("splnode.errors", "LimitExceeded")) == NULL
         || (state->struct_class = imported("msgspec", "Struct")) == NULL
-        || (state->branch_class = imported("splnode.avro.codec.plan", "Branch")) == NULL
+        || (state->branch_of = imported("splnode.avro.codec.choice", "branch_of")) == NULL
+        || (state->symbol_of = imported("splnode.avro.codec.choice", "symbol_of")) == NULL
+        || (state->struct_attributes = imported("splnode.avro.codec.choice", "struct_attributes")) == NULL
+        || (state->enum_class = imported("enum", "Enum")) == NULL
         || check_enum("Op", ops, Py_ARRAY_LENGTH(ops)) < 0
         || check_enum("Promote", promotions, Py_ARRAY_LENGTH(promotions)) < 0)
         return -1;
@@ -2342,7 +2396,10 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->encode_error);
     Py_VISIT(state->limit_exceeded);
     Py_VISIT(state->struct_class);
-    Py_VISIT(state->branch_class);
+    Py_VISIT(state->enum_class);
+    Py_VISIT(state->branch_of);
+    Py_VISIT(state->symbol_of);
+    Py_VISIT(state->struct_attributes);
     return 0;
 }
 
@@ -2355,7 +2412,10 @@ static void module_free(void *module)
     Py_CLEAR(state->encode_error);
     Py_CLEAR(state->limit_exceeded);
     Py_CLEAR(state->struct_class);
-    Py_CLEAR(state->branch_class);
+    Py_CLEAR(state->enum_class);
+    Py_CLEAR(state->branch_of);
+    Py_CLEAR(state->symbol_of);
+    Py_CLEAR(state->struct_attributes);
     for (int i = 0; i < RECENT; i++)
         Py_CLEAR(state->recent[i]);
 }
