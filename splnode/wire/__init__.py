@@ -1,0 +1,1 @@
+"""Avro IPC without a socket: framings, handshake, call format and limits, decided on bytes alone."""

@@ -1,0 +1,136 @@
+"""Which protocol of ours a client means, and which protocol of its own it speaks.
+
+Avro knows one protocol a server; a port of ours has many. The order, first hit counts:
+
+1. the serverHash it presents is one of ours
+2. its clientHash is the MD5 of one of our texts
+3. the full name, then the short name, of its protocol
+4. the HTTP path
+5. the `service` of the listener
+6. the message called with the handshake, if just one service has it
+7. the default service
+
+It matters to guess right at the first NONE: Python and Ruby clients then take the protocol named with it
+for the server's, and fail if the answer to their text is not BOTH.
+"""
+
+from collections.abc import Iterable
+
+from splnode.avro.protocol import Protocol
+from splnode.errors import DataError, RemoteWireError, SchemaError
+from splnode.limits import DEFAULT_LIMITS, Limits
+from splnode.wire.cache import BoundedCache
+from splnode.wire.handshake import HandshakeRequest
+from splnode.wire.message import PAIR_TEXTS, Contract
+
+
+class Directory:
+    """The contracts on one port. `default` is the full or short name of the default service; without it the first."""
+
+    def __init__(self, contracts: Iterable[Contract] = (), default: str | None = None) -> None:
+        self.default = default
+        self._contracts: dict[str, Contract] = {}
+        self._hashes: dict[bytes, Contract] = {}
+        self._names: dict[str, Contract] = {}
+        for contract in contracts:
+            self.add(contract)
+
+    @property
+    def contracts(self) -> tuple[Contract, ...]:
+        """All of them, in the order they were added."""
+        return tuple(self._contracts.values())
+
+    def add(self, contract: Contract) -> None:
+        """Serves one more protocol; it replaces one of the same full name. Open connections keep what they have."""
+        self._contracts[contract.protocol.name] = contract
+        self._index()
+
+    def remove(self, name: str) -> None:
+        """Serves the protocol of this full name no more."""
+        self._contracts.pop(name, None)
+        self._index()
+
+    def by_hash(self, md5: bytes) -> Contract | None:
+        """The contract whose text has this MD5."""
+        return self._hashes.get(md5)
+
+    def by_name(self, name: str | None) -> Contract | None:
+        """The contract of this full name, or the only one of this short name."""
+        return self._names.get(name) if name else None
+
+    def choose(
+        self,
+        request: HandshakeRequest,
+        client: Protocol | None,
+        *,
+        path: str | None = None,
+        service: str | None = None,
+        message: str | None = None,
+    ) -> Contract:
+        """What a client means by its handshake. RemoteWireError where nothing is served at all."""
+        found = (
+            self._hashes.get(request.server_hash)
+            or self._hashes.get(request.client_hash)
+            or (client and (self.by_name(client.name) or self.by_name(client.short_name)))
+            or self.by_name(_service_in(path))
+            or self.by_name(service)
+            or self._only_with(message)
+            or self.by_name(self.default)
+            or next(iter(self._contracts.values()), None)
+        )
+        if found is None:
+            raise RemoteWireError("a handshake, but no protocol is served here")
+        return found
+
+    def _only_with(self, message: str | None) -> Contract | None:
+        if not message:
+            return None
+        having = [each for each in self._contracts.values() if message in each.protocol.messages]
+        return having[0] if len(having) == 1 else None
+
+    def _index(self) -> None:
+        self._hashes = {each.protocol.md5: each for each in self._contracts.values()}
+        short: dict[str, list[Contract]] = {}
+        for each in self._contracts.values():
+            short.setdefault(each.protocol.short_name, []).append(each)
+        self._names = {name: each[0] for name, each in short.items() if len(each) == 1} | self._contracts
+
+
+class ClientProtocols:
+    """The protocols of clients, bounded, shared by the connections of a port.
+
+    A client is known by its hash alone only where the hash is the MD5 of the text that was sent with it; what
+    else it may have said counts on its own connection. A cached entry grants nothing: MD5 is forgeable.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
+        weight = PAIR_TEXTS * limits.protocol_bytes
+        self._known: BoundedCache[bytes, Protocol] = BoundedCache(limits.client_protocols, weight)
+        self._parsed: BoundedCache[str, Protocol] = BoundedCache(limits.client_protocols, weight)
+
+    def get(self, client_hash: bytes) -> Protocol | None:
+        """What a client means that sends no text."""
+        return self._known.get(client_hash)
+
+    def learn(self, client_hash: bytes, text: str) -> Protocol:
+        """The protocol of a text that came with this hash. RemoteWireError where it is none."""
+        protocol = self._parsed.get(text)
+        if protocol is None:
+            protocol = parse(text, "the client's protocol", self.limits)
+            self._parsed.put(text, protocol, len(text))
+        if protocol.md5 == client_hash:
+            self._known.put(client_hash, protocol, len(text))
+        return protocol
+
+
+def parse(text: str, what: str, limits: Limits) -> Protocol:
+    """The protocol that a peer sent. RemoteWireError, with the place and the reason, where it is none."""
+    try:
+        return Protocol.parse(text, limits=limits)
+    except (SchemaError, DataError) as error:
+        raise RemoteWireError(f"{what} cannot be read: {error}") from error
+
+
+def _service_in(path: str | None) -> str:
+    return (path or "").partition("?")[0].strip("/").rpartition("/")[2]

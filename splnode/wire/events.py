@@ -1,0 +1,105 @@
+"""What a session tells its holder. Small slotted classes: one is made for every call."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from splnode.avro.protocol import Message, Protocol
+from splnode.errors import CallError, DeclaredError
+from splnode.wire.message import Contract, ServerCall
+from splnode.wire.primitive import NO_METADATA
+
+
+class Request:
+    """A call to be answered: give it to `respond` or `fail` of its session, exactly once.
+
+    That goes for a one-way call too: nothing is sent for it, but only then is its place free again.
+    `serial` is the peer's own number on a Netty connection, and counts messages elsewhere. `params` are the
+    parameters by name. `open` is True until it was answered.
+    """
+
+    __slots__ = ("call", "metadata", "one_way", "open", "params", "prefix", "serial")
+
+    def __init__(
+        self, serial: int, call: ServerCall, params: Any, metadata: Mapping[str, bytes], one_way: bool, prefix: bytes
+    ) -> None:
+        self.serial = serial
+        self.call = call
+        self.params: dict[str, Any] = params
+        self.metadata = metadata
+        self.one_way = one_way
+        self.prefix = prefix
+        self.open = True
+
+    @property
+    def contract(self) -> Contract:
+        """The contract that the connection means."""
+        return self.call.contract
+
+    @property
+    def message(self) -> Message:
+        """The message of that contract."""
+        return self.call.message
+
+    def __repr__(self) -> str:
+        return f"<Request {self.serial} {self.message.name}>"
+
+
+class Response:
+    """The answer to the call `serial`: `value`, or `error` where it is not None."""
+
+    __slots__ = ("error", "metadata", "serial", "value")
+
+    def __init__(
+        self,
+        serial: int,
+        value: Any,
+        error: CallError | DeclaredError | None = None,
+        metadata: Mapping[str, bytes] = NO_METADATA,
+    ) -> None:
+        self.serial = serial
+        self.value = value
+        self.error = error
+        self.metadata = metadata
+
+    def __repr__(self) -> str:
+        return f"<Response {self.serial} {self.value if self.error is None else self.error!r}>"
+
+
+class Ready:
+    """The handshake is done: the server's protocol is known, and calls go out."""
+
+    __slots__ = ("server",)
+
+    def __init__(self, server: Protocol) -> None:
+        self.server = server
+
+
+class Cancel:
+    """The client waits no longer for its call `serial`, which is still open. Answer it all the same."""
+
+    __slots__ = ("serial",)
+
+    def __init__(self, serial: int) -> None:
+        self.serial = serial
+
+
+class Resend:
+    """HTTP only: the server did not know our protocol; `data_to_send` has the call `serial` again, with its text."""
+
+    __slots__ = ("serial",)
+
+    def __init__(self, serial: int) -> None:
+        self.serial = serial
+
+
+class Handover:
+    """The connection speaks `framing` (http or tls), which is somebody else's; `data` is all that came so far."""
+
+    __slots__ = ("data", "framing")
+
+    def __init__(self, framing: str, data: bytes) -> None:
+        self.framing = framing
+        self.data = data
+
+
+Event = Request | Response | Ready | Cancel | Resend | Handover

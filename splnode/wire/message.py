@@ -1,0 +1,363 @@
+"""The call format: what stands behind the handshake, and the codecs of each message.
+
+```
+request    map<bytes> metadata, string name, parameters
+response   map<bytes> metadata, 00, response
+           map<bytes> metadata, 01, the index of the error union, error      (01 00 string: a system error)
+```
+
+Two protocols meet on a connection, ours and the peer's, and need not be the same. A pair of them is
+resolved message by message, and each only when it is called: one that does not fit harms nobody else.
+(Avro 1.12 specification, "Call Format", "Schema Resolution")
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from splnode.avro.codec import decoder, encoder
+from splnode.avro.protocol import Message, Protocol
+from splnode.avro.schema import Schema
+from splnode.errors import CallError, Code, DeclaredError, EncodeError, RemoteWireError, SchemaError
+from splnode.limits import DEFAULT_LIMITS, Limits
+from splnode.wire.cache import BoundedCache
+from splnode.wire.primitive import read_string, write_long, write_string
+
+CODE_KEY: Final = "spl-code"
+RETRY_AFTER_KEY: Final = "spl-retry-after-ms"
+STARTED_KEY: Final = "spl-started"
+CANCEL_KEY: Final = "spl-cancel"
+PEER_KEY: Final = "spl-peer"
+PEER_ASKS: Final = b"?"
+PEER_ANSWERS: Final = b"1"
+"""The answer differs from the question, since yaqd echoes metadata and is no splnode."""
+
+PAIR_TEXTS: Final = 32
+"""Texts of the greatest length that one cache may hold together: bounds memory where many texts are long."""
+
+Decode = Callable[[bytes, int], tuple[Any, int]]
+Encode = Callable[[Any], bytes]
+
+
+class ServerCall:
+    """How one message of one client is read and answered. `one_way` is the word of the client's text."""
+
+    __slots__ = ("contract", "decode", "encode", "message", "one_way")
+
+    def __init__(self, contract: "Contract", message: Message, decode: Decode, encode: Encode, one_way: bool) -> None:
+        self.contract = contract
+        self.message = message
+        self.decode = decode
+        self.encode = encode
+        self.one_way = one_way
+
+
+class ClientCall:
+    """How one message is sent to one server and its answer read. `name` is the name as an Avro string."""
+
+    __slots__ = ("decode", "errors", "message", "request")
+
+    def __init__(self, request: "RequestWriter", decode: Decode, errors: "ErrorReader") -> None:
+        self.message = request.message
+        self.request = request
+        self.decode = decode
+        self.errors = errors
+
+
+class RequestWriter:
+    """How the parameters of one message are written; the same whoever the server is."""
+
+    __slots__ = ("_skips", "encode", "message", "name", "one_way", "plain")
+
+    def __init__(self, message: Message, limits: Limits) -> None:
+        self.message = message
+        self.one_way = message.one_way
+        self.encode: Encode = encoder(message.request, limits=limits).encode
+        self.name = write_string(message.name)
+        self.plain = b"\0" + self.name  # no metadata
+        fields = message.request.fields
+        self._skips: list[Decode] = (
+            [decoder(field.schema, limits=limits).decode for field in fields] if len(fields) > 1 else []
+        )
+
+    def split(self, payload: bytes) -> list[bytes]:
+        """The parameters one by one: yaqd reads each from a buffer of its own and drops what else is in it."""
+        parts, start = [], 0
+        for skip in self._skips[:-1]:
+            end = skip(payload, start)[1]
+            parts.append(payload[start:end])
+            start = end
+        parts.append(payload[start:])
+        return parts
+
+
+class ErrorWriter:
+    """Declared errors of one message, to bytes: the index of the union and the error."""
+
+    __slots__ = ("_branches", "_classes", "_message")
+
+    def __init__(self, message: Message, classes: Mapping[str, type[DeclaredError]], limits: Limits) -> None:
+        self._message = message
+        self._classes = classes
+        self._branches: dict[str, tuple[bytes, Encode]] = {}
+        for index, branch in reversed(list(enumerate(message.errors.branches))[1:]):
+            entry = (write_long(index), encoder(branch, limits=limits).encode)
+            self._branches[branch.label.rpartition(".")[2]] = entry
+            self._branches[branch.label] = entry
+
+    def encode(self, error: DeclaredError) -> bytes:
+        """EncodeError where the message does not declare it, or its fields do not fit."""
+        names = [error.schema_name, *(name for name, each in self._classes.items() if isinstance(error, each))]
+        found = next((self._branches[name] for name in names if name in self._branches), None)
+        if found is None:
+            raise EncodeError(f"message {self._message.name} does not declare the error {error.schema_name}")
+        return found[0] + found[1](error.value)
+
+
+class ErrorReader:
+    """Errors of one message of one server: what the index of its union means here. Made when first needed."""
+
+    __slots__ = ("_contract", "_made", "_own", "_theirs")
+
+    def __init__(self, contract: "Contract", own: Message, theirs: Message) -> None:
+        self._contract = contract
+        self._own = own
+        self._theirs = theirs
+        self._made: dict[int, tuple[Decode, type[DeclaredError] | None]] = {}
+
+    def read(self, index: int, data: bytes, start: int) -> tuple[CallError | DeclaredError, int]:
+        """The error and the offset behind it. DataError for bytes that are none; EncodeError is never raised."""
+        made = self._made.get(index)
+        if made is None:
+            made = self._made[index] = self._make(self._theirs.errors.branches[index])
+        value, end = made[0](data, start)
+        if made[1] is None or not isinstance(value, Mapping):
+            label = self._theirs.errors.branches[index].label
+            return CallError(Code.UNKNOWN, f"{label}: {value!r:.1000}", remote=True), end
+        # Not through __init__: a subclass may have one of its own, and fields may have any name.
+        error = made[1].__new__(made[1], value)
+        error.value = value
+        return error, end
+
+    def known(self, index: int) -> bool:
+        """Whether the server's union has such a branch."""
+        return 0 < index < len(self._theirs.errors.branches)
+
+    def _make(self, theirs: Schema) -> tuple[Decode, type[DeclaredError] | None]:
+        limits = self._contract.limits
+        for own in _likely(theirs, self._own.errors.branches[1:]):
+            try:
+                return decoder(theirs, own, limits=limits).decode, self._contract.error_class(own)
+            except SchemaError:
+                continue
+        return decoder(theirs, limits=limits).decode, None
+
+
+class ServerPair:
+    """Our contract and one client's protocol. `calls` holds what was called so far, by name in UTF-8."""
+
+    __slots__ = ("_refused", "calls", "client", "contract")
+
+    def __init__(self, contract: "Contract", client: Protocol) -> None:
+        self.contract = contract
+        self.client = client
+        self.calls: dict[bytes, ServerCall] = {}
+        self._refused: dict[str, tuple[str, ...]] = {}
+
+    def prepare(self, name: bytes) -> ServerCall | CallError:
+        """The codecs of a message that was not called before, or why it cannot be called."""
+        text = _text(name)
+        own, theirs = self.contract.protocol.messages.get(text), self.client.messages.get(text)
+        served = self.contract.protocol.name
+        if own is None:
+            return CallError(Code.UNIMPLEMENTED, f"{served} has no message {text[:200]!r}", started=False)
+        if theirs is None:
+            reason = f"the client's protocol {self.client.name} does not declare the message {text!r}"
+            return CallError(Code.FAILED_PRECONDITION, reason, started=False)
+        reasons = self._refused.get(text)
+        if reasons is None:
+            try:
+                call = self._make(own, theirs)
+            except SchemaError as error:
+                reasons = self._refused[text] = _reasons(error)
+            else:
+                self.calls[name] = call
+                return call
+        told = f"{served}.{text} cannot be called with the client's protocol: {'; '.join(reasons)}"
+        return CallError(Code.FAILED_PRECONDITION, told[:4000], started=False)
+
+    def is_one_way(self, name: bytes) -> bool:
+        """Whether the client's text says that it waits for no reply."""
+        message = self.client.messages.get(name.decode(errors="replace"))
+        return message is not None and message.one_way
+
+    def _make(self, own: Message, theirs: Message) -> ServerCall:
+        contract = self.contract
+        into = contract.into.get(own.name)
+        read = decoder(theirs.request, own.request, into=into, limits=contract.limits)
+        if not theirs.one_way and theirs.response is not own.response:
+            # Nothing is run whose result the caller could not read.
+            decoder(own.response, theirs.response, limits=contract.limits)
+        return ServerCall(contract, own, read.decode, contract.response_writer(own), theirs.one_way)
+
+
+class ClientPair:
+    """Our contract and one server's protocol."""
+
+    __slots__ = ("calls", "contract", "server")
+
+    def __init__(self, contract: "Contract", server: Protocol) -> None:
+        self.contract = contract
+        self.server = server
+        self.calls: dict[str, ClientCall] = {}
+
+    def prepare(self, name: str) -> ClientCall:
+        """The codecs of a message. CallError: this server does not have it, or has one that does not fit."""
+        call = self.calls.get(name)
+        if call is not None:
+            return call
+        request = self.contract.request_writer(name)
+        own, theirs = request.message, self.server.messages.get(name)
+        if theirs is None:
+            reason = f"the server's protocol {self.server.name} has no message {name!r}"
+            raise CallError(Code.UNIMPLEMENTED, reason, started=False)
+        try:
+            call = self._make(request, own, theirs)
+        except SchemaError as error:
+            reason = f"{name} does not fit the server's {self.server.name}: {'; '.join(_reasons(error))}"
+            raise CallError(Code.FAILED_PRECONDITION, reason, started=False) from error
+        self.calls[name] = call
+        return call
+
+    def _make(self, request: RequestWriter, own: Message, theirs: Message) -> ClientCall:
+        contract = self.contract
+        if theirs.request is not own.request:
+            decoder(own.request, theirs.request, limits=contract.limits)
+        into = contract.results.get(own.name)
+        read = decoder(theirs.response, own.response, into=into, limits=contract.limits)
+        return ClientCall(request, read.decode, ErrorReader(contract, own, theirs))
+
+
+class Contract:
+    """A protocol as this end serves or calls it, and the codecs for every peer that speaks another version.
+
+    `into`: message -> parameter -> type, what a server wants its parameters to be; `results`: message ->
+    type, what a client wants for a response; `errors`: the full or short name of an error -> its class.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        *,
+        into: Mapping[str, Mapping[str, type]] | None = None,
+        results: Mapping[str, type] | None = None,
+        errors: Mapping[str, type[DeclaredError]] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.protocol = protocol
+        self.into = into or {}
+        self.results = results or {}
+        self.errors = dict(errors or {})
+        self.limits = limits
+        weight = PAIR_TEXTS * limits.protocol_bytes
+        self._clients: BoundedCache[str, ServerPair] = BoundedCache(limits.client_protocols, weight)
+        self._servers: BoundedCache[str, ClientPair] = BoundedCache(limits.client_protocols, weight)
+        self._requests: dict[str, RequestWriter] = {}
+        self._responses: dict[str, Encode] = {}
+        self._error_writers: dict[str, ErrorWriter] = {}
+
+    def serving(self, client: Protocol) -> ServerPair:
+        """The pair for a client that speaks `client`."""
+        pair = self._clients.get(client.text)
+        if pair is None:
+            pair = ServerPair(self, client)
+            self._clients.put(client.text, pair, len(client.text))
+        return pair
+
+    def calling(self, server: Protocol) -> ClientPair:
+        """The pair for a server that speaks `server`."""
+        pair = self._servers.get(server.text)
+        if pair is None:
+            pair = ClientPair(self, server)
+            self._servers.put(server.text, pair, len(server.text))
+        return pair
+
+    def request_writer(self, name: str) -> RequestWriter:
+        """How the parameters of a message are written. CallError for a name that the protocol does not have."""
+        writer = self._requests.get(name)
+        if writer is None:
+            message = self.protocol.messages.get(name)
+            if message is None:
+                raise CallError(Code.UNIMPLEMENTED, f"{self.protocol.name} has no message {name!r}", started=False)
+            writer = self._requests[name] = RequestWriter(message, self.limits)
+        return writer
+
+    def response_writer(self, message: Message) -> Encode:
+        """How the response of a message is written."""
+        write = self._responses.get(message.name)
+        if write is None:
+            write = self._responses[message.name] = encoder(message.response, limits=self.limits).encode
+        return write
+
+    def error_writer(self, message: Message) -> ErrorWriter:
+        """How the declared errors of a message are written."""
+        writer = self._error_writers.get(message.name)
+        if writer is None:
+            writer = self._error_writers[message.name] = ErrorWriter(message, self.errors, self.limits)
+        return writer
+
+    def error_class(self, schema: Schema) -> type[DeclaredError]:
+        """The class that stands for a declared error: the one given, or one made for it."""
+        short = schema.label.rpartition(".")[2]
+        found = self.errors.get(schema.label) or self.errors.get(short)
+        if found is None:
+            found = self.errors[schema.label] = type(short, (DeclaredError,), {"schema_name": schema.label})
+        return found
+
+
+def failure_metadata(error: CallError) -> dict[str, bytes]:
+    """The code of a CallError, and what else the caller may act on, as response metadata."""
+    metadata = {CODE_KEY: error.code.name.encode()}
+    if error.retry_after is not None:
+        metadata[RETRY_AFTER_KEY] = b"%d" % max(0, min(round(error.retry_after * 1000), 2**53))
+    if not error.started:
+        metadata[STARTED_KEY] = b"0"
+    return metadata
+
+
+def read_failure(data: bytes, start: int, metadata: Mapping[str, bytes]) -> tuple[CallError, int]:
+    """A system error of the peer and the offset behind it. RemoteWireError for bytes that are no string."""
+    text, end = read_string(data, start)
+    name = metadata.get(CODE_KEY, b"").decode("ascii", "replace")
+    code = Code[name] if name in Code.__members__ else Code.UNKNOWN
+    delay = metadata.get(RETRY_AFTER_KEY, b"")
+    retry_after = int(delay) / 1000 if delay.isdigit() and len(delay) <= 16 else None
+    started = metadata.get(STARTED_KEY) != b"0"
+    return CallError(code, text, remote=True, retry_after=retry_after, started=started), end
+
+
+def _likely(theirs: Schema, own: tuple[Schema, ...]) -> list[Schema]:
+    """Our error types that the server's may be, the same full name first, then the short one, then an alias."""
+    short = theirs.label.rpartition(".")[2]
+
+    def distance(schema: Schema) -> int:
+        if schema.label == theirs.label:
+            return 0
+        if schema.label.rpartition(".")[2] == short:
+            return 1
+        names = (alias.rpartition(".")[2] for alias in schema.aliases)
+        return 2 if theirs.label in schema.aliases or short in names else 3
+
+    ranked = sorted((distance(schema), place) for place, schema in enumerate(own))
+    return [own[place] for rank, place in ranked if rank < 3]
+
+
+def _reasons(error: SchemaError) -> tuple[str, ...]:
+    prefix = f"{error.path}: " if error.path else ""
+    return tuple(prefix + reason for reason in error.reasons)
+
+
+def _text(name: bytes) -> str:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        raise RemoteWireError(f"the name of a message is not UTF-8: {name[:64].hex()}") from None

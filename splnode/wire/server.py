@@ -1,0 +1,443 @@
+"""The server's end of a connection: bytes in, requests out; answers in, bytes out.
+
+```
+detect ── sasl ──┐
+   │             ▼
+   ├────────► handshake ──► established: one pair of protocols; a new handshake may choose another
+   │             └─ HTTP: one message, then done
+   └─ http, tls: Handover
+```
+
+Rules that real clients force (measured: avsc, avro-js, Java, Python, Ruby, yaqc):
+
+1. NONE always carries our text and hash, even if the client guessed the hash right.
+2. A request with text is never answered by NONE: Java and avsc would loop for ever.
+3. Text sent and serverHash right: BOTH, not CLIENT (Python and Ruby fail on CLIENT).
+4. A handshake may come with no call behind it; on NONE the call is never run. Both get `00 00` behind the
+   handshake, since yaqc needs it and nobody minds.
+5. Compatibility is per message and lazy.
+6. Whether to answer is decided by the client's text, on an established connection, for a message without
+   a handshake. Everything else gets a full reply.
+7. A client that lies about its hash is known on its own connection alone.
+8. On an established connection a message of 34 bytes or more that starts with the clientHash seen there is
+   a new handshake (Ruby sends one on every call).
+9. The second request of a connection waits until its first handshake is answered.
+"""
+
+from collections.abc import Mapping
+from struct import Struct
+from typing import Final
+
+from splnode.avro.protocol import Protocol
+from splnode.errors import (
+    CallError,
+    Code,
+    DataError,
+    DeclaredError,
+    DecodeError,
+    LimitExceeded,
+    LocalWireError,
+    RemoteWireError,
+)
+from splnode.limits import DEFAULT_LIMITS, Limits
+from splnode.wire import sasl
+from splnode.wire.detect import detect
+from splnode.wire.directory import ClientProtocols, Directory
+from splnode.wire.events import Cancel, Event, Handover, Request
+from splnode.wire.framing import NettyReader, Reader, SpecReader, netty_frame, spec_frame
+from splnode.wire.handshake import (
+    BOTH,
+    SHORTEST_REQUEST,
+    HandshakeRequest,
+    HandshakeResponse,
+    Match,
+    decide,
+    read_request,
+    write_response,
+)
+from splnode.wire.message import CANCEL_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, ServerCall, ServerPair, failure_metadata
+from splnode.wire.primitive import NO_METADATA, read_bytes, read_map, write_map, write_string
+
+_SUCCESS: Final = Struct(">III2x")
+"""Serial, one buffer, its length; then no metadata and the flag of a success."""
+_PONG: Final = b"\0\0"
+LONGEST_TEXT: Final = 16_384
+"""Characters of a system error; the rest is cut off, since an error must get through."""
+
+
+class ServerSession:
+    """One connection, seen by the server. Not thread-safe; owns no socket, no clock and no task.
+
+    `framing` pins it (netty, spec, sasl or http); None detects it. A session with framing http is good for the
+    one message of one POST, whose path is `path`. `service` is the listener's own (see `Directory`).
+
+    The holder feeds `receive_data`, answers every Request once, and sends `data_to_send` after each of both.
+    While `full` it does not read on; once it is not any more it calls `receive_data(b"")`, since messages may
+    be waiting inside. After a RemoteWireError it sends what is left to send and closes.
+    """
+
+    __slots__ = (
+        "_answering", "_calls", "_client", "_client_hash", "_clients", "_directory", "_due", "_ended", "_finished",
+        "_greeted", "_hello", "_limits", "_most", "_open", "_out", "_pair", "_path", "_reader", "_ready", "_service",
+        "_stalled", "_stateless", "failed", "framing", "in_flight",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        directory: Directory,
+        clients: ClientProtocols,
+        *,
+        framing: str | None = None,
+        service: str | None = None,
+        path: str | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.framing: str | None = None
+        self.in_flight = 0
+        self.failed: RemoteWireError | None = None
+        self._directory = directory
+        self._clients = clients
+        self._service = service
+        self._path = path
+        self._limits = limits
+        self._most = limits.calls_per_connection
+        self._out: list[bytes] = []
+        self._hello = b""  # what came before the framing was known, or SASL done
+        self._reader: Reader | None = None
+        self._stateless = framing == "http"
+        self._finished = False  # stateless, and the message has come
+        self._pair: ServerPair | None = None
+        self._calls: dict[bytes, ServerCall] = {}
+        self._client: Protocol | None = None
+        self._client_hash = b""
+        self._greeted = False  # a handshake was accepted
+        self._answering = False  # the call that came with the first one runs, and all others wait (rule 9)
+        self._stalled: tuple[int, bytes] | None = None
+        self._ended = False
+        self._due = 0  # the next serial to be answered, where replies go in order
+        self._ready: dict[int, bytes] = {}  # replies that wait for an earlier one
+        self._open: set[int] | None = None  # serials, for a client that may cancel
+        if framing is not None:
+            self._speak(framing)
+
+    @property
+    def full(self) -> bool:
+        """True while reading on would only fill memory: answer calls first, then `receive_data(b"")`."""
+        return self._stalled is not None or (self._answering and self._reader is not None and self._reader.held > 0)
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """What the bytes mean. RemoteWireError: close the connection.
+
+        Events before a fault are given first; `failed` is then set, and the next call raises it.
+        """
+        if self.failed is not None:
+            raise self.failed
+        events: list[Event] = []
+        try:
+            reader = self._reader
+            if reader is None:
+                data, reader = self._begin(data, events)
+            if reader is not None:
+                if data:
+                    reader.feed(data)
+                self._read(reader, events)
+        except RemoteWireError as error:
+            self.failed = error
+            if not events:
+                raise
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """The client sends no more; what is open can still be answered. RemoteWireError within a message."""
+        self._ended = True
+        if self._reader is None:
+            if self._hello and self.failed is None:
+                self.failed = RemoteWireError("the connection ended before its first message")
+            if self.failed is not None:
+                raise self.failed
+            return []
+        return self.receive_data(b"")
+
+    def respond(self, request: Request, value: object, metadata: Mapping[str, bytes] | None = None) -> None:
+        """Answers with a value. DataError (it does not fit, or is too large): nothing was queued, use `fail`."""
+        if not request.open:
+            raise LocalWireError(f"{request!r} was answered before")
+        if not request.one_way:
+            payload = request.call.encode(value)
+            if metadata or request.prefix or self.framing != "netty":
+                self._reply(request, b"\0", payload, metadata or NO_METADATA)
+            else:
+                length = len(payload) + 2
+                if length > self._limits.message_bytes:
+                    raise self._too_large(length)
+                self._out.append(_SUCCESS.pack(request.serial, 1, length) + payload)
+        self._settle(request)
+
+    def fail(
+        self, request: Request, error: CallError | DeclaredError, metadata: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Answers with an error. DataError (not declared, fields that do not fit): nothing was queued."""
+        if not request.open:
+            raise LocalWireError(f"{request!r} was answered before")
+        if not request.one_way:
+            if isinstance(error, DeclaredError):
+                body = request.call.contract.error_writer(request.call.message).encode(error)
+                self._reply(request, b"\x01", body, metadata or NO_METADATA)
+            else:
+                self._reply(request, b"\x01", _system_error(error), {**(metadata or {}), **failure_metadata(error)})
+        self._settle(request)
+
+    def data_to_send(self) -> list[bytes]:
+        """What is to be written now, in order; each byte is given once."""
+        out = self._out
+        if out:
+            self._out = []
+        return out
+
+    # -- the beginning of a connection
+
+    def _speak(self, framing: str) -> None:
+        self.framing = framing
+        if framing == "netty":
+            self._reader = NettyReader(self._limits)
+        elif framing == "spec":
+            self._reader = SpecReader(self._limits, self._is_whole_ping)
+        elif framing == "http":
+            self._reader = SpecReader(self._limits)
+        elif framing != "sasl":
+            raise LocalWireError(f"unknown framing {framing!r}; there are netty, spec, sasl and http")
+
+    def _begin(self, data: bytes, events: list[Event]) -> tuple[bytes, Reader | None]:
+        """The framing and SASL. What is left of the data, and its reader if there is one by now."""
+        if self.framing in ("http", "tls"):
+            raise LocalWireError(f"this connection was handed over as {self.framing}")
+        hello = self._hello = self._hello + data
+        if self.framing is None:
+            framing = detect(hello, self._limits)
+            if framing is None:
+                return b"", None
+            if framing in ("http", "tls"):
+                self._hello = b""
+                self.framing = framing
+                events.append(Handover(framing, hello))
+                return b"", None
+            self._speak(framing)
+        if self.framing == "sasl":
+            start = sasl.read_start(hello)
+            if start is None:
+                return b"", None
+            if start[0] != sasl.ANONYMOUS:
+                self._out.append(sasl.fail("ANONYMOUS is the only mechanism here"))
+                raise RemoteWireError(f"SASL mechanism {start[0][:20]!r}; only ANONYMOUS is served")
+            self._out.append(sasl.COMPLETED)
+            hello = hello[start[1] :]
+            self._reader = SpecReader(self._limits, self._is_whole_ping)
+        self._hello = b""
+        return hello, self._reader
+
+    def _is_whole_ping(self, data: bytes) -> bool:
+        """Whether the buffers so far are a handshake with a ping: yaqc sends no terminator behind its own."""
+        if len(data) < SHORTEST_REQUEST + 2 or not data.endswith(_PONG):
+            return False
+        try:
+            return read_request(data, self._limits)[1] == len(data) - 2
+        except RemoteWireError:
+            return False
+
+    # -- messages
+
+    def _read(self, reader: Reader, events: list[Event]) -> None:
+        if self._stalled is not None:
+            if self.in_flight + len(self._ready) >= self._most:
+                return
+            stalled, self._stalled = self._stalled, None
+            self._message(*stalled, events)
+        while not self._answering and not self._finished:
+            room = self._most - self.in_flight - len(self._ready)
+            messages = reader.take(1 if room < 1 or self._pair is None else room)
+            if not messages:
+                break
+            for serial, body in messages:
+                if room < 1 and not self._may_pass(body):
+                    self._stalled = (serial, body)
+                    return
+                self._message(serial, body, events)
+        if self._finished:
+            reader.rest()  # what follows the first terminator
+        elif self._ended and not self._answering and (self._stateless or not reader.idle):
+            raise RemoteWireError("the connection ended within a message")
+
+    def _may_pass(self, body: bytes) -> bool:
+        """A ping goes past calls that wait for room, since it may cancel one; not where replies go in order."""
+        if self.framing != "netty":
+            return False
+        try:
+            _, position = read_map(body, 0, self._limits.metadata_entries)
+        except RemoteWireError:
+            return False  # it may be a handshake
+        return body[position:] == b"\0"
+
+    def _message(self, serial: int, body: bytes, events: list[Event]) -> None:
+        if self._pair is None or (body.startswith(self._client_hash) and len(body) >= SHORTEST_REQUEST):
+            self._handshake(serial, body, events)
+            return
+        if body.startswith(b"\0"):
+            metadata, position = NO_METADATA, 1
+        else:
+            metadata, position = read_map(body, 0, self._limits.metadata_entries)
+        name, position = read_bytes(body, position)
+        if name:
+            self._start(serial, name, metadata, body, position, b"", events)
+        else:
+            self._ping(serial, metadata, body, position, b"", events)
+
+    def _handshake(self, serial: int, body: bytes, events: list[Event]) -> None:
+        request, position = read_request(body, self._limits)
+        metadata, name = NO_METADATA, b""
+        if position < len(body):
+            metadata, position = read_map(body, position, self._limits.metadata_entries)
+            name, position = read_bytes(body, position)
+        client = self._client_of(request)
+        contract = self._directory.choose(
+            request, client, path=self._path, service=self._service, message=name.decode(errors="replace")
+        )
+        own = contract.protocol
+        match = decide(client is not None, request.server_hash == own.md5)
+        prefix = BOTH if match is Match.BOTH else write_response(HandshakeResponse(match, own.text, own.md5))
+        self._finished = self._stateless
+        if client is None:
+            self._send(serial, prefix, b"\0", b"\0", b"")
+            return
+        self._client, self._client_hash = client, request.client_hash
+        self._pair = contract.serving(client)
+        self._calls = self._pair.calls
+        if isinstance(self._reader, SpecReader):
+            self._reader.early = None
+        if name:
+            self._start(serial, name, metadata, body, position, prefix, events)
+        else:
+            self._ping(serial, metadata, body, position, prefix, events)
+        if not self._greeted:
+            self._greeted = True
+            self._answering = self.in_flight > 0
+
+    def _client_of(self, request: HandshakeRequest) -> Protocol | None:
+        """The client's protocol: from its text, or known by its hash: here, as one of ours, or on this port."""
+        text, client_hash = request.client_protocol, request.client_hash
+        own = self._directory.by_hash(client_hash)
+        if text is None:
+            if self._client is not None and client_hash == self._client_hash:
+                return self._client
+            return own.protocol if own is not None else self._clients.get(client_hash)
+        if own is not None and own.protocol.text == text:
+            return own.protocol
+        return self._clients.learn(client_hash, text)
+
+    def _ping(
+        self, serial: int, metadata: Mapping[str, bytes], body: bytes, end: int, prefix: bytes, events: list[Event]
+    ) -> None:
+        if end != len(body):
+            raise RemoteWireError(f"{len(body) - end} bytes behind a ping")
+        answer = NO_METADATA
+        if metadata:
+            if metadata.get(PEER_KEY) == PEER_ASKS:
+                answer = {PEER_KEY: PEER_ANSWERS}
+                if self.framing == "netty" and self._open is None:
+                    self._open = set()
+            cancelled = _serial(metadata.get(CANCEL_KEY, b""))
+            if self._open is not None and cancelled in self._open:
+                events.append(Cancel(cancelled))
+        self._send(serial, prefix, write_map(answer), b"\0", b"")
+
+    def _start(
+        self,
+        serial: int,
+        name: bytes,
+        metadata: Mapping[str, bytes],
+        body: bytes,
+        position: int,
+        prefix: bytes,
+        events: list[Event],
+    ) -> None:
+        """A call: a Request, or the refusal of this one call."""
+        pair = self._pair
+        assert pair is not None  # a handshake came first
+        call = self._calls.get(name)
+        if call is None:
+            found = pair.prepare(name)
+            if isinstance(found, CallError):
+                self._refuse(serial, found, pair.is_one_way(name), prefix)
+                return
+            call = found
+        try:
+            params, end = call.decode(body, position)
+            if end != len(body):
+                raise DecodeError(f"{len(body) - end} bytes behind the parameters")
+        except DataError as error:
+            text = f"the parameters of {call.message.name} cannot be read: {error}"
+            self._refuse(serial, CallError(Code.INVALID_ARGUMENT, text, started=False), call.one_way, prefix)
+            return
+        # A handshake makes it a call that is answered, and over HTTP each message has one.
+        one_way = call.one_way and not prefix
+        if one_way and self.framing != "netty":
+            self._in_order(serial, b"")
+        self.in_flight += 1
+        if self._open is not None:
+            self._open.add(serial)
+        events.append(Request(serial, call, params, metadata, one_way, prefix))
+
+    # -- answers
+
+    def _settle(self, request: Request) -> None:
+        request.open = False
+        self.in_flight -= 1
+        self._answering = False
+        if self._open is not None:
+            self._open.discard(request.serial)
+
+    def _refuse(self, serial: int, error: CallError, one_way: bool, prefix: bytes) -> None:
+        """Answers a call that was never a Request."""
+        if not one_way or prefix:
+            self._send(serial, prefix, write_map(failure_metadata(error)), b"\x01", _system_error(error))
+        elif self.framing != "netty":
+            self._in_order(serial, b"")
+
+    def _reply(self, request: Request, flag: bytes, body: bytes, metadata: Mapping[str, bytes]) -> None:
+        if len(metadata) > self._limits.metadata_entries:
+            most = self._limits.metadata_entries
+            raise LimitExceeded("metadata_entries", most, f"response metadata of {len(metadata)} entries")
+        written = write_map(metadata)
+        length = len(request.prefix) + len(written) + 1 + len(body)
+        if length > self._limits.message_bytes:
+            raise self._too_large(length)
+        self._send(request.serial, request.prefix, written, flag, body)
+
+    def _send(self, serial: int, prefix: bytes, metadata: bytes, flag: bytes, body: bytes) -> None:
+        if self.framing == "netty":
+            self._out.append(netty_frame(serial, b"".join((prefix, metadata, flag, body))))
+        else:
+            self._in_order(serial, spec_frame(prefix, metadata, flag, body))
+
+    def _in_order(self, serial: int, frame: bytes) -> None:
+        """Spec framing has no serial: replies leave in the order of the requests. An empty frame is no reply."""
+        if serial != self._due:
+            self._ready[serial] = frame
+            return
+        waiting: bytes | None = frame
+        while waiting is not None:
+            if waiting:
+                self._out.append(waiting)
+            self._due += 1
+            waiting = self._ready.pop(self._due, None)
+
+    def _too_large(self, length: int) -> LimitExceeded:
+        return LimitExceeded("message_bytes", self._limits.message_bytes, f"a response of {length} bytes")
+
+
+def _system_error(error: CallError) -> bytes:
+    return b"\0" + write_string(error.message[:LONGEST_TEXT])
+
+
+def _serial(text: bytes) -> int:
+    """The serial that a client cancels; -1, which no call has, for anything else."""
+    return int(text) if text.isdigit() and len(text) <= 10 else -1
