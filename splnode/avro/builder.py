@@ -88,8 +88,7 @@ class SchemaBuilder:
     def _field(self, source: Any, place: str, path: str, namespace: str) -> Field:
         if not isinstance(source, dict):
             raise SchemaError(f"a field is an object with a name and a type, not {shown(source)}", place)
-        name = source.get("name")
-        check_name(name, "field", place)
+        name = check_name(source.get("name"), "field", place)
         path = join(path, name)
         if "type" not in source:
             raise SchemaError("the field has no type", path)
@@ -107,7 +106,7 @@ class SchemaBuilder:
     def _reference(self, name: str, namespace: str, path: str) -> Schema:
         if name in PRIMITIVES:
             return Schema(name)
-        found = find(name, namespace, self._namespace, self.names)
+        found: Schema | None = find(name, namespace, self._namespace, self.names)
         if found is None:
             hint = " (a type is known only behind its definition)" if name not in NAMED else ""
             raise SchemaError(f"no type is named {full_name(name, namespace)!r}{hint}", path)
@@ -149,12 +148,11 @@ class SchemaBuilder:
         return schema
 
     def _declared_name(self, source: dict[str, Any], namespace: str, path: str) -> str:
-        short, own = source.get("name"), source.get("namespace")
-        check_name(short, "type", path, dotted=True)
+        short, own = check_name(source.get("name"), "type", path, dotted=True), source.get("namespace")
         if own is not None and own != "":
             check_name(own, "namespace", path, dotted=True)
         # An empty namespace is one too: it puts the name outside of the enclosing one.
-        name = full_name(str(short), namespace if own is None else own)
+        name = full_name(short, namespace if own is None else own)
         if name in PRIMITIVES:
             raise SchemaError(f"{name!r} is a type of Avro's own and cannot be defined", path)
         if name in self.names:
@@ -204,12 +202,13 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def check_name(name: object, what: str, path: str, *, dotted: bool = False) -> None:
-    """SchemaError unless it is a name, or where `dotted` several with dots between."""
+def check_name(name: object, what: str, path: str, *, dotted: bool = False) -> str:
+    """The name. SchemaError unless it is one, or where `dotted` several with dots between."""
     if not isinstance(name, str):
         raise SchemaError(f"the {what} needs a name, not {shown(name)}", path)
     if not all(_NAME.match(part) for part in (name.split(".") if dotted else (name,))):
         raise SchemaError(f"{shown(name)} is not a name: letters, digits and _, not beginning with a digit", path)
+    return name
 
 
 def _names(source: object, what: str, path: str, *, dotted: bool = False) -> tuple[str, ...]:

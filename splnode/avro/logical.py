@@ -38,7 +38,7 @@ class Duration(NamedTuple):
     millis: int
 
 
-EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - the local one, which has no zone
+EPOCH: Final = datetime.datetime(1970, 1, 1)  # the local one, which has no zone
 EPOCH_UTC: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _EPOCH_DAY: Final = EPOCH.toordinal()
 _DURATION: Final = struct.Struct("<III")

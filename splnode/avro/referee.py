@@ -37,7 +37,7 @@ def check_protocol(document: Mapping[str, Any], namespace: str, names: Mapping[s
     import avro.protocol  # noqa: PLC0415
 
     rewriter = _Rewriter(names, namespace)
-    plain = {
+    plain: Any = {
         "protocol": document["protocol"].rpartition(".")[2],
         "types": [rewriter.schema(each, namespace) for each in document.get("types") or ()],
         "messages": {
@@ -88,7 +88,7 @@ class _Rewriter:
     def _named(self, kind: str, source: Mapping[str, Any], namespace: str) -> dict[str, Any]:
         own = source.get("namespace")
         name = full_name(source["name"], namespace if own is None else own)
-        result = {"type": kind, "name": self._own[name]}
+        result: dict[str, Any] = {"type": kind, "name": self._own[name]}
         if kind == "enum":
             result["symbols"] = source["symbols"]
             if source.get("default") is not None:

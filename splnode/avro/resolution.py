@@ -19,7 +19,7 @@ What the specification leaves open, and what we do:
 Source: Apache Avro 1.12 specification, "Schema Resolution", "Aliases".
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -222,12 +222,11 @@ def _failing(pair: _Pair) -> ReadNode:
 
 
 def _match(writer: Schema, reader: Schema) -> int:
-    """How well two schemas match, their parts not looked at; neither is a union. (specification, the list of matches)"""
+    """How well two schemas match, their parts not looked at; the writer's is no union."""
     if reader.kind == "union":
         return _NO
-    if "decimal" in (writer.logical, reader.logical) and writer.logical == reader.logical:
-        if (writer.precision, writer.scale) != (reader.precision, reader.scale):
-            return _NO
+    if writer.logical == reader.logical and (writer.precision, writer.scale) != (reader.precision, reader.scale):
+        return _NO  # decimals: only they have a precision
     if writer.kind == reader.kind or (writer.is_record and reader.is_record):
         if not writer.name or writer.name == reader.name:
             return _EXACT if writer.size == reader.size else _NO
@@ -300,12 +299,3 @@ def _write_plan(root: Schema) -> WriteNode:
 
 def _made(field: Field, defaults: Defaults) -> Callable[[], Any] | None:
     return None if field.default is MISSING else defaults.of(field).make
-
-
-def children(node: ReadNode) -> Iterator[ReadNode]:
-    """The nodes directly below a node, in order."""
-    if node.items is not None:
-        yield node.items
-    yield from node.branches
-    for _, child, _ in node.steps:
-        yield child

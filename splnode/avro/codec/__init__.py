@@ -11,13 +11,14 @@ is chosen by the value's type (the table of `plan.WriteNode`), or named with `Br
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any, Protocol
 
 from splnode.avro.codec import plain
-from splnode.avro.codec.plan import Branch
+from splnode.avro.codec.binding import bind
+from splnode.avro.codec.plan import Branch, ReadNode
 from splnode.avro.resolution import read_plan, write_plan
 from splnode.avro.schema import Schema
 from splnode.errors import ConfigError
@@ -25,7 +26,7 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["Branch", "Decoder", "Encoder", "conformer", "decoder", "encoder", "engines"]
 
-Into = type | Mapping[str, Any] | None
+Into = Any
 """A msgspec.Struct class (or a type made of such), or for a record at the top such a type for each field."""
 
 
@@ -84,17 +85,15 @@ def engines() -> tuple[str, ...]:
     return tuple(_modules())
 
 
-def _bound(writer: Schema, reader: Schema | None, into: Into) -> Any:
+def _bound(writer: Schema, reader: Schema | None, into: Into) -> ReadNode:
     plan = read_plan(writer, reader)
-    if into is not None:
-        raise NotImplementedError
-    return plan
+    return plan if into is None else bind(plan, into)
 
 
 @cache
 def _modules() -> dict[str, ModuleType]:
     try:
-        from splnode.avro.codec import _native  # type: ignore[attr-defined]  # noqa: PLC0415 - C, built or not
+        from splnode.avro.codec import _native  # noqa: PLC0415 - C, built or not
     except ImportError:
         return {"plain": plain}
     return {"native": _native, "plain": plain}

@@ -32,7 +32,7 @@ def branch_of(union: WriteNode, value: object) -> tuple[int, object]:
     raise EncodeError(f"a value of one of the union's branches ({_labels(union)}) expected, not {named(value)}")
 
 
-def fits(node: WriteNode, value: object) -> bool:  # noqa: PLR0911 - one line a row of the table
+def fits(node: WriteNode, value: object) -> bool:
     """True if a union may give this branch the value, by the value's Python type."""
     op = node.op
     if value is None:

@@ -335,7 +335,7 @@ def _record(node: ReadNode, part: Part) -> Read:
         values = [None] * width
         name = ""
         try:
-            for name, step, target in steps:
+            for name, step, target in steps:  # noqa: B007 - the handler below names the step
                 value, at = step(data, at, left)
                 if target >= 0:
                     values[target] = value

@@ -152,13 +152,12 @@ def _string(node: WriteNode, part: Part) -> Write:
     return write_text
 
 
-def _raw(value: Any, left: Budget) -> bytes | bytearray | memoryview:
-    if isinstance(value, memoryview):
-        value = value.tobytes()
-    elif not isinstance(value, (bytes, bytearray)):
+def _raw(value: Any, left: Budget) -> bytes | bytearray:
+    raw = value.tobytes() if isinstance(value, memoryview) else value
+    if not isinstance(raw, (bytes, bytearray)):
         raise _refused("bytes", value)
-    left.length(len(value))
-    return value
+    left.length(len(raw))
+    return raw
 
 
 def _bytes(node: WriteNode, part: Part) -> Write:
@@ -221,7 +220,7 @@ def _array(node: WriteNode, part: Part) -> Write:
             write_long(len(value), out)
         place = 0
         try:
-            for place, each in enumerate(value):
+            for place, each in enumerate(value):  # noqa: B007 - the handler below names the place
                 item(each, out, left)
         except DataError as error:
             error.at(f"[{place}]")
