@@ -1,0 +1,47 @@
+"""splnode: typed RPC between nodes, over Apache Avro IPC.
+
+    async with splnode.connect("tcp://127.0.0.1:9090", "SPLDataService.avpr") as client: ...
+    async with splnode.listen(["tcp://127.0.0.1:0"], {protocol: Inventory()}) as server: ...
+    async with splnode.Node(config) as node: ...
+
+Every name here is loaded when it is first used, so that a small program does not pay for the large parts.
+"""
+
+import importlib
+from typing import Any, Final
+
+__version__ = "0.1.0"
+
+_HOMES: Final = {
+    "Branch": "splnode.avro.codec",
+    "CallError": "splnode.errors",
+    "Client": "splnode.rpc.client",
+    "Code": "splnode.errors",
+    "Config": "splnode.config",
+    "ConfigError": "splnode.errors",
+    "DeclaredError": "splnode.errors",
+    "Endpoint": "splnode.endpoint",
+    "Node": "splnode.node",
+    "Protocol": "splnode.avro.protocol",
+    "SplnodeError": "splnode.errors",
+    "blocking": "splnode.rpc.server",
+    "connect": "splnode.net.channel",
+    "current_call": "splnode.rpc.call",
+    "deadline": "splnode.rpc.call",
+    "discover": "splnode.net.discover",
+    "listen": "splnode.net.listener",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are strings
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'splnode' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Sockets: connections, listeners, HTTP."""

@@ -1,0 +1,209 @@
+"""The server's face of a session on one accepted connection.
+
+What a peer speaks is found by the session from its first bytes; HTTP is handed over.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+
+from splnode.endpoint import Endpoint
+from splnode.errors import RemoteWireError
+from splnode.net.http_server import HttpServerConnection
+from splnode.net.peer import peer_of
+from splnode.net.serving import HIGH_WATER, Host, Serving
+from splnode.rpc.call import Peer
+from splnode.wire.events import Cancel, Event, Handover, Request
+from splnode.wire.server import ServerSession
+
+STALLED: Final = 60.0
+"""Seconds that a peer may read nothing of what waits for it before its connection is dropped."""
+
+log = structlog.get_logger("splnode.net")
+
+
+class ServerConnection(asyncio.Protocol):
+    """One accepted connection: its session, and the calls it has running."""
+
+    __slots__ = (
+        "_endpoint", "_eof", "_flushing", "_full", "_greeted", "_host", "_out", "_serving", "_session", "_stalled",
+        "_transport", "_unsent",
+    )  # fmt: skip
+
+    def __init__(self, host: Host, endpoint: Endpoint) -> None:
+        self._host = host
+        self._endpoint = endpoint
+        self._session = ServerSession(
+            host.directory,
+            host.clients,
+            framing=endpoint.framing,
+            service=endpoint.service,
+            limits=host.limits,
+        )
+        self._serving: Serving | None = None
+        self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
+        self._unsent = 0
+        self._flushing = False
+        self._greeted = False
+        self._stalled = False
+        self._full = False
+        self._eof = False
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A peer has come; it has `handshake_seconds` for its first whole message."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._host.connections.add(self)
+        self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the peer."""
+        session = self._session
+        try:
+            events = session.receive_data(data)
+        except RemoteWireError as error:
+            self._refuse(str(error))
+            return
+        for event in events:
+            self._take(event)
+        if session.failed is not None:
+            self._refuse(str(session.failed))
+            return
+        if not self._greeted and session.established:
+            self._greeted = True
+            self._host.patience.discard(self)
+        self._collect()
+        if session.full:
+            self._full = True
+            if self._transport is not None:
+                self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The peer will send no more, but may still read: what runs is answered first. A splnode has gone."""
+        if self._session.cancels:
+            return False
+        self._eof = True
+        try:
+            for event in self._session.receive_eof():
+                self._take(event)
+        except RemoteWireError as error:
+            log.info("connection cut short", peer=str(self._peer()), reason=str(error))
+        self._collect()
+        self._flush()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone: what runs for it is cancelled."""
+        self._host.connections.discard(self)
+        self._host.patience.discard(self)
+        self._transport = None
+        if self._serving is not None:
+            self._serving.close()
+
+    def pause_writing(self) -> None:
+        """The peer reads too slowly: its calls wait, and its bytes stay in the socket."""
+        self._stalled = True
+        if self._serving is not None and self._serving.turn is None:
+            self._serving.turn = asyncio.get_running_loop().create_future()
+        self._host.patience.add(self, time.monotonic() + STALLED)
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._stalled = False
+        self._host.patience.discard(self)
+        if self._serving is not None and self._serving.turn is not None:
+            self._serving.turn.set_result(None)
+            self._serving.turn = None
+        if self._transport is not None and not self._full:
+            self._transport.resume_reading()
+
+    # --- the rest -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Cancels what runs, sends what is written, closes."""
+        if self._serving is not None:
+            self._serving.close()
+        self._collect()
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def out_of_patience(self) -> None:
+        """It never said who it is, or has stopped reading: it goes."""
+        what = f"read nothing for {STALLED:g} s" if self._greeted else "sent no whole message in time"
+        log.info("connection dropped", peer=str(self._peer()), reason=what)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _take(self, event: Event) -> None:
+        if type(event) is Request:
+            if self._serving is None:
+                self._serving = self._host.serving(self._session, self._peer(), self._answered)
+            self._serving.start(event)
+        elif type(event) is Cancel:
+            if self._serving is not None:
+                self._serving.cancel(event.serial)
+        elif type(event) is Handover:
+            self._hand_over(event)
+
+    def _hand_over(self, event: Handover) -> None:
+        if event.framing != "http" or self._transport is None:
+            self._refuse("it speaks TLS, and this port does not")
+            return
+        self._host.connections.discard(self)
+        self._host.patience.discard(self)
+        successor = HttpServerConnection(self._host, self._endpoint)
+        transport, self._transport = self._transport, None
+        transport.set_protocol(successor)
+        successor.connection_made(transport)
+        successor.data_received(event.data)
+
+    def _answered(self) -> None:
+        """An answer lies in the session, and there may be room for what waits inside of it."""
+        if self._full and not self._session.full:
+            self._full = False
+            self.data_received(b"")
+            if self._transport is not None and not self._full and not self._stalled:
+                self._transport.resume_reading()
+        else:
+            self._collect()
+
+    def _collect(self) -> None:
+        """What the session has to send goes out with the rest of this turn of the loop, or now if it is much."""
+        parts = self._session.data_to_send()
+        if not parts:
+            return
+        self._out += parts
+        for part in parts:
+            self._unsent += len(part)
+        if self._unsent >= HIGH_WATER:
+            self._flush()
+        elif not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        transport = self._transport
+        if transport is None:
+            return
+        if self._out:
+            out, self._out, self._unsent = self._out, [], 0
+            transport.writelines(out)
+        if self._eof and (self._serving is None or not self._serving.running):
+            transport.close()
+
+    def _refuse(self, reason: str) -> None:
+        log.info("connection refused", peer=str(self._peer()), reason=reason)
+        self.close()
+
+    def _peer(self) -> Peer:
+        return peer_of(self._transport) if self._transport is not None else Peer("a peer that has gone")

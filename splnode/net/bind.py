@@ -1,0 +1,69 @@
+"""Binding sockets: exclusively, with the right permissions, and with errors that say what to do."""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+from splnode.endpoint import Endpoint
+from splnode.errors import ConfigError
+
+UNIX_PATH: Final = 107
+"""Bytes of a Unix socket's path (unix(7): sun_path, less its final zero)."""
+
+
+def bind_unix(endpoint: Endpoint) -> socket.socket:
+    """A bound socket, readable and writable for user and group alone; a file left by a dead node is replaced."""
+    path = Path(endpoint.path)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _remove_stale(endpoint, path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o117)
+    try:
+        sock.bind(endpoint.path)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(bind_error(endpoint, error)) from error
+    finally:
+        os.umask(before)
+    return sock
+
+
+def _remove_stale(endpoint: Endpoint, path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(f"{endpoint}: there is a file that is no socket; remove it or listen elsewhere")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(endpoint.path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)  # nobody listens: its node was killed
+            return
+        except OSError as error:
+            raise ConfigError(bind_error(endpoint, error)) from error
+    raise ConfigError(f"{endpoint}: a node listens there already; stop it, or listen elsewhere with --listen")
+
+
+def unlink_own(path: str, own: tuple[int, int] | None) -> None:
+    """Removes the socket file unless another node has put its own there meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        info = Path(path).lstat()
+        if (info.st_dev, info.st_ino) == own:
+            Path(path).unlink()
+
+
+def bind_error(endpoint: Endpoint, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{endpoint}: the port is taken; stop who has it (`ss -ltnp`), or listen elsewhere with --listen"
+    if error.errno == errno.EACCES:
+        return f"{endpoint}: not allowed: {error.strerror}"
+    if endpoint.scheme == "unix" and len(endpoint.path.encode()) > UNIX_PATH:
+        return f"{endpoint}: the path is longer than the {UNIX_PATH} bytes that the system allows"
+    return f"{endpoint}: cannot listen: {error.strerror or error}"

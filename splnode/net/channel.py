@@ -1,0 +1,214 @@
+"""A Channel to one endpoint, whatever happens to the connection below it.
+
+| state | means | a call |
+|---|---|---|
+| IDLE | no connection, nobody has asked for one | dials |
+| CONNECTING | a dial or a handshake is under way | waits for it |
+| READY | connected | is sent |
+| TRANSIENT_FAILURE | the last dial failed; the next is due after the backoff | fails at once, with that reason |
+| SHUTDOWN | closed | fails at once |
+
+The states are gRPC's (grpc/doc/connectivity-semantics-and-api.md), and so is failing at once while backing off.
+"""
+
+import asyncio
+import contextlib
+import enum
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from splnode.avro.protocol import Protocol
+from splnode.config import ChannelsConfig
+from splnode.endpoint import Endpoint
+from splnode.errors import CallError, Code, DeclaredError
+from splnode.limits import DEFAULT_LIMITS, Limits
+from splnode.net.connect import open_transport
+from splnode.net.connection import ClientConnection
+from splnode.net.http_client import HttpPool
+from splnode.rpc.call import DEFAULT_TIMEOUT, Call
+from splnode.rpc.client import Client
+from splnode.rpc.interceptor import Interceptor
+from splnode.wire.client import ClientSession
+from splnode.wire.message import Contract
+
+ProtocolLike = Protocol | str | os.PathLike[str]
+
+
+class State(enum.Enum):
+    """gRPC's connectivity states."""
+
+    IDLE = "IDLE"
+    CONNECTING = "CONNECTING"
+    READY = "READY"
+    TRANSIENT_FAILURE = "TRANSIENT_FAILURE"
+    SHUTDOWN = "SHUTDOWN"
+
+
+class EndpointChannel:
+    """Dials on the first call or on `connect`, reconnects with backoff; whoever made it closes it."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        contract: Contract,
+        *,
+        settings: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.endpoint = endpoint
+        self.contract = contract
+        self._settings = settings
+        self._limits = limits
+        self._state = State.IDLE
+        self._connection: ClientConnection | HttpPool | None = None
+        self._dial: asyncio.Task[ClientConnection | HttpPool] | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+        self._last_error: CallError | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the channel stands now."""
+        return self._state
+
+    @property
+    def last_error(self) -> str:
+        """Why the last dial failed; empty after one that did not."""
+        return self._last_error.message if self._last_error else ""
+
+    async def connect(self, timeout: float | None = None) -> None:
+        """Connects now and finishes the handshake. CallError(UNAVAILABLE) says why that cannot be."""
+        limit = self._settings.connect_timeout if timeout is None else timeout
+        await self._connected(time.monotonic() + limit, "connect")
+
+    async def call(self, call: Call) -> object:
+        """Carries the call over the present connection or a new one."""
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            connection = await self._connected(call.deadline, call.name)
+        return await connection.call(call)
+
+    async def close(self) -> None:
+        """Calls in flight fail with UNAVAILABLE, new ones too."""
+        self._state = State.SHUTDOWN
+        if self._dial is not None:
+            self._dial.cancel()
+            await asyncio.wait([self._dial], timeout=1)
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _connected(self, deadline: float, name: str) -> "ClientConnection | HttpPool":
+        if self._state is State.SHUTDOWN:
+            raise CallError(Code.UNAVAILABLE, f"{self.endpoint}: this channel is closed", started=False)
+        if self._dial is None:
+            if self._state is State.TRANSIENT_FAILURE and time.monotonic() < self._retry_at and self._last_error:
+                raise self._backing_off(self._last_error)
+            self._dial = asyncio.create_task(self._connect_once())
+        dial = self._dial
+        done, _ = await asyncio.wait([dial], timeout=max(0.0, deadline - time.monotonic()))
+        if not done:
+            text = f"{name}: {self.endpoint} was not connected before the deadline"
+            raise CallError(Code.DEADLINE_EXCEEDED, text, started=False)
+        if dial.cancelled():
+            raise CallError(Code.UNAVAILABLE, f"{self.endpoint}: this channel is closed", started=False)
+        return dial.result()
+
+    def _backing_off(self, error: CallError) -> CallError:
+        left = self._retry_at - time.monotonic()
+        return CallError(
+            error.code,
+            f"{error.message} (next try in {left:.1f} s)",
+            remote=error.remote,
+            retry_after=left,
+            started=False,
+        )
+
+    async def _connect_once(self) -> "ClientConnection | HttpPool":
+        self._state = State.CONNECTING
+        try:
+            connection = await self._open()
+        except CallError as error:
+            self._failed(error)
+            raise
+        finally:
+            self._dial = None
+        self._connection, self._state = connection, State.READY
+        self._failures, self._last_error = 0, None
+        return connection
+
+    async def _open(self) -> "ClientConnection | HttpPool":
+        settings = self._settings
+        framing = self.endpoint.framing or "netty"
+        if framing == "http":
+            pool = HttpPool(self.endpoint, self.contract, settings, self._limits)
+            await pool.connect()
+            return pool
+        session = ClientSession(self.contract, framing=framing, limits=self._limits)
+        started = time.monotonic()
+        connection = await open_transport(
+            self.endpoint,
+            lambda: ClientConnection(session, self.endpoint, settings, self._lost),
+            settings.connect_timeout,
+        )
+        try:
+            async with asyncio.timeout(started + settings.connect_timeout - time.monotonic()):
+                await connection.ready()
+        except TimeoutError:
+            await connection.close()
+            text = f"{self.endpoint}: connected, but no handshake within {settings.connect_timeout:g} s"
+            raise CallError(Code.UNAVAILABLE, text, started=False) from None
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    def _failed(self, error: CallError) -> None:
+        settings = self._settings
+        delay = min(settings.backoff_max, settings.backoff_initial * settings.backoff_factor**self._failures)
+        self._failures += 1
+        jitter = settings.backoff_jitter
+        self._retry_at = time.monotonic() + delay * random.uniform(1 - jitter, 1 + jitter)
+        self._last_error = error
+        if self._state is not State.SHUTDOWN:
+            self._state = State.TRANSIENT_FAILURE
+
+    def _lost(self, reason: str) -> None:
+        if self._state is State.READY:
+            self._state = State.IDLE
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    endpoint: str | Endpoint,
+    protocol: ProtocolLike,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    results: Mapping[str, type] | None = None,
+    errors: Sequence[type[DeclaredError]] = (),
+    interceptors: Sequence[Interceptor] = (),
+    settings: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
+    limits: Limits = DEFAULT_LIMITS,
+) -> AsyncIterator[Client]:
+    """A Client of `protocol` (a Protocol, or the path of an `.avpr` file) at `endpoint`, for programs without a node.
+
+        async with splnode.connect("tcp://127.0.0.1:9090", "SPLDataService.avpr") as client:
+            await client.read(request={"topic": "users"})
+
+    `timeout` in seconds is what each call gets that names none. `results` gives the msgspec.Struct for a
+    message's response, `errors` the classes to raise for declared errors. Connects on entering, so that
+    CallError(UNAVAILABLE) comes from here; reconnects by itself; closes on leaving.
+    """
+    found = protocol if isinstance(protocol, Protocol) else Protocol.load(Path(protocol))
+    where = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
+    named = {error.schema_name: error for error in errors}
+    contract = Contract(found, results=results or {}, errors=named, limits=limits)
+    channel = EndpointChannel(where, contract, settings=settings, limits=limits)
+    try:
+        await channel.connect()
+        yield Client(channel, contract, timeout=timeout, interceptors=interceptors)
+    finally:
+        await channel.close()

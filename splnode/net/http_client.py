@@ -1,0 +1,234 @@
+"""Avro over HTTP, the client's side: `http+avro://host:port/path`.
+
+Each call is one POST with a handshake of its own; connections are kept and used again, one call at a time on
+each. (Avro 1.12 specification, "HTTP as Transport")
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+import h11
+
+from splnode.avro.protocol import Protocol
+from splnode.config import ChannelsConfig
+from splnode.endpoint import Endpoint
+from splnode.errors import CallError, Code, RemoteWireError
+from splnode.limits import Limits
+from splnode.net.connect import open_transport
+from splnode.rpc.call import TIMEOUT_KEY, Call
+from splnode.wire.client import ClientSession
+from splnode.wire.directory import parse
+from splnode.wire.events import Response
+from splnode.wire.framing import SpecReader, spec_frame
+from splnode.wire.handshake import HandshakeRequest, read_response, write_request
+from splnode.wire.message import Contract
+
+CONNECTIONS: Final = 32
+"""Connections that one channel keeps to one endpoint: so many calls at a time."""
+
+
+class HttpPool:
+    """A Channel over kept HTTP connections; `channel.EndpointChannel` makes and closes it."""
+
+    def __init__(self, endpoint: Endpoint, contract: Contract, settings: ChannelsConfig, limits: Limits) -> None:
+        self._endpoint = endpoint
+        self._contract = contract
+        self._settings = settings
+        self._limits = limits
+        self._idle: list[_HttpConnection] = []
+        self._busy: set[_HttpConnection] = set()
+        self._places = asyncio.Semaphore(CONNECTIONS)
+        self.is_open = True
+
+    async def connect(self) -> None:
+        """Opens the first connection, so that an endpoint that is not there shows at once."""
+        self._idle.append(await self._dial())
+
+    async def call(self, call: Call) -> object:
+        """Carries the call over an idle connection or a new one, within its deadline."""
+        try:
+            async with asyncio.timeout(max(0.0, call.remaining)), self._places:
+                connection = self._idle.pop() if self._idle else await self._dial()
+                self._busy.add(connection)
+                try:
+                    return await connection.call(call)
+                finally:
+                    self._busy.discard(connection)
+                    if connection.is_open and self.is_open:
+                        self._idle.append(connection)
+                    else:
+                        connection.close()
+        except TimeoutError:
+            raise call.expired() from None
+
+    async def discover(self) -> Protocol:
+        """The protocol that the server says it serves, from a handshake with no call behind it."""
+        connection = await self._dial()
+        try:
+            return await connection.discover()
+        finally:
+            connection.close()
+
+    async def close(self) -> None:
+        """Calls that run fail with UNAVAILABLE."""
+        self.is_open = False
+        for connection in [*self._idle, *self._busy]:
+            connection.close()
+        self._idle.clear()
+
+    async def _dial(self) -> "_HttpConnection":
+        session = ClientSession(self._contract, framing="http", limits=self._limits)
+        return await open_transport(
+            self._endpoint,
+            lambda: _HttpConnection(session, self._endpoint, self._limits),
+            self._settings.connect_timeout,
+        )
+
+
+class _HttpConnection(asyncio.Protocol):
+    """One kept connection, for one call at a time."""
+
+    def __init__(self, session: ClientSession, endpoint: Endpoint, limits: Limits) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._limits = limits
+        self._largest = limits.message_bytes + 64 * 1024
+        self._http = h11.Connection(h11.CLIENT)
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[bytes] | None = None
+        self._status = 0
+        self._body = bytearray()
+        self._done = True
+
+    @property
+    def is_open(self) -> bool:
+        """True if another call may follow."""
+        return self._transport is not None and self._done and self._http.our_state is h11.IDLE
+
+    async def call(self, call: Call) -> object:
+        """One call: one POST, or two where the server does not know our protocol yet."""
+        self._done = False
+        session = self._session
+        left = b"%d" % max(1, int(call.remaining * 1000))
+        serial = session.call(call.message.name, call.params, {**call.metadata, TIMEOUT_KEY: left})
+        while bodies := session.data_to_send():
+            try:
+                events = session.receive_data(await self._post(bodies[0]))
+                session.receive_eof()
+            except RemoteWireError as error:
+                raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {error}; the call may have run") from error
+            for event in events:
+                if type(event) is Response and event.serial == serial:
+                    self._done = True
+                    call.answer_metadata = event.metadata
+                    if event.error is not None:
+                        raise event.error
+                    return event.value
+        raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: an answer without a response in it")
+
+    async def discover(self) -> Protocol:
+        """What the server says it speaks, in one POST that carries a handshake and a ping."""
+        own = self._session.contract.protocol
+        request = write_request(HandshakeRequest(own.md5, own.text, own.md5))
+        body = await self._post(spec_frame(request, b"\0", b"\0"))
+        try:
+            reader = SpecReader(self._limits)
+            reader.feed(body)
+            response, _ = read_response(reader.take(1)[0][1], self._limits)
+        except (RemoteWireError, IndexError) as error:
+            raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: no handshake in the answer: {error}") from error
+        return (
+            parse(response.server_protocol, "the server's protocol", self._limits) if response.server_protocol else own
+        )
+
+    def close(self) -> None:
+        """Closes the socket; a call that runs fails."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the server."""
+        with contextlib.suppress(h11.RemoteProtocolError):
+            self._http.receive_data(data)
+        self._advance()
+
+    def eof_received(self) -> bool:
+        """The server has closed: an answer without a length ends here."""
+        with contextlib.suppress(h11.RemoteProtocolError):
+            self._http.receive_data(b"")
+        self._advance()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._transport = None
+        self._fail("connection lost" if exc is None else f"connection lost: {exc}")
+
+    # --- the rest -----------------------------------------------------------------------------------------
+
+    async def _post(self, body: bytes) -> bytes:
+        if self._transport is None:
+            raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: connection lost", started=False)
+        if self._http.our_state is h11.DONE:
+            self._http.start_next_cycle()
+        host = f"[{self._endpoint.host}]" if ":" in self._endpoint.host else self._endpoint.host
+        headers = [
+            ("Host", f"{host}:{self._endpoint.port}"),
+            ("Content-Type", "avro/binary"),
+            ("Content-Length", str(len(body))),
+        ]
+        request = h11.Request(method="POST", target=self._endpoint.path or "/", headers=headers)
+        self._answer = asyncio.get_running_loop().create_future()
+        parts = [self._http.send(event) for event in (request, h11.Data(data=body), h11.EndOfMessage())]
+        self._transport.writelines([part for part in parts if part])
+        answer = await self._answer
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        return answer
+
+    def _advance(self) -> None:
+        while self._answer is not None and not self._answer.done():
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                self._fail(f"not HTTP: {error}")
+                return
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                return
+            if isinstance(event, h11.Response):
+                self._status, self._body = event.status_code, bytearray()
+            elif isinstance(event, h11.Data):
+                self._body += event.data
+                if len(self._body) > self._largest:
+                    self._fail(f"an answer of more than {self._largest} bytes")
+                    return
+            elif isinstance(event, h11.EndOfMessage):
+                self._finish()
+            elif isinstance(event, h11.ConnectionClosed):
+                self._fail("the peer closed the connection")
+                return
+
+    def _finish(self) -> None:
+        assert self._answer is not None
+        body = bytes(self._body)
+        if self._status == 200:
+            self._answer.set_result(body)
+        else:
+            said = body[:200].decode("utf-8", "replace").strip()
+            self._fail(f"HTTP status {self._status}: {said}")
+
+    def _fail(self, reason: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(
+                CallError(Code.UNAVAILABLE, f"{self._endpoint}: {reason}; the call may have run")
+            )
+        if self._transport is not None:
+            self._transport.close()

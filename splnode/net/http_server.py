@@ -1,0 +1,201 @@
+"""Avro over HTTP, the server's side: one POST is one call. (Avro 1.12 specification, "HTTP as Transport")
+
+HTTP/1.1 itself is h11's. Calls of one connection run one after the other; a client that wants several at a
+time opens several connections, as HTTP clients do.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+import h11
+import structlog
+
+from splnode.endpoint import Endpoint
+from splnode.errors import RemoteWireError
+from splnode.net.peer import peer_of
+from splnode.net.serving import Host, Serving
+from splnode.rpc.call import Peer
+from splnode.wire.events import Request
+from splnode.wire.server import ServerSession
+
+CONTENT_TYPE: Final = "avro/binary"
+HEADERS: Final = 64 * 1024
+"""Bytes of request line and headers, and of what a client may send ahead while its call runs."""
+
+log = structlog.get_logger("splnode.net")
+
+
+class HttpServerConnection(asyncio.Protocol):
+    """One accepted HTTP connection."""
+
+    def __init__(self, host: Host, endpoint: Endpoint) -> None:
+        self._host = host
+        self._endpoint = endpoint
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADERS)
+        self._transport: asyncio.Transport | None = None
+        self._session: ServerSession | None = None
+        self._serving: Serving | None = None
+        self._calling = False
+        self._body = bytearray()
+        self._largest = host.limits.message_bytes + HEADERS
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come; it has `handshake_seconds` for its first request."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._host.connections.add(self)
+        self._wait_for_request()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        try:
+            self._http.receive_data(data)
+        except h11.RemoteProtocolError as error:
+            self._refuse(error.error_status_hint, str(error))
+            return
+        if not self._calling:
+            self._advance()
+        elif len(self._http.trailing_data[0]) > HEADERS and self._transport is not None:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client has gone (HTTP clients do not half-close and wait): its call is cancelled."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: its call is cancelled."""
+        self._host.connections.discard(self)
+        self._host.patience.discard(self)
+        self._transport = None
+        if self._serving is not None:
+            self._serving.close()
+
+    # --- the rest -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Cancels what runs, sends what is written, closes."""
+        if self._serving is not None:
+            self._serving.close()
+        if self._transport is not None:
+            self._transport.close()
+
+    def out_of_patience(self) -> None:
+        """No whole request in time."""
+        log.info("connection dropped", peer=str(self._peer()), reason="no whole request in time")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _wait_for_request(self) -> None:
+        self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
+
+    def _advance(self) -> None:
+        """Takes what has come, up to the end of one request."""
+        while self._transport is not None:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                self._refuse(error.error_status_hint, str(error))
+                return
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                if self._http.they_are_waiting_for_100_continue:
+                    self._send(h11.InformationalResponse(status_code=100, headers=[]))
+                return
+            if isinstance(event, h11.Request):
+                if not self._begin(event):
+                    return
+            elif isinstance(event, h11.Data):
+                self._body += event.data
+                if len(self._body) > self._largest:
+                    limit = self._host.limits.message_bytes
+                    self._refuse(413, f"the body is longer than message_bytes = {limit} allows")
+                    return
+            elif isinstance(event, h11.EndOfMessage):
+                self._call()
+                return
+            elif isinstance(event, h11.ConnectionClosed):
+                self._transport.close()
+                return
+
+    def _begin(self, request: h11.Request) -> bool:
+        if request.method != b"POST":
+            self._refuse(405, "this port speaks Avro over HTTP: POST a message, Content-Type avro/binary")
+            return False
+        sent = dict(request.headers).get(b"content-type", CONTENT_TYPE.encode()).partition(b";")[0].strip().lower()
+        if sent != CONTENT_TYPE.encode():
+            self._refuse(415, f"Content-Type must be {CONTENT_TYPE}, not {sent.decode('ascii', 'replace')}")
+            return False
+        path = request.target.decode("ascii", "replace").partition("?")[0]
+        self._session = ServerSession(
+            self._host.directory,
+            self._host.clients,
+            framing="http",
+            service=self._endpoint.service,
+            path=path,
+            limits=self._host.limits,
+        )
+        return True
+
+    def _call(self) -> None:
+        """The request is whole: runs its call, or answers what needs no call."""
+        session = self._session
+        assert session is not None
+        self._host.patience.discard(self)
+        self._calling = True
+        body, self._body = bytes(self._body), bytearray()
+        try:
+            events = session.receive_data(body)
+        except RemoteWireError as error:
+            self._refuse(400, str(error))
+            return
+        requests = [event for event in events if isinstance(event, Request)]
+        if not requests:
+            self._answered()
+            return
+        self._serving = self._host.serving(session, self._peer(), self._answered)
+        self._serving.start(requests[0])
+
+    def _answered(self) -> None:
+        """The answer lies in the session."""
+        session, self._session, self._serving, self._calling = self._session, None, None, False
+        if session is None or self._transport is None:
+            return
+        self._reply(200, CONTENT_TYPE, b"".join(session.data_to_send()))
+        if self._http.our_state is h11.MUST_CLOSE:
+            self._transport.close()
+            return
+        self._http.start_next_cycle()
+        self._transport.resume_reading()
+        self._wait_for_next()
+
+    def _wait_for_next(self) -> None:
+        if self._http.trailing_data[0]:
+            self._wait_for_request()
+        self._advance()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answers with a status that says so, and closes: the rest of the bytes cannot be trusted."""
+        log.info("request refused", peer=str(self._peer()), status=status, reason=reason)
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._reply(status, "text/plain; charset=utf-8", f"{reason}\n".encode(), close=True)
+        self.close()
+
+    def _reply(self, status: int, content_type: str, body: bytes, *, close: bool = False) -> None:
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        if close:
+            headers.append(("Connection", "close"))
+        if status == 405:
+            headers.append(("Allow", "POST"))
+        self._send(h11.Response(status_code=status, headers=headers))
+        self._send(h11.Data(data=body))
+        self._send(h11.EndOfMessage())
+
+    def _send(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _peer(self) -> Peer:
+        return peer_of(self._transport) if self._transport is not None else Peer("a peer that has gone")

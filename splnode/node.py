@@ -1,0 +1,227 @@
+"""The daemon: builds everything from one config, and stops it in order.
+
+Starting: identity, store, services, sockets; then it serves. Stopping, in under half a minute:
+
+1. health says NOT_SERVING; calls go on for `drain_seconds`, so that peers can move away;
+2. new calls are refused as not started, so that they move on; what runs has `stop_seconds`;
+3. what still runs is cancelled; connections, services and the store are closed.
+"""
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import structlog
+
+from splnode.avro.protocol import Protocol
+from splnode.config import Config
+from splnode.endpoint import Endpoint
+from splnode.errors import ConfigError
+from splnode.modules.catalogue import Modules
+from splnode.net.listener import Listener
+from splnode.notify import notify
+from splnode.observe import logging
+from splnode.rpc.admission import Admission
+from splnode.rpc.client import Client
+from splnode.rpc.interceptor import Interceptor
+from splnode.rpc.router import Router
+from splnode.rpc.server import Server
+from splnode.services.data import DataService
+from splnode.services.execute import ExecuteService
+from splnode.services.health import HealthService
+from splnode.services.reflection import ReflectionService
+from splnode.services.store import Store
+from splnode.wire.directory import Directory
+
+SHIPPED = Path(__file__).parent / "protocols"
+RELOADABLE = ("log.level", "log.format", "admission.running", "admission.queued", "calls.timeout")
+
+log = structlog.get_logger("splnode.node")
+
+
+class Node:
+    """One node. `async with Node(config) as node:` serves from the first line inside, and has stopped after.
+
+    ConfigError if a port is taken, a path cannot be used, a protocol is malformed. `interceptors` see every
+    call that reaches a service of this node, in process too.
+    """
+
+    def __init__(self, config: Config | None = None, *, interceptors: Sequence[Interceptor] = ()) -> None:
+        self.config = config or Config()
+        self.id = ""
+        self._admission = Admission(self.config.admission.running, self.config.admission.queued)
+        self._interceptors = (self._admission, *interceptors)
+        self._router = Router()
+        self._directory = Directory(default=self.config.node.default_service)
+        self._listener: Listener | None = None
+        self._health = HealthService()
+        self._stop = asyncio.Event()
+        self._closing = contextlib.AsyncExitStack()
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Where it listens, with the ports that the system chose."""
+        return self._listener.endpoints if self._listener is not None else []
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The full names of the protocols that it serves."""
+        return self._router.services
+
+    def serve(self, protocol: Protocol | str | os.PathLike[str], implementation: object) -> None:
+        """Serves one more protocol: a Protocol, the path of an `.avpr`, or the name of one that is shipped.
+
+        SchemaError says which messages the implementation does not fit. From now on it is listed, healthy, and
+        callable from here and from outside. The node calls the implementation's own `close` when it stops.
+        """
+        found = protocol if isinstance(protocol, Protocol) else _load(protocol)
+        server = Server(
+            found,
+            implementation,
+            interceptors=self._interceptors,
+            limits=self.config.limits,
+            force_codec=self.config.calls.force_codec,
+        )
+        self._router.add(found.name, server)
+        self._directory.add(server.contract)
+        self._health.set(found.name, True)
+
+    def client(self, protocol: Protocol | str | os.PathLike[str]) -> Client:
+        """A Client of a service, wherever it is: in this process it is called without a byte being encoded."""
+        found = protocol if isinstance(protocol, Protocol) else _load(protocol)
+        return Client(self._router, found, timeout=self.config.calls.timeout)
+
+    def stop(self) -> None:
+        """Asks the node to stop; `stopped` returns, and leaving the `async with` drains it."""
+        self._stop.set()
+
+    async def stopped(self) -> None:
+        """Returns when `stop` was called."""
+        await self._stop.wait()
+
+    def reload(self, config: Config) -> None:
+        """Takes over what can change while running; says in the log what needs a restart."""
+        for key, old, new in _differences(self.config, config):
+            if key in RELOADABLE:
+                log.info("setting changed", key=key, old=old, new=new)
+            else:
+                log.warning("setting needs a restart", key=key, old=old, new=new)
+        replace = msgspec.structs.replace
+        self.config = replace(self.config, log=config.log, admission=config.admission, calls=config.calls)
+        self._admission.resize(config.admission.running, config.admission.queued)
+        if self._listener is not None:
+            self._listener.host.timeout = config.calls.timeout
+        logging.configure(config.log.level, config.log.format)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                await self._drain()
+        finally:
+            await self._closing.aclose()
+        log.info("stopped", node=self.id)
+
+    async def _start(self) -> None:
+        config = self.config
+        self.id = _identity(config)
+        store = Store.open(config.data_directory, sync=config.data.sync)
+        self._closing.push_async_callback(store.close)
+        self._closing.push_async_callback(self._router.close)
+        self.serve("SPLDataService", DataService(store))
+        modules = Modules(
+            config.modules_directory,
+            data=self.client("SPLDataService"),
+            files=config.data_directory / "files",
+            workers=config.modules.max_workers,
+            idle_workers=config.modules.idle_workers,
+        )
+        self.serve("SPLExecuteService", ExecuteService(modules))
+        self.serve("splnode.Health", self._health)
+        self.serve("splnode.Reflection", ReflectionService(self._protocols))
+        self._listener = Listener(
+            self._router,
+            self._directory,
+            limits=config.limits,
+            timeout=config.calls.timeout,
+            insecure=config.node.insecure,
+        )
+        self._closing.push_async_callback(self._listener.close)
+        for endpoint in config.node.endpoints:
+            await self._listener.open(endpoint)
+        self._health.set("", True)
+        notify("READY=1")
+        log.info("serving", node=self.id, listen=[str(e) for e in self.endpoints], services=list(self.services))
+
+    async def _drain(self) -> None:
+        config = self.config.node
+        notify("STOPPING=1")
+        log.info("stopping", node=self.id, drain_seconds=config.drain_seconds, running=self._admission.running)
+        self._health.stop()
+        await asyncio.sleep(config.drain_seconds)
+        self._admission.close(f"node {self.id} is stopping")
+        if self._listener is not None:
+            self._listener.stop_accepting()
+        try:
+            async with asyncio.timeout(config.stop_seconds):
+                await self._admission.idle()
+        except TimeoutError:
+            log.warning("calls cancelled", running=self._admission.running, stop_seconds=config.stop_seconds)
+
+    def _protocols(self) -> list[Protocol]:
+        return [contract.protocol for contract in self._directory.contracts]
+
+
+def _load(protocol: str | os.PathLike[str]) -> Protocol:
+    path = Path(protocol)
+    shipped = SHIPPED / f"{path}.avpr"
+    if path.suffix != ".avpr" and shipped.is_file():
+        path = shipped
+    try:
+        return Protocol.load(path)
+    except OSError as error:
+        known = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.avpr")))
+        raise ConfigError(f"protocol {str(protocol)!r}: {error.strerror}; shipped are {known}") from None
+
+
+def _identity(config: Config) -> str:
+    """The node's id: the one configured, else the one it had at its last start, else a new one that is kept."""
+    if config.node.id:
+        return config.node.id
+    path = config.directory / "id"
+    try:
+        config.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_file() and (kept := path.read_text("ascii").strip()):
+            return kept
+        fresh = uuid.uuid4().hex[:12]
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(fresh + "\n", "ascii")
+        temporary.replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"node.directory {str(config.directory)!r} cannot be used: {error}") from None
+    return fresh
+
+
+def _differences(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
+    before, after = msgspec.to_builtins(old), msgspec.to_builtins(new)
+    return [
+        (f"{section}.{key}", value, after[section][key])
+        for section, keys in before.items()
+        for key, value in keys.items()
+        if value != after[section][key]
+    ]

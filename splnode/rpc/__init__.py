@@ -1,0 +1,1 @@
+"""Calls: channels, clients, servers, deadlines, admission. On asyncio, without a socket."""

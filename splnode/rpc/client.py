@@ -1,0 +1,108 @@
+"""A typed caller: a Channel, a Protocol, and one awaitable method for each message.
+
+inventory = Client(channel, protocol)
+await inventory.reserve(sku="A1", count=2)
+await inventory.call("reserve", {"sku": "A1", "count": 2}, timeout=0.5)
+"""
+
+import keyword
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from splnode.avro.protocol import Message, Protocol
+from splnode.errors import CallError, Code
+from splnode.rpc.call import DEFAULT_TIMEOUT, Call, deadline_for, inherited_metadata
+from splnode.rpc.channel import Channel
+from splnode.rpc.interceptor import Interceptor, chain
+from splnode.wire.message import Contract
+
+
+class Client:
+    """Calls the messages of a contract over a channel, which it does not own: whoever opened it closes it.
+
+    Every message is an attribute; one whose name is taken here (`call`, `protocol`, `contract`) or is a
+    Python keyword is reached through `call`. Cancelling a call is safe and cancels it at the other end.
+
+    Raises EncodeError (a parameter does not fit the schema: nothing was sent), DeclaredError (what the
+    protocol declares) and CallError (all the rest).
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        contract: Contract | Protocol,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        interceptors: Sequence[Interceptor] = (),
+    ) -> None:
+        self.contract = contract if isinstance(contract, Contract) else Contract(contract)
+        self._timeout = timeout
+        self._proceed = chain(interceptors, channel.call)
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol that is spoken."""
+        return self.contract.protocol
+
+    async def call(
+        self,
+        message: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, bytes] | None = None,
+    ) -> object:
+        """Calls `message` with `params` by name; `timeout` in seconds (by default the client's)."""
+        return await self._proceed(self.prepare(message, params, timeout=timeout, metadata=metadata))
+
+    def prepare(
+        self,
+        message: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, bytes] | None = None,
+    ) -> Call:
+        """The Call that `call` would make, for those who want its `answer_metadata` too: give it to `send`."""
+        found = self.contract.protocol.messages.get(message)
+        if found is None:
+            raise self._unknown(message)
+        deadline = deadline_for(self._timeout if timeout is None else timeout)
+        return Call(self.contract, found, params or {}, deadline, inherited_metadata(metadata))
+
+    async def send(self, call: Call) -> object:
+        """Carries a Call made by `prepare`, once."""
+        return await self._proceed(call)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        message = self.contract.protocol.messages.get(name.rstrip("_") if keyword.iskeyword(name.rstrip("_")) else name)
+        if message is None:
+            raise AttributeError(str(self._unknown(name)))
+        bound = _method(self, message)
+        self.__dict__[name] = bound  # the next look-up does not come here
+        return bound
+
+    def _unknown(self, name: str) -> CallError:
+        has = ", ".join(self.contract.protocol.messages) or "none"
+        text = f"{self.contract.protocol.name} has no message {name!r}; it has {has}"
+        return CallError(Code.UNIMPLEMENTED, text, started=False)
+
+
+def _method(client: Client, message: Message) -> Callable[..., Awaitable[Any]]:
+    names = tuple(field.name for field in message.request.fields)
+
+    async def method(*args: Any, **params: Any) -> Any:
+        if args:
+            params = {**_by_position(message.name, names, args), **params}
+        return await client.call(message.name, params)
+
+    method.__name__, method.__doc__ = message.name, message.doc
+    return method
+
+
+def _by_position(message: str, names: tuple[str, ...], args: tuple[Any, ...]) -> dict[str, Any]:
+    if len(args) > len(names):
+        raise TypeError(f"{message} takes {len(names)} parameters ({', '.join(names)}), {len(args)} were given")
+    return dict(zip(names, args, strict=False))

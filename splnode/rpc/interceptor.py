@@ -1,0 +1,35 @@
+"""What stands between a call and its handler: admission, metrics, authorisation, one's own.
+
+An interceptor is an async callable `(call, proceed) -> response`. It may look, change the call, answer by
+itself, raise, or `return await proceed(call)`. The first of a list is the outermost.
+"""
+
+import typing
+from collections.abc import Awaitable, Callable, Sequence
+
+from splnode.rpc.call import Call
+
+Proceed = Callable[[Call], Awaitable[object]]
+
+
+class Interceptor(typing.Protocol):
+    """Sees every call of the server or client it was given to, in process and from the wire alike."""
+
+    async def __call__(self, call: Call, proceed: Proceed) -> object:
+        """Handles `call`, as a rule by `return await proceed(call)`."""
+        ...
+
+
+def chain(interceptors: Sequence[Interceptor], innermost: Proceed) -> Proceed:
+    """One callable that goes through all `interceptors` in order and ends in `innermost`."""
+    proceed = innermost
+    for interceptor in reversed(interceptors):
+        proceed = _link(interceptor, proceed)
+    return proceed
+
+
+def _link(interceptor: Interceptor, proceed: Proceed) -> Proceed:
+    def step(call: Call) -> Awaitable[object]:
+        return interceptor(call, proceed)
+
+    return step

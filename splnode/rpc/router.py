@@ -1,0 +1,45 @@
+"""Here or elsewhere: a Channel that passes each call to the one who serves its protocol."""
+
+from collections.abc import Mapping
+
+from splnode.errors import CallError, Code
+from splnode.rpc.call import Call
+from splnode.rpc.channel import Channel
+
+
+class Router:
+    """Chooses by the full name of the caller's protocol. A server of this process is one of the routes.
+
+    Routes may be added and removed while calls run; those that run go on. `close` closes every route.
+    """
+
+    def __init__(self, routes: Mapping[str, Channel] | None = None) -> None:
+        self._routes = dict(routes or {})
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The full names that have a route, in the order they came."""
+        return tuple(self._routes)
+
+    def add(self, service: str, channel: Channel) -> None:
+        """Sends calls of `service` to `channel` from now on."""
+        self._routes[service] = channel
+
+    def remove(self, service: str) -> Channel | None:
+        """Forgets a route and gives its channel, which the caller closes."""
+        return self._routes.pop(service, None)
+
+    async def call(self, call: Call) -> object:
+        """Passes the call on, or says which services there are."""
+        channel = self._routes.get(call.contract.protocol.name)
+        if channel is None:
+            known = ", ".join(self._routes) or "none"
+            text = f"no endpoint serves {call.contract.protocol.name}; this node has {known}"
+            raise CallError(Code.UNAVAILABLE, text, started=False)
+        return await channel.call(call)
+
+    async def close(self) -> None:
+        """Closes the routes, newest first: what was added later may call what was there before."""
+        while self._routes:
+            _, channel = self._routes.popitem()
+            await channel.close()

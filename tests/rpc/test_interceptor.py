@@ -1,0 +1,33 @@
+from splnode.rpc.call import Call
+from splnode.rpc.interceptor import Proceed, chain
+from tests.rpc.test_call import serving
+
+
+def named(name: str, seen: list[str]) -> object:
+    async def interceptor(call: Call, proceed: Proceed) -> object:
+        seen.append(f"{name} in")
+        try:
+            return f"{name}({await proceed(call)})"
+        finally:
+            seen.append(f"{name} out")
+
+    return interceptor
+
+
+async def test_the_first_is_the_outermost() -> None:
+    seen: list[str] = []
+
+    async def innermost(call: Call) -> object:
+        seen.append("handler")
+        return "x"
+
+    proceed = chain([named("a", seen), named("b", seen)], innermost)  # type: ignore[list-item]  # a plain function will do
+    assert await proceed(serving(1)) == "a(b(x))"
+    assert seen == ["a in", "b in", "handler", "b out", "a out"]
+
+
+async def test_none_is_the_handler_itself() -> None:
+    async def innermost(call: Call) -> object:
+        return "x"
+
+    assert chain([], innermost) is innermost

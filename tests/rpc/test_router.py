@@ -1,0 +1,42 @@
+import pytest
+
+from splnode.errors import CallError, Code
+from splnode.rpc.call import Call
+from splnode.rpc.router import Router
+from tests.rpc.test_call import serving
+
+
+class Fake:
+    def __init__(self, log: list[str], name: str = "") -> None:
+        self.log, self.name = log, name
+
+    async def call(self, call: Call) -> object:
+        return call.name
+
+    async def close(self) -> None:
+        self.log.append(self.name)
+
+
+async def test_goes_to_the_route_of_the_callers_protocol() -> None:
+    router = Router({"com.acme.Inventory": Fake([])})
+    assert await router.call(serving(1)) == "com.acme.Inventory.add"
+    assert router.services == ("com.acme.Inventory",)
+
+
+async def test_no_route_says_what_there_is_and_nothing_was_started() -> None:
+    router = Router({"Other": Fake([])})
+    with pytest.raises(CallError, match=r"no endpoint serves com\.acme\.Inventory; this node has Other") as caught:
+        await router.call(serving(1))
+    assert (caught.value.code, caught.value.started) == (Code.UNAVAILABLE, False)
+    assert router.remove("Other") is not None
+    assert router.remove("Other") is None
+
+
+async def test_closes_the_newest_first() -> None:
+    log: list[str] = []
+    router = Router()
+    router.add("a", Fake(log, "a"))
+    router.add("b", Fake(log, "b"))
+    await router.close()
+    await router.close()
+    assert log == ["b", "a"]
