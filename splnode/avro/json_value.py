@@ -65,6 +65,12 @@ def record_schema() -> Schema:
     return _schema(RECORD_AVSC)
 
 
+@cache
+def json_fingerprint() -> int:
+    """The CRC-64-AVRO of `splnode.Json`, unsigned."""
+    return crc64_avro(json_schema())
+
+
 def is_record(schema: Schema) -> bool:
     """True for the type `splnode.Record`, in whatever protocol it stands."""
     return schema.name == RECORD_NAME and [field.name for field in schema.fields] == ["schema", "data"]
@@ -90,7 +96,7 @@ def open_record(
     """
     name, data = record["schema"], record["data"]
     number = single_object.fingerprint_of(data)
-    known = json_schema() if number == _json_number() else lookup(number)
+    known = json_schema() if number == json_fingerprint() else lookup(number)
     if known is None:
         raise DecodeError(f"no schema is known for {name!r} with the fingerprint {single_object.show(number)}")
     if known.label != name:
@@ -187,8 +193,3 @@ def _is_unicode(text: str) -> bool:
 @cache
 def _schema(text: str) -> Schema:
     return parse_schema(text)
-
-
-@cache
-def _json_number() -> int:
-    return crc64_avro(json_schema())

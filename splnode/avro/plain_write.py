@@ -1,0 +1,131 @@
+"""Avro values to plain JSON. The rules stand in `plain_json`.
+
+What is written is read back as the same value: where a union would read it otherwise, the branch is said.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from splnode.avro import json_value, logical
+from splnode.avro.branch import as_mapping, deeper, pick
+from splnode.avro.json_scalar import BytesAs, is_byte_form, key_step, misfit, write_bytes, write_scalar
+from splnode.avro.json_text import brief
+from splnode.avro.plain_read import PlainReader, is_open, object_branches, tag_of
+from splnode.avro.schema import MISSING, Schema
+from splnode.errors import DataError, EncodeError
+from splnode.limits import Limits
+
+Unwrap = Callable[[Mapping[str, Any]], Any]
+
+
+class PlainWriter:
+    """Writes one value as JSON; `unwrap` gives the JSON of a `splnode.Record`."""
+
+    def __init__(self, bytes_as: BytesAs, unwrap: Unwrap, limits: Limits) -> None:
+        self._bytes_as = bytes_as
+        self._unwrap = unwrap
+        self._limits = limits
+
+    def write(self, schema: Schema, value: Any, depth: int = 0) -> Any:
+        """The JSON of a value that stands below `depth` containers. EncodeError, with the path, if it is none."""
+        if schema.kind == "union":
+            return self._union(schema, value, depth)
+        if is_open(schema):
+            fields = as_mapping(value)
+            if fields is None or not fields.keys() >= {field.name for field in schema.fields}:
+                raise misfit(schema, value)
+            return self._unwrap(fields) if json_value.is_record(schema) else finite(json_value.from_value(fields))
+        if schema.is_record:
+            return self._record(schema, value, deeper(depth, self._limits))
+        if schema.kind == "array":
+            if not isinstance(value, (list, tuple)) or schema.items is None:
+                raise misfit(schema, value)
+            items, depth = schema.items, deeper(depth, self._limits)
+            return [self._part(items, each, f"[{place}]", depth) for place, each in enumerate(value)]
+        if schema.kind == "map":
+            if not isinstance(value, Mapping) or schema.items is None:
+                raise misfit(schema, value)
+            items, depth = schema.items, deeper(depth, self._limits)
+            return {key: self._part(items, each, key_step(key), depth) for key, each in value.items()}
+        return write_scalar(schema, value, self._bytes_as)
+
+    def _record(self, schema: Schema, value: Any, depth: int) -> dict[str, Any]:
+        fields = as_mapping(value)
+        if fields is None:
+            raise misfit(schema, value)
+        unknown = fields.keys() - {field.name for field in schema.fields}
+        if unknown:
+            raise EncodeError(f"{schema.name} has no field {min(map(str, unknown))!r}")
+        json: dict[str, Any] = {}
+        for field in schema.fields:
+            if field.name in fields:
+                json[field.name] = self._part(field.schema, fields[field.name], f".{field.name}", depth)
+            elif field.default is MISSING:
+                raise EncodeError(f"{schema.name} has no value for the field {field.name!r} in {brief(value)}")
+        return json
+
+    def _part(self, schema: Schema, value: Any, step: str, depth: int) -> Any:
+        try:
+            return self.write(schema, value, depth)
+        except DataError as error:
+            error.at(step)
+            raise
+
+    def _union(self, union: Schema, value: Any, depth: int) -> Any:
+        place, bare = pick(union, value)
+        if union.branches[place].kind == "float":
+            # Read back, a float and a double look alike; as the float it would lose digits if it was none.
+            place = next((i for i, branch in enumerate(union.branches) if branch.kind == "double"), place)
+        branch = union.branches[place]
+        json = self.write(branch, bare, depth)
+        if _is_plain(union, branch, json):
+            return json
+        for form in self._forms(branch, bare, json):
+            if self._reads_as(union, form, place, depth):
+                return form
+        return {branch.label: json}
+
+    def _forms(self, branch: Schema, value: Any, json: Any) -> Iterator[Any]:
+        """Ways to write a value, the most natural first."""
+        yield json
+        is_bytes = isinstance(value, (bytes, bytearray, memoryview))
+        if is_bytes and isinstance(json, str):
+            yield {self._bytes_as: json}
+        yield {branch.label: json}
+        convert = logical.writing(branch)[0]
+        raw = convert(value) if convert is not None else value
+        if isinstance(raw, bytes):
+            yield {"hex": write_bytes(raw, "hex")}
+        elif isinstance(raw, int):
+            yield raw
+
+    def _reads_as(self, union: Schema, json: Any, place: int, depth: int) -> bool:
+        reader = PlainReader(self._bytes_as, lambda any_json: any_json, self._limits)
+        try:
+            return reader.choose(union, json, depth)[0] == place
+        except DataError:
+            return False
+
+
+def finite(json: Any) -> Any:
+    """A JSON value whose NaN and infinities are the strings that a double is written as."""
+    if isinstance(json, float):
+        if json != json:  # noqa: PLR0124 - only NaN differs from itself
+            return "NaN"
+        return json if abs(json) != float("inf") else ("Infinity" if json > 0 else "-Infinity")
+    if isinstance(json, list):
+        return [finite(each) for each in json]
+    if isinstance(json, dict):
+        return {key: finite(each) for key, each in json.items()}
+    return json
+
+
+def _is_plain(union: Schema, branch: Schema, json: Any) -> bool:
+    """True where no other branch can be meant, whatever is inside: saves reading it all again."""
+    if branch.kind == "union" or is_open(branch):
+        return False
+    if isinstance(json, dict):
+        return object_branches(union) == [union.branches.index(branch)] and not (
+            is_byte_form(json) or tag_of(union, json) is not None
+        )
+    return branch.logical is None and branch.kind in ("null", "boolean", "string", "int", "long", "array")
