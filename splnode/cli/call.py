@@ -1,0 +1,67 @@
+"""Calls a message and prints its result as JSON.
+
+  splnode call SPLDataService.read -d '{"topic": "users"}'
+  splnode call SPLDataService.write -d @record.json --to tcp://127.0.0.1:9090
+  producer | splnode call SPLDataService.write -d @-
+
+Several JSON values are several calls over one connection, one after another, a line of result each. A void
+result is null. `splnode call SERVICE.MESSAGE --help` shows what the message takes.
+
+An error of the protocol goes to stderr with its fields, and the exit code is 66; other failures give 64 + the
+code of gRPC. See `splnode --help`.
+"""
+
+import argparse
+import asyncio
+import sys
+
+from splnode.cli import output, target
+from splnode.cli.failure import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `call`."""
+    parser.add_argument("message", metavar="SERVICE.MESSAGE", nargs="?", help="the message; the service may be short")
+    parser.add_argument("-d", "--data", metavar="JSON|@FILE|@-", help="the parameters (default: {})")
+    parser.add_argument(
+        "-H", "--header", metavar="'K: V'", action="append", default=[], help="metadata; ${ENV} is expanded"
+    )
+    parser.add_argument("--protocol", metavar="FILE", help="speak this .avpr instead of asking the server for its own")
+    parser.add_argument("--keep-going", action="store_true", help="go on after a call that failed")
+    add_form(parser)
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say what happens; -vv: and its times")
+    parser.add_argument("-h", "--help", action="store_true", help="show this text, or what the message takes")
+    target.add_options(parser)
+
+
+def add_form(parser: argparse.ArgumentParser) -> None:
+    """The options that say how JSON and Avro become each other."""
+    parser.add_argument(
+        "--json", choices=("plain", "avro"), default="plain", help="avro: Avro's own JSON, with tagged unions"
+    )
+    parser.add_argument(
+        "--bytes", choices=("base64", "utf8", "hex"), default="base64", help="how bytes stand in JSON (default: base64)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calls, and gives the exit code of the first call that failed."""
+    if args.help:
+        return _help(args)
+    if not args.message:
+        raise UsageError("which message? splnode call SERVICE.MESSAGE; `splnode ls` lists the services")
+    from splnode.cli.calling import run_calls
+
+    return asyncio.run(run_calls(args))
+
+
+def _help(args: argparse.Namespace) -> int:
+    from splnode.cli.main import parser_of
+
+    if args.message:
+        from splnode.cli.calling import message_help
+
+        output.emit_text(asyncio.run(message_help(args)))
+        return 0
+    output.emit_text(parser_of("call", sys.modules[__name__]).format_help().rstrip())
+    return 0

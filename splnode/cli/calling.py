@@ -1,0 +1,137 @@
+"""The calls of `splnode call`: whom to ask, what to send, what to print."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from splnode.avro.protocol import Message, Protocol
+from splnode.cli import inputs, output, target
+from splnode.cli.dial import Dialled, dial_first, find, names, split_name
+from splnode.cli.failure import UsageError, describe, exit_code, say
+from splnode.cli.metadata import read_headers, shown
+from splnode.cli.params import JsonForm, bare_parameter
+from splnode.cli.phases import Phases
+from splnode.cli.records import Schemas
+from splnode.cli.target import Target
+from splnode.errors import CallError, Code, DeclaredError, SplnodeError
+from splnode.wire.message import Contract
+
+
+class Caller:
+    """One message of one server, called again and again."""
+
+    def __init__(self, where: Target, contract: Contract, message: Message, form: JsonForm, phases: Phases) -> None:
+        self._where = where
+        self._contract = contract
+        self._message = message
+        self._form = form
+        self._phases = phases
+        self._dialled: Dialled | None = None
+        self._schemas = Schemas(where)
+
+    async def call(self, value: Any, metadata: Mapping[str, bytes]) -> Any:
+        """One call: JSON in, JSON out. Raises what the call ended with."""
+        params = self._form.params(self._message, value)
+        if self._dialled is None or not self._dialled.channel.is_open:
+            await self.close()
+            self._dialled = await dial_first(self._where, self._contract, self._phases)
+        client = self._dialled.client(self._where.max_time)
+        call = client.prepare(self._message.name, params, metadata=metadata)
+        try:
+            with self._phases.phase("call", self._message.name):
+                result = await self._dialled.channel.call(call)
+        except DeclaredError as error:
+            raise await self._readable(error) from None
+        finally:
+            for key, text in shown(call.answer_metadata).items():
+                self._phases.note(f"< {key}: {text}")
+        return await self._schemas.json(self._form, self._message.response, result)
+
+    async def close(self) -> None:
+        """Closes the connection, if there is one."""
+        if self._dialled is not None:
+            await self._dialled.channel.close()
+            self._dialled = None
+
+    async def _readable(self, error: DeclaredError) -> DeclaredError:
+        """The error with its fields as JSON."""
+        for branch in self._message.errors.branches[1:]:
+            if error.schema_name in (branch.label, branch.short_name):
+                fields = await self._schemas.json(self._form, branch, error.value)
+                return type(error)(**fields) if isinstance(fields, dict) else error
+        return error
+
+
+async def run_calls(args: argparse.Namespace) -> int:
+    """One call for each JSON value of `-d`; the exit code of the first that failed."""
+    where, phases = target.from_args(args), Phases(args.verbose)
+    service, name = split_name(args.message)
+    metadata = read_headers(args.header, where.headers)
+    caller, message = None, None
+    code = 0
+    try:
+        async for value in inputs.values(args.data):
+            if caller is None:
+                protocol, where = await speak(args, where, service, phases)
+                message = message_of(protocol, name)
+                caller = Caller(where, Contract(protocol), message, JsonForm(args.json, args.bytes), phases)
+            try:
+                output.emit(await caller.call(value, metadata))
+            except SplnodeError as error:
+                tell(error)
+                code = code or exit_code(error)
+                if not args.keep_going:
+                    break
+    finally:
+        if caller is not None:
+            await caller.close()
+    return code
+
+
+async def speak(args: argparse.Namespace, where: Target, service: str, phases: Phases) -> tuple[Protocol, Target]:
+    """The protocol to speak, and the target narrowed to who speaks it."""
+    if args.protocol:
+        protocol = Protocol.load(args.protocol)
+        if not names(service, protocol):
+            raise UsageError(f"--protocol {args.protocol}: it is the protocol {protocol.name}, not {service}")
+        return protocol, where
+    endpoint, protocol = await find(where, service, phases)
+    return protocol, Target((endpoint,), where.max_time, where.connect_timeout, where.headers)
+
+
+def message_of(protocol: Protocol, name: str) -> Message:
+    """A message of a protocol. CallError(UNIMPLEMENTED) names the nearest one."""
+    found = protocol.messages.get(name)
+    if found is not None:
+        return found
+    import difflib
+
+    near = difflib.get_close_matches(name, protocol.messages, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(protocol.messages) or 'none'}"
+    raise CallError(Code.UNIMPLEMENTED, f"{protocol.name} has no message {name!r}; {hint}", started=False)
+
+
+def tell(error: SplnodeError) -> None:
+    """A failed call on stderr: a declared error as one line of JSON, with its name and its fields."""
+    if isinstance(error, DeclaredError):
+        from splnode.avro import json_text
+
+        say(f"{error.schema_name} {json_text.dumps(dict(error.value))}")
+    else:
+        say(describe(error))
+
+
+async def message_help(args: argparse.Namespace) -> str:
+    """What `splnode call SERVICE.MESSAGE --help` shows. NoEndpointError and CallError as for a call."""
+    from splnode.cli.signature import describe_message
+
+    where = target.from_args(args)
+    service, name = split_name(args.message)
+    protocol, _ = await speak(args, where, service, Phases(args.verbose))
+    message = message_of(protocol, name)
+    text = describe_message(protocol.name, message)
+    bare = bare_parameter(message)
+    if bare is not None:
+        text += f"\n\nThe fields of {bare} may be given bare: both -d '{{\"{bare}\": {{...}}}}' and -d '{{...}}' work."
+    example = f"splnode describe {protocol.name}.{name} --template"
+    return f"{text}\n\n`{example}` prints parameters to start from; `splnode call --help` lists the options."

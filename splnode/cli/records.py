@@ -1,0 +1,48 @@
+"""The schemas behind the `splnode.Record`s of a result: asked of the node that sent them, by fingerprint."""
+
+from typing import Any
+
+from splnode.avro import single_object
+from splnode.avro.schema import Schema, parse_schema
+from splnode.cli.params import JsonForm
+from splnode.cli.target import Target
+from splnode.errors import SplnodeError
+
+
+class Schemas:
+    """Looks schemas up by their CRC-64-AVRO fingerprint, each asked for once."""
+
+    def __init__(self, where: Target) -> None:
+        self._where = where
+        self._known: dict[int, Schema | None] = {}
+        self._missed: set[int] = set()
+
+    async def json(self, form: JsonForm, schema: Schema, value: Any) -> Any:
+        """A result as JSON. A Record whose schema nobody knows keeps its bytes."""
+        form.lookup = self._lookup
+        while True:
+            self._missed.clear()
+            found = form.result(schema, value)
+            if not self._missed:
+                return found
+            await self._ask()
+
+    def _lookup(self, fingerprint: int) -> Schema | None:
+        if fingerprint not in self._known:
+            self._missed.add(fingerprint)
+        return self._known.get(fingerprint)
+
+    async def _ask(self) -> None:
+        """Whatever the node says: each fingerprint is known, or known to be unknown, afterwards."""
+        from splnode.cli.dial import REFLECTION, connected, shipped
+
+        wanted = sorted(self._missed)
+        self._known |= dict.fromkeys(wanted)
+        try:
+            async with connected(self._where, shipped(REFLECTION)) as dialled:
+                client = dialled.client(self._where.max_time)
+                for number in wanted:
+                    text = await client.call("getSchema", {"fingerprint": single_object.show(number)})
+                    self._known[number] = parse_schema(str(text))
+        except SplnodeError:
+            return  # a foreign peer, or a schema that it does not know either
