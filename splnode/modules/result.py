@@ -1,4 +1,4 @@
-"""What a module may return besides a plain value."""
+"""What a module may return, and be given, besides plain values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,3 +22,13 @@ class Result:
         self.value = value
         self.headers = dict(headers or {})
         self.error = error
+
+
+class Record:
+    """A splnode.Record of a schema that the module has no contract for: passed through as it is."""
+
+    __slots__ = ("data", "schema")
+
+    def __init__(self, schema: str, data: bytes) -> None:
+        self.schema = schema
+        self.data = data

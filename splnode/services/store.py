@@ -201,7 +201,7 @@ class Store:
             for job in jobs:
                 _apply(job, connection)
             connection.execute("COMMIT")
-        except Exception as error:  # the thread must live; the callers get what happened
+        except Exception as error:  # noqa: BLE001 - the thread must live; the callers get what happened
             self._roll_back()
             if len(jobs) > 1:
                 for job in jobs:

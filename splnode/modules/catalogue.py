@@ -1,0 +1,162 @@
+"""All modules that can be called by a URI: the built-in ones, and those of a directory."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from splnode.errors import CallError, Code, ConfigError
+from splnode.modules.builtin import BuiltIn, built_in_modules
+from splnode.modules.contract import ContractFault, ModuleContract, Value
+from splnode.modules.directory import ModuleDirectory, ModuleFile, check_uri
+from splnode.modules.errors import ExecutionError, fault
+from splnode.modules.files import Folder
+from splnode.modules.pool import Pool
+from splnode.modules.process import MEMORY, Crashed, ModuleProcess
+from splnode.modules.protocol import ModuleFault
+from splnode.modules.result import Result
+from splnode.rpc.call import DEFAULT_TIMEOUT, deadline_for
+from splnode.rpc.client import Client
+
+log = structlog.get_logger("splnode.modules")
+
+CONTRACT_BYTES: Final = 256 * 1024
+ANY: Final = (
+    '{"type": "record", "name": "Anything", "doc": "This module has no contract: it takes and gives what it likes.",'
+    ' "fields": []}'
+)
+
+
+class Modules:
+    """Runs modules. Built-in ones run in this process, and reach the data through `data`, a client of
+    SPLDataService, and the folder `files`; those below `directory` in processes of their own, at most `workers`
+    of them, of which `kept` stay when nothing is called, each with `memory` bytes.
+
+    A built-in module cannot be replaced by a file. Whoever made it closes it.
+    """
+
+    def __init__(
+        self,
+        directory: str | PathLike[str] | None,
+        *,
+        data: Client | None = None,
+        files: str | PathLike[str] | None = None,
+        workers: int = 16,
+        kept: int = 2,
+        memory: int = MEMORY,
+        environment: Sequence[str] = (),
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._directory = ModuleDirectory(directory)
+        if self._directory.root is not None and not self._directory.root.is_dir():
+            raise ConfigError(f"modules: {self._directory.root} is no directory: make it, or name another")
+        self._built_in: Mapping[str, BuiltIn] = built_in_modules(data, Folder(files) if files is not None else None)
+        self._timeout = timeout
+        self._pool = Pool(lambda: ModuleProcess.start(memory, environment), workers, kept)
+        self._seen: dict[str, ModuleFile] = {}
+
+    async def execute(self, uri: str, headers: Mapping[str, str], value: Value) -> Result:
+        """Calls the module; `Result.value` is null, bytes, text or a splnode.Record.
+
+        ExecutionError for all that the module, its name or its arguments do wrong;
+        CallError(DEADLINE_EXCEEDED) if it takes too long: it is then stopped.
+        """
+        own = self._built_in.get(uri)
+        if own is not None:
+            return await own.call(uri, headers, value)
+        module = await asyncio.to_thread(self._directory.find, uri)
+        if module is None:
+            self._drop(uri)
+            raise self._missing(uri)
+        if self._seen.get(uri) != module:
+            self._drop(uri)
+            self._seen[uri] = module
+        return await self._run(module, headers, value)
+
+    async def uris(self) -> list[str]:
+        """All URIs, sorted."""
+        listed = await asyncio.to_thread(self._directory.list)
+        return sorted({*self._built_in, *listed})
+
+    async def contract(self, uri: str) -> str:
+        """The text of a module's contract. ExecutionError if there is no such module, or it is unusable."""
+        own = self._built_in.get(uri)
+        if own is not None:
+            return own.contract.text or ANY
+        module = await asyncio.to_thread(self._directory.find, uri)
+        if module is None:
+            raise self._missing(uri)
+        if module.contract is None:
+            return ANY
+        try:
+            text = await asyncio.to_thread(Path(module.contract).read_text, "utf-8")
+            return ModuleContract(text).text or ANY
+        except ContractFault as wrong:
+            raise fault(uri, wrong.code, wrong.message) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise fault(uri, "BROKEN", f"the module's contract cannot be read: {error}") from None
+
+    async def close(self) -> None:
+        """Stops what runs."""
+        await self._pool.close()
+
+    async def _run(self, module: ModuleFile, headers: Mapping[str, str], value: Value) -> Result:
+        deadline = deadline_for(self._timeout)
+        process: ModuleProcess | None = None
+        reusable = False
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                process, new = await self._pool.acquire(module)
+                if new:
+                    await process.load(module, deadline - time.monotonic())
+                outcome = await process.run(headers, value, deadline - time.monotonic())
+            reusable = True
+        except ModuleFault as error:
+            reusable = error.code != "BROKEN"
+            raise _told(module.uri, error) from None
+        except Crashed as error:
+            text = f"the module's process ended during the call: {error}"
+            log.warning("module crashed", module=module.uri, how=str(error))
+            raise fault(module.uri, "CRASHED", text) from None
+        except TimeoutError:
+            raise self._late(module, process) from None
+        except CallError as error:
+            if error.code is Code.DEADLINE_EXCEEDED and not error.remote:
+                raise self._late(module, process) from None
+            raise
+        finally:
+            if process is not None:
+                self._pool.release(process, module, reusable=reusable)
+        return Result(outcome["value"], headers=outcome["headers"], error=outcome["error"])
+
+    def _late(self, module: ModuleFile, process: ModuleProcess | None) -> CallError:
+        if process is None:
+            text = f"module {module.uri}: every process was busy until the deadline"
+            return CallError(Code.DEADLINE_EXCEEDED, text, started=False)
+        log.warning("module stopped at its deadline", module=module.uri)
+        return CallError(Code.DEADLINE_EXCEEDED, f"module {module.uri} did not end before the deadline and was stopped")
+
+    def _drop(self, uri: str) -> None:
+        known = self._seen.pop(uri, None)
+        if known is not None:
+            self._pool.forget(known)
+
+    def _missing(self, uri: str) -> ExecutionError:
+        check_uri(uri)
+        where = f"in {self._directory.root}" if self._directory.root else "(this node has no module directory)"
+        return fault(uri, "NOT_FOUND", f"there is no module {uri!r} {where}; listAvailableModules has those there are")
+
+
+def _told(uri: str, error: ModuleFault) -> ExecutionError:
+    """The caller's error; the traceback stays here, under an id that both have."""
+    details: dict[str, Any] = {"module": uri, "error": error.message}
+    incident = None
+    if error.traceback:
+        incident = uuid.uuid4().hex[:12]
+        log.error("module failed", incident=incident, traceback=error.traceback, **details)
+    return fault(uri, error.code, error.message, incident)

@@ -1,0 +1,178 @@
+"""A module's process as the node sees it: started, called over a socket pair, heard, killed."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+import splnode
+from splnode.config import ChannelsConfig
+from splnode.endpoint import Endpoint
+from splnode.errors import CallError, Code
+from splnode.modules.contract import Value
+from splnode.modules.directory import ModuleFile
+from splnode.modules.protocol import ModuleFault, worker_protocol
+from splnode.net.connection import ClientConnection
+from splnode.rpc.client import Client
+from splnode.wire.client import ClientSession
+from splnode.wire.message import Contract
+
+log = structlog.get_logger("splnode.modules")
+
+MEMORY: Final = 1024 * 1024 * 1024
+"""Bytes of data (heap and anonymous mappings) that a module's process may have."""
+LOGGED: Final = 256 * 1024
+"""Bytes of what a module prints during one call that reach the log."""
+UNLOGGED_PER_SECOND: Final = 8 * 1024 * 1024
+"""What it prints beyond that is read no faster: a flood costs the module its time, not the node."""
+LINE: Final = 4096
+"""Bytes after which a printed line is broken."""
+END_SECONDS: Final = 5.0
+
+KEPT: Final = ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER")
+"""The environment that a module sees, with LC_* and SPL_*; nothing else, since secrets live there."""
+
+
+class Crashed(Exception):
+    """The process ended during a call; the text says how."""
+
+
+class ModuleProcess:
+    """One process, for one module from its first call on. Made by `start`; whoever started it kills it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.module: ModuleFile | None = None
+        self._process = process
+        self._connection: ClientConnection | None = None
+        self._client: Client | None = None
+        self._printed = 0
+        self._output = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def start(cls, memory: int = MEMORY, environment: Sequence[str] = ()) -> "ModuleProcess":
+        """Starts a process and connects to it. `environment` names further variables that it gets."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-P", "-u", "-X", "faulthandler", "-m", "splnode.modules.worker",
+                    str(theirs.fileno()), str(memory),
+                    stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+                    pass_fds=(theirs.fileno(),), env=_environment(environment), cwd="/", start_new_session=True,
+                )  # fmt: skip
+        except BaseException:
+            ours.close()
+            raise
+        worker = cls(process)
+        try:
+            await worker._connect(ours)
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
+
+    @property
+    def is_alive(self) -> bool:
+        """True while it can be called."""
+        return self._process.returncode is None and self._connection is not None and self._connection.is_open
+
+    async def load(self, module: ModuleFile, timeout: float) -> None:
+        """Makes it the process of `module`. ModuleFault, Crashed, CallError(DEADLINE_EXCEEDED)."""
+        self.module = module
+        await self._call("load", {"uri": module.uri, "path": module.path, "contract": module.contract}, timeout)
+
+    async def run(self, headers: Mapping[str, str], value: Value, timeout: float) -> dict[str, Any]:
+        """Calls the module; gives the Outcome. Errors as of `load`; after each but ModuleFault kill it."""
+        self._printed = 0
+        outcome: dict[str, Any] = await self._call("run", {"headers": headers, "value": value}, timeout)
+        return outcome
+
+    def kill(self) -> None:
+        """Ends it now, and the processes that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def ended(self) -> str:
+        """Waits until a process that was killed, or whose connection is gone, has ended; says how."""
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                status = await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            status = await self._process.wait()
+        self.kill()  # what it left behind in its group
+        if self._connection is not None:
+            await self._connection.close()
+        self._output.cancel()
+        await asyncio.wait([self._output])
+        if status >= 0:
+            return f"exit status {status}"
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(-status).name}"
+        return f"signal {-status}"
+
+    async def _connect(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        contract = Contract(worker_protocol(), errors={ModuleFault.schema_name: ModuleFault})
+        session = ClientSession(contract, framing="netty")
+        endpoint = Endpoint("unix", path=f"/process/{self._process.pid}")
+        loop = asyncio.get_running_loop()
+        _, self._connection = await loop.create_unix_connection(
+            lambda: ClientConnection(session, endpoint, ChannelsConfig(), lambda reason: None), sock=sock
+        )
+        self._client = Client(self._connection, contract)
+        await self._connection.ready()
+
+    async def _call(self, message: str, params: Mapping[str, Any], timeout: float) -> Any:
+        assert self._client is not None
+        try:
+            return await self._client.call(message, params, timeout=timeout)
+        except CallError as error:
+            if error.code is Code.UNAVAILABLE:
+                raise Crashed(await self.ended()) from None
+            raise
+
+    async def _listen(self) -> None:
+        """What the module prints goes to the log, a line at a time."""
+        assert self._process.stdout is not None
+        held = b""
+        while chunk := await self._process.stdout.read(64 * 1024):
+            self._printed += len(chunk)
+            if self._printed > LOGGED:
+                if self._printed - len(chunk) <= LOGGED:
+                    self._log("module prints too much: the rest of this call is not logged", held)
+                held = b""
+                await asyncio.sleep(len(chunk) / UNLOGGED_PER_SECOND)
+                continue
+            *lines, held = (held + chunk).split(b"\n")
+            while len(held) > LINE:
+                lines.append(held[:LINE])
+                held = held[LINE:]
+            for line in lines:
+                self._log("module printed", line)
+        if held:
+            self._log("module printed", held)
+
+    def _log(self, event: str, text: bytes) -> None:
+        name = self.module.uri if self.module else "(none yet)"
+        log.info(event, module=name, process=self._process.pid, text=text[:LINE].decode("utf-8", "replace"))
+
+
+def _environment(names: Sequence[str]) -> dict[str, str]:
+    kept = {*KEPT, *names}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or name.startswith(("LC_", "SPL_", "SPLNODE_"))
+    }
+    # The same splnode, wherever it was imported from.
+    environment["PYTHONPATH"] = str(Path(splnode.__file__).parents[1])
+    environment["PYTHONUTF8"] = "1"
+    return environment
