@@ -23,7 +23,7 @@ import decimal
 import struct
 import uuid
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from splnode.avro.schema import Schema
 
@@ -134,6 +134,13 @@ def _uuid_to_bytes(value: Any) -> Any:
     return value.bytes if isinstance(value, uuid.UUID) else value
 
 
+class _PlainDate:
+    """What isinstance takes for the class of dates that are no datetimes: a datetime is a date too."""
+
+    def __instancecheck__(self, value: object) -> bool:
+        return isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+
+
 def _read_date(raw: int) -> datetime.date:
     return datetime.date.fromordinal(_EPOCH_DAY + raw)
 
@@ -199,7 +206,7 @@ _READERS: Final[dict[str, Convert]] = {
 }
 _DATETIME: Final = (datetime.datetime,)
 _WRITERS: Final[dict[str, tuple[Convert, tuple[type, ...]]]] = {
-    "date": (_write_date, (datetime.date,)),
+    "date": (_write_date, (cast(type, _PlainDate()),)),
     "time-millis": (lambda value: _write_time(value, 1000), (datetime.time,)),
     "time-micros": (lambda value: _write_time(value, 1), (datetime.time,)),
     "timestamp-millis": (lambda value: _write_timestamp(value, 1000), _DATETIME),
