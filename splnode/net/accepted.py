@@ -5,6 +5,7 @@ What a peer speaks is found by the session from its first bytes; HTTP is handed 
 
 import asyncio
 import time
+import typing
 from typing import Final
 
 import structlog
@@ -56,9 +57,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has come; it has `handshake_seconds` for its first whole message."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self._host.connections.add(self)
         self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
 

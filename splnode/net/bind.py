@@ -54,12 +54,12 @@ def _remove_stale(endpoint: Endpoint, path: Path) -> None:
 def unlink_own(path: str, own: tuple[int, int] | None) -> None:
     """Removes the socket file unless another node has put its own there meanwhile."""
     with contextlib.suppress(FileNotFoundError):
-        info = Path(path).lstat()
-        if (info.st_dev, info.st_ino) == own:
+        if file_identity(path) == own:
             Path(path).unlink()
 
 
 def bind_error(endpoint: Endpoint, error: OSError) -> str:
+    """What to say of an endpoint that cannot be bound."""
     if error.errno == errno.EADDRINUSE:
         return f"{endpoint}: the port is taken; stop who has it (`ss -ltnp`), or listen elsewhere with --listen"
     if error.errno == errno.EACCES:
@@ -67,3 +67,9 @@ def bind_error(endpoint: Endpoint, error: OSError) -> str:
     if endpoint.scheme == "unix" and len(endpoint.path.encode()) > UNIX_PATH:
         return f"{endpoint}: the path is longer than the {UNIX_PATH} bytes that the system allows"
     return f"{endpoint}: cannot listen: {error.strerror or error}"
+
+
+def file_identity(path: str) -> tuple[int, int]:
+    """What tells our socket file from another that took its name later."""
+    info = Path(path).lstat()
+    return info.st_dev, info.st_ino

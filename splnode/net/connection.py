@@ -5,6 +5,7 @@ One of the two places that translate: bytes, OSError, EOF and silence become Cal
 """
 
 import asyncio
+import typing
 from collections.abc import Callable
 
 from splnode.config import ChannelsConfig
@@ -89,8 +90,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open: the handshake begins."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
         self._heard = self._loop.time()
         self._session.start()
         self._flush()

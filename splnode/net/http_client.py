@@ -6,6 +6,7 @@ each. (Avro 1.12 specification, "HTTP as Transport")
 
 import asyncio
 import contextlib
+import typing
 from typing import Final
 
 import h11
@@ -151,8 +152,7 @@ class _HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server."""

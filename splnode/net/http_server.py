@@ -6,6 +6,7 @@ time opens several connections, as HTTP clients do.
 
 import asyncio
 import time
+import typing
 from typing import Final
 
 import h11
@@ -44,8 +45,7 @@ class HttpServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come; it has `handshake_seconds` for its first request."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
         self._host.connections.add(self)
         self._wait_for_request()
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from splnode.avro.protocol import Protocol
@@ -12,7 +11,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.accepted import ServerConnection
-from splnode.net.bind import bind_error, bind_unix, unlink_own
+from splnode.net.bind import bind_error, bind_unix, file_identity, unlink_own
 from splnode.net.http_server import HttpServerConnection
 from splnode.net.serving import Host
 from splnode.rpc.admission import Admission
@@ -69,8 +68,7 @@ class Listener:
         if endpoint.scheme == "unix":
             sock = bind_unix(endpoint)
             server = await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
-            info = Path(endpoint.path).stat()
-            self._socket_files[endpoint.path] = (info.st_dev, info.st_ino)
+            self._socket_files[endpoint.path] = file_identity(endpoint.path)
             bound = endpoint
         else:
             try:

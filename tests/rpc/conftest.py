@@ -5,9 +5,11 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 
 import splnode
 from splnode.avro.protocol import Protocol
@@ -136,6 +138,11 @@ async def reach(way: str, directory: Path, protocol: Protocol = PROTOCOL) -> Asy
             where += f"?framing={way}"
         async with splnode.connect(where, protocol, timeout=10) as client:
             yield Reach(client, inventory, calls, way)
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    """Every test of calls runs on both loops."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(params=WAYS)
