@@ -249,8 +249,10 @@ def _read_enum(schema: Schema, json: Any) -> str:
 def _read_logical(schema: Schema, json: Any, bytes_as: BytesAs) -> Any:
     if is_byte_form(json) and schema.kind in ("bytes", "fixed"):
         raw = _read_bytes(schema, json, bytes_as)
-        convert = logical.reading(schema)
-        return convert(raw) if convert else raw
+        try:
+            return logical.reading(schema)(raw)  # type: ignore[misc]  # the logical types of bytes have a converter
+        except (ValueError, OverflowError) as error:
+            raise misfit(schema, json, str(error)) from None
     if schema.kind in INT_BITS and isinstance(json, int):
         return _read_whole(schema, json)
     name = schema.logical or ""

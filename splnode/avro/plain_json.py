@@ -10,8 +10,8 @@ for these, which lose nothing:
   if no other branch does.
 
 `{"com.acme.Celsius": {...}}` says the branch: a type's full name, its short name if that is enough, or
-the kind (`{"bytes": ...}`). Beside an open branch or a map, where an object is data, only full names and
-`map` are read so.
+the kind (`{"bytes": ...}`). Beside an open branch or a map an object is data first, unless it says a full
+name or `map`.
 
 `splnode.Json` is the JSON it stands for, and a `splnode.Record` the JSON of its datum. A Record whose
 schema is not known is `{"schema": name, "data": {"base64": ...}}`, and that is read as the same Record.

@@ -144,8 +144,11 @@ def is_open(schema: Schema) -> bool:
     return json_value.is_record(schema) or json_value.is_json(schema)
 
 
-def tag_of(union: Schema, json: Any) -> int | None:
-    """The place of the branch that `{name: value}` names; None if it names none, or is data here."""
+def tag_of(union: Schema, json: Any) -> tuple[int, bool] | None:
+    """The place of the branch that `{name: value}` names, and whether that comes before any other reading.
+
+    Beside a map or an open branch an object is data, and only a type's full name and `map` come first.
+    """
     if not isinstance(json, dict) or len(json) != 1:
         return None
     (name,) = json
@@ -154,9 +157,9 @@ def tag_of(union: Schema, json: Any) -> int | None:
     except EncodeError:
         return None
     if not any(branch.kind == "map" or is_open(branch) for branch in union.branches):
-        return place
+        return place, True
     branch = union.branches[place]
-    return place if branch.name == name or (branch.kind == "map" and name == "map") else None
+    return place, branch.name == name or name == "map"
 
 
 def object_branches(union: Schema) -> list[int]:
@@ -173,12 +176,14 @@ def _groups(union: Schema, json: Any) -> Iterator[list[tuple[int, Any, str]]]:
     branches = list(enumerate(union.branches))
     if isinstance(json, dict):
         tag = tag_of(union, json)
-        if tag is not None:
-            ((name, part),) = json.items()
-            yield [(tag, part, key_step(name))]
+        named_group = [(tag[0], part, key_step(name)) for name, part in json.items()] if tag else []
+        if tag and tag[1]:
+            yield named_group
         if is_byte_form(json):
             yield [(place, json, "") for place, branch in branches if branch.kind in ("bytes", "fixed")]
         yield [(place, json, "") for place in object_branches(union)]
+        if tag and not tag[1]:
+            yield named_group
         return
     ranked = [(rank, place) for place, branch in branches if (rank := _rank(branch, json)) is not None]
     for rank in sorted({rank for rank, _ in ranked}):
