@@ -87,7 +87,7 @@ def _ratio(got: dict[str, Any], base: dict[str, Any], kind: str, key: str) -> st
     if kind not in got or kind not in base:
         return MISSING
     ratio = got[kind][key] / base[kind][key]
-    return format(ratio, ".1f" if ratio >= 10 else ".2f")
+    return format(ratio, ".1f" if ratio >= 10 else ".2f" if ratio >= 0.1 else ".3f")
 
 
 def _codec(codec: dict[str, Any]) -> str:
