@@ -17,8 +17,9 @@ import enum
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from splnode.avro.protocol import Protocol
 from splnode.config import ChannelsConfig
@@ -84,12 +85,10 @@ class EndpointChannel:
         limit = self._settings.connect_timeout if timeout is None else timeout
         await self._connected(time.monotonic() + limit, "connect")
 
-    async def call(self, call: Call) -> object:
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries the call over the present connection or a new one."""
         connection = self._connection
-        if connection is None or not connection.is_open:
-            connection = await self._connected(call.deadline, call.name)
-        return await connection.call(call)
+        return connection.call(call) if connection is not None and connection.is_open else self._call_anew(call)
 
     async def close(self) -> None:
         """Calls in flight fail with UNAVAILABLE, new ones too."""
@@ -100,6 +99,10 @@ class EndpointChannel:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+    async def _call_anew(self, call: Call) -> object:
+        connection = await self._connected(call.deadline, call.name)
+        return await connection.call(call)
 
     async def _connected(self, deadline: float, name: str) -> "ClientConnection | HttpPool":
         if self._state is State.SHUTDOWN:

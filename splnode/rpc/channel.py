@@ -5,6 +5,8 @@ others. Listeners, the shell and gateways only hold a Channel, so what works ove
 """
 
 import typing
+from collections.abc import Coroutine
+from typing import Any
 
 from splnode.rpc.call import Call
 
@@ -15,9 +17,12 @@ class Channel(typing.Protocol):
     `call` gives the response, or raises DeclaredError (the protocol's own errors) or CallError (all the
     rest), or asyncio.CancelledError if its task is cancelled, which is safe and reaches the handler.
     It never outlives the call's deadline. Whoever made the channel closes it; closing twice is allowed.
+
+    It is an `async def`, or, in a channel that only passes calls on, a plain `def` that returns the next
+    one's coroutine: a frame less for each floor.
     """
 
-    async def call(self, call: Call) -> object:
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries one call."""
         ...
 

@@ -6,7 +6,7 @@ await inventory.call("reserve", {"sku": "A1", "count": 2}, timeout=0.5)
 """
 
 import keyword
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
@@ -70,9 +70,9 @@ class Client:
         deadline = deadline_for(self._timeout if timeout is None else timeout)
         return Call(self.contract, found, params or {}, deadline, inherited_metadata(metadata))
 
-    async def send(self, call: Call) -> object:
+    def send(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries a Call made by `prepare`, once."""
-        return await self._proceed(call)
+        return self._proceed(call)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         if name.startswith("__"):
@@ -96,7 +96,7 @@ def _method(client: Client, message: Message) -> Callable[..., Awaitable[Any]]:
     async def method(*args: Any, **params: Any) -> Any:
         if args:
             params = {**_by_position(message.name, names, args), **params}
-        return await client.call(message.name, params)
+        return await client.send(client.prepare(message.name, params))
 
     method.__name__, method.__doc__ = message.name, message.doc
     return method

@@ -5,17 +5,18 @@ itself, raise, or `return await proceed(call)`. The first of a list is the outer
 """
 
 import typing
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from splnode.rpc.call import Call
 
-Proceed = Callable[[Call], Awaitable[object]]
+Proceed = Callable[[Call], Coroutine[Any, Any, object]]
 
 
 class Interceptor(typing.Protocol):
     """Sees every call of the server or client it was given to, in process and from the wire alike."""
 
-    async def __call__(self, call: Call, proceed: Proceed) -> object:
+    def __call__(self, call: Call, proceed: Proceed) -> Coroutine[Any, Any, object]:
         """Handles `call`, as a rule by `return await proceed(call)`."""
         ...
 
@@ -29,7 +30,7 @@ def chain(interceptors: Sequence[Interceptor], innermost: Proceed) -> Proceed:
 
 
 def _link(interceptor: Interceptor, proceed: Proceed) -> Proceed:
-    def step(call: Call) -> Awaitable[object]:
+    def step(call: Call) -> Coroutine[Any, Any, object]:
         return interceptor(call, proceed)
 
     return step

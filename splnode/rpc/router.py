@@ -1,6 +1,7 @@
 """Here or elsewhere: a Channel that passes each call to the one who serves its protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from splnode.errors import CallError, Code
 from splnode.rpc.call import Call
@@ -29,14 +30,14 @@ class Router:
         """Forgets a route and gives its channel, which the caller closes."""
         return self._routes.pop(service, None)
 
-    async def call(self, call: Call) -> object:
-        """Passes the call on, or says which services there are."""
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
+        """Passes the call on. CallError(UNAVAILABLE), at once, says which services there are."""
         channel = self._routes.get(call.contract.protocol.name)
         if channel is None:
             known = ", ".join(self._routes) or "none"
             text = f"no endpoint serves {call.contract.protocol.name}; this node has {known}"
             raise CallError(Code.UNAVAILABLE, text, started=False)
-        return await channel.call(call)
+        return channel.call(call)
 
     async def close(self) -> None:
         """Closes the routes, newest first: what was added later may call what was there before."""

@@ -10,7 +10,7 @@ import inspect
 import keyword
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from splnode.avro.protocol import Message, Protocol
@@ -63,11 +63,9 @@ class Server:
         self._entry = chain(interceptors, self._run)
         self._bridge = Bridge(self.contract, self._call, limits=limits, force_codec=force_codec)
 
-    async def call(self, call: Call) -> object:
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Runs the handler. A call in process is checked and copied first, and so is its answer."""
-        if call.checked:
-            return await self._call(call)
-        return await self._bridge.call(call)
+        return self._call(call) if call.checked else self._bridge.call(call)
 
     async def close(self) -> None:
         """Closes the implementation, if it has a `close` that is no message of the protocol."""
@@ -95,7 +93,7 @@ class Server:
         token = running.set(call)
         try:
             result = handler(**call.params)
-            if type(result) is types.CoroutineType or inspect.isawaitable(result):
+            if type(result) is types.CoroutineType or hasattr(result, "__await__"):
                 return await result
             return result
         finally:
