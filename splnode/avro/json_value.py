@@ -155,11 +155,11 @@ def _item(step: str, value: object, levels: int) -> dict[str, Any]:
 
 
 def _text(value: object) -> dict[str, Any]:
-    _check_keys(value)
     try:
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
         json_text.check_depth(text)
-    except (TypeError, ValueError, RecursionError, DecodeError) as error:
+        _check_keys(value)
+    except (TypeError, ValueError, RecursionError, DecodeError) as error:  # ValueError also for one that holds itself
         raise EncodeError(f"not JSON that can be written: {error}") from None
     return {"value": Branch(TEXT_NAME, {"text": text})}
 
