@@ -31,6 +31,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #define RECENT 1024      /* places in the table of recent strings; a power of two */
@@ -268,11 +269,13 @@ static inline void leave(Budget *budget)
     Py_LeaveRecursiveCall();
 }
 
-static inline int check_length(Budget *budget, Py_ssize_t length)
+static inline int check_length(Budget *budget, int64_t length)
 {
     if (length <= budget->limits->message_bytes)
         return 0;
-    fail_limit(budget->state, "message_bytes", budget->limits->message_bytes, "a bytes, string or fixed too long");
+    char what[64];
+    snprintf(what, sizeof what, "a bytes, string or fixed of %lld", (long long)length);
+    fail_limit(budget->state, "message_bytes", budget->limits->message_bytes, what);
     return -1;
 }
 
@@ -560,7 +563,7 @@ static inline const uint8_t *read_sized(Reader *in, Py_ssize_t *length)
         return NULL;
     if (size < 0)
         return fail(in->budget.state->decode_error, "a length of %lld", (long long)size);
-    if (check_length(&in->budget, (Py_ssize_t)size) < 0)
+    if (check_length(&in->budget, size) < 0)
         return NULL;
     *length = (Py_ssize_t)size;
     return read_raw(in, size);
@@ -790,10 +793,26 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
 
 /* ---- what a value must be like to be taken --------------------------------------------------------- */
 
-static void *refuse(State *state, const char *wanted, PyObject *value)
+static void *refuse_as(State *state, PyObject *wanted, PyObject *value) /* steals wanted */
 {
     const char *name = strrchr(Py_TYPE(value)->tp_name, '.');
-    return fail(state->encode_error, "%s expected, not %s", wanted, name != NULL ? name + 1 : Py_TYPE(value)->tp_name);
+    if (wanted != NULL)
+        fail(state->encode_error, "%U expected, not %s", wanted, name != NULL ? name + 1 : Py_TYPE(value)->tp_name);
+    Py_XDECREF(wanted);
+    return NULL;
+}
+
+static void *refuse(State *state, const char *wanted, PyObject *value)
+{
+    return refuse_as(state, PyUnicode_FromString(wanted), value);
+}
+
+static void refuse_symbol(State *state, const WriteNode *node, PyObject *symbol)
+{
+    PyObject *start = PyUnicode_Substring(symbol, 0, 60);
+    if (start != NULL)
+        fail(state->encode_error, "%R is no symbol of %U", start, node->label);
+    Py_XDECREF(start);
 }
 
 static int take_integer(State *state, const WriteNode *node, PyObject *value, int64_t *number)
@@ -805,7 +824,7 @@ static int take_integer(State *state, const WriteNode *node, PyObject *value, in
     }
     *number = PyLong_AsLongLongAndOverflow(value, &overflow);
     if (overflow || (node->op == INT && (*number < INT32_MIN || *number > INT32_MAX))) {
-        fail(state->encode_error, "the number does not fit %s bits", node->op == INT ? "an int of 32" : "a long of 64");
+        fail(state->encode_error, "the number does not fit %s bits", node->op == INT ? "int, of 32" : "long, of 64");
         return -1;
     }
     return 0;
@@ -818,7 +837,8 @@ static int take_float(State *state, const WriteNode *node, PyObject *value, doub
     else if (PyLong_Check(value) && !PyBool_Check(value)) {
         *number = PyLong_AsDouble(value);
         if (*number == -1.0 && PyErr_Occurred()) {
-            blame_data(state->encode_error);
+            PyErr_Clear();
+            fail(state->encode_error, "the number does not fit a %s", node->op == FLOAT ? "float" : "double");
             return -1;
         }
     }
@@ -829,7 +849,7 @@ static int take_float(State *state, const WriteNode *node, PyObject *value, doub
     if (node->op == FLOAT) {
         float narrow = (float)*number;
         if (isinf(narrow) && !isinf(*number)) {
-            fail(state->encode_error, "the number does not fit a float of 32 bits");
+            fail(state->encode_error, "the number does not fit a float");
             return -1;
         }
         *number = narrow;
@@ -859,9 +879,17 @@ static int take_text(State *state, PyObject *value, Span *span)
         return -1;
     }
     span->bytes = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &span->length);
-    if (span->bytes == NULL)
-        blame_data(state->encode_error);
-    return span->bytes != NULL ? 0 : -1;
+    if (span->bytes != NULL)
+        return 0;
+    if (PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
+        PyObject *error = take_exception(), *reason = PyUnicodeEncodeError_GetReason(error);
+        Py_ssize_t start = -1;
+        if (reason != NULL && PyUnicodeEncodeError_GetStart(error, &start) == 0)
+            fail(state->encode_error, "a str that is no text: %U at %zd", reason, start);
+        Py_XDECREF(reason);
+        Py_DECREF(error);
+    }
+    return -1;
 }
 
 static int take_raw(State *state, PyObject *value, Span *span)
@@ -916,11 +944,11 @@ static int take_symbol(State *state, const WriteNode *node, PyObject *value, int
         return -1;
     if (!PyUnicode_Check(symbol)) {
         Py_DECREF(symbol);
-        return refuse(state, "str", value), -1;
+        return refuse_as(state, PyUnicode_FromFormat("a symbol of %U", node->label), value), -1;
     }
     PyObject *known = PyDict_GetItemWithError(node->indexes, symbol);
     if (known == NULL && !PyErr_Occurred())
-        fail(state->encode_error, "%R is no symbol of %U", symbol, node->label);
+        refuse_symbol(state, node, symbol);
     Py_DECREF(symbol);
     if (known == NULL)
         return -1;
@@ -1310,7 +1338,8 @@ static inline int write_raw(Writer *out, const void *bytes, Py_ssize_t length)
 {
     if (make_room(out, length) < 0)
         return -1;
-    memcpy(out->bytes + out->used, bytes, (size_t)length);
+    if (length > 0) /* neither side may be NULL, not even for nothing */
+        memcpy(out->bytes + out->used, bytes, (size_t)length);
     out->used += length;
     return 0;
 }
