@@ -23,15 +23,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `call`."""
     parser.add_argument("message", metavar="SERVICE.MESSAGE", nargs="?", help="the message; the service may be short")
     parser.add_argument("-d", "--data", metavar="JSON|@FILE|@-", help="the parameters (default: {})")
-    parser.add_argument(
-        "-H", "--header", metavar="'K: V'", action="append", default=[], help="metadata; ${ENV} is expanded"
-    )
+    add_headers(parser)
     parser.add_argument("--protocol", metavar="FILE", help="speak this .avpr instead of asking the server for its own")
     parser.add_argument("--keep-going", action="store_true", help="go on after a call that failed")
     add_form(parser)
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say what happens; -vv: and its times")
     parser.add_argument("-h", "--help", action="store_true", help="show this text, or what the message takes")
     target.add_options(parser)
+
+
+def add_headers(parser: argparse.ArgumentParser) -> None:
+    """The option for metadata."""
+    parser.add_argument("-H", "--header", metavar="'K: V'", action="append", default=[], help="metadata; ${ENV} works")
 
 
 def add_form(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 import typing
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,8 @@ from splnode.wire.message import Contract
 
 REFLECTION: Final = "splnode.Reflection"
 HEALTH: Final = "splnode.Health"
+T = typing.TypeVar("T")
+
 SETTINGS: Final = ChannelsConfig()
 SHIPPED: Final = Path(__file__).parent.parent / "protocols"
 
@@ -107,17 +109,23 @@ async def _within(until: float, endpoint: Endpoint, step: Any, undo: Callable[[]
 
 
 async def dial_first(target: Target, contract: Contract, phases: Phases | None = None) -> Dialled:
-    """The first endpoint of the target that can be connected to. NoEndpointError says why each of them cannot."""
+    """A connection to the first endpoint of the target that lets itself be connected to. NoEndpointError."""
+    return await first_of(target, lambda endpoint: dial(endpoint, contract, target.connect_timeout, phases))
+
+
+async def first_of(target: Target, attempt: Callable[[Endpoint], Awaitable[T]]) -> T:
+    """What the first attempt gives that is not UNAVAILABLE. NoEndpointError says of each endpoint why it was."""
     reasons = []
     for endpoint in target.endpoints:
         try:
-            return await dial(endpoint, contract, target.connect_timeout, phases)
+            return await attempt(endpoint)
         except CallError as error:
-            if error.code not in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
+            if error.code is not Code.UNAVAILABLE:
                 raise
             reasons.append(error.message)
-    hint = "\n  start one with: splnode serve" if len(target.endpoints) > 1 else ""
-    raise NoEndpointError("\n  ".join(["no node can be reached:", *reasons]) + hint)
+    if len(reasons) == 1:
+        raise NoEndpointError(reasons[0])
+    raise NoEndpointError("\n  ".join(["no node can be reached:", *reasons, "start one with: splnode serve"]))
 
 
 @asynccontextmanager

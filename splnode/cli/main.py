@@ -6,7 +6,6 @@ so that a call costs the imports of a call.
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -64,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _forget_stdout()
+        from splnode.cli.output import forget_stdout
+
+        forget_stdout()
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an exit code and a sentence
         from splnode.cli.failure import report
@@ -120,9 +121,3 @@ def _nearest(name: str) -> str:
 
     near = difflib.get_close_matches(name, COMMANDS, n=1)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"
-
-
-def _forget_stdout() -> None:
-    """Python flushes stdout as it ends, and would complain once more."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -32,6 +32,12 @@ def emit_text(text: str) -> None:
     raw.flush()
 
 
+def forget_stdout() -> None:
+    """Nobody reads stdout any more: Python, which flushes it as it ends, must not complain once more."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def on_terminal(stream: Any = None) -> bool:
     """Whether a person reads stdout (or `stream`) as it is written."""
     stream = sys.stdout if stream is None else stream

@@ -1,0 +1,133 @@
+"""Measures how fast a message is answered.
+
+  splnode bench SPLDataService.listTopics --rate 500 --time 10
+  splnode bench SPLDataService.listTopics -n 10000 -c 4
+
+With --rate (the default: 100 calls a second for 5 seconds) the loop is open: a call begins when it is due, however
+the earlier ones fare, and its latency counts from the moment at which it was due. With -n each connection makes
+its next call when the last is answered. Numbers are printed once at the end; exit code 0 if a call succeeded.
+"""
+
+import argparse
+import sys
+import time
+from typing import Any, Final
+
+from splnode.cli import output, target
+from splnode.cli.call import add_headers
+from splnode.cli.failure import FAILED_CALL, UsageError, say
+from splnode.cli.latency import PERCENTILES, Tally, summary
+from splnode.cli.loop import run_long
+from splnode.errors import Code
+
+RATE: Final = 100.0
+SECONDS: Final = 5.0
+BAR: Final = 30
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `bench`."""
+    parser.add_argument("message", metavar="SERVICE.MESSAGE", help="the message to call")
+    parser.add_argument("-d", "--data", metavar="JSON|@FILE|@-", help="the parameters of every call (default: {})")
+    add_headers(parser)
+    parser.add_argument("--protocol", metavar="FILE", help="speak this .avpr instead of asking the server for its own")
+    parser.add_argument("-c", "--connections", type=target.positive, default=1, metavar="N", help="default: 1")
+    parser.add_argument("-n", "--calls", type=target.positive, metavar="N", help="closed loop: so many calls in all")
+    parser.add_argument("--rate", type=target.seconds, metavar="R", help=f"open loop: calls/s (default: {RATE:g})")
+    parser.add_argument("--time", type=target.seconds, metavar="S", help=f"for so many seconds (default: {SECONDS:g})")
+    parser.add_argument("--bytes", choices=("base64", "utf8", "hex"), default="base64", help="how bytes stand in -d")
+    parser.add_argument("--json", action="store_true", help="the numbers as JSON on a terminal too")
+    target.add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, prints, and gives 0 if any call succeeded, else the code of the commonest error."""
+    if args.calls and (args.rate or args.time):
+        raise UsageError("-n is a closed loop, --rate and --time an open one: give one or the other")
+    tally, found = run_long(_bench(args))
+    for name, text in tally.sample.items():
+        say(f"{tally.errors[name]} x {name}: {text}")
+    output.emit_text(_text(found)) if output.wants_text(args.json) else output.emit(found)
+    if found["ok"] or not tally.errors:
+        return 0
+    commonest = tally.errors.most_common(1)[0][0]
+    return FAILED_CALL + (Code[commonest] if commonest in Code.__members__ else Code.UNKNOWN)
+
+
+async def _bench(args: argparse.Namespace) -> tuple[Tally, dict[str, Any]]:
+    from splnode.cli import inputs
+    from splnode.cli.calling import message_of, speak
+    from splnode.cli.dial import Dialled, dial_first, split_name
+    from splnode.cli.load import One, closed_loop, open_loop
+    from splnode.cli.metadata import read_headers
+    from splnode.cli.params import JsonForm
+    from splnode.cli.phases import Phases
+    from splnode.wire.message import Contract
+
+    where = target.from_args(args)
+    value, metadata = inputs.one(args.data), read_headers(args.header, where.headers)
+    service, name = split_name(args.message)
+    protocol, where = await speak(args, where, service, Phases())
+    message = message_of(protocol, name)
+    params = JsonForm(bytes_as=args.bytes).params(message, value)
+    contract, opened = Contract(protocol), list[Dialled]()
+
+    def way(dialled: Dialled) -> One:
+        client = dialled.client(where.max_time)
+        return lambda: client.call(name, params, metadata=metadata)
+
+    try:
+        for _ in range(args.connections):
+            opened.append(await dial_first(where, contract))
+        ways, tally = [way(dialled) for dialled in opened], Tally()
+        start = time.perf_counter()
+        if args.calls:
+            with Bar(args.calls) as bar:
+                await closed_loop(ways, args.calls, tally, time.perf_counter, bar.show)
+        else:
+            rate, seconds = args.rate or RATE, args.time or SECONDS
+            with Bar(round(rate * seconds)) as bar:
+                await open_loop(ways, rate, seconds, tally, time.perf_counter, bar.show)
+        took = time.perf_counter() - start
+    finally:
+        for dialled in opened:
+            await dialled.channel.close()
+    loop: dict[str, Any] = {"loop": "closed"} if args.calls else {"loop": "open", "intended_rate": args.rate or RATE}
+    head = {"message": f"{protocol.name}.{name}", "endpoint": str(opened[0].endpoint), "connections": args.connections}
+    return tally, head | loop | summary(tally, took)
+
+
+class Bar:
+    """Progress on stderr, where that is a terminal; ten times a second at most."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._next = 0.0
+        self._shows = output.on_terminal(sys.stderr)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shows:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def show(self, done: int) -> None:
+        """So many calls have ended."""
+        if self._shows and (now := time.perf_counter()) >= self._next:
+            self._next = now + 0.1
+            filled = "#" * (BAR * done // max(1, self._total))
+            print(f"\r[{filled:{BAR}}] {done}/{self._total}", end="", file=sys.stderr, flush=True)
+
+
+def _text(found: dict[str, Any]) -> str:
+    loop = f"open loop, {found['intended_rate']:g} calls/s intended" if found["loop"] == "open" else "closed loop"
+    lines = [
+        f"{found['message']} at {found['endpoint']}, {found['connections']} connection(s), {loop}",
+        f"{found['calls']} calls in {found['seconds']:.2f} s, {found['ok']} succeeded: {found['rate']:.1f} a second",
+    ]
+    if found["latency_ms"]:
+        names = ("min", "mean", *(f"p{percent:g}" for percent in PERCENTILES), "max")
+        lines.append("latency in ms: " + ", ".join(f"{name} {found['latency_ms'][name]:.3f}" for name in names))
+    lines += [f"{count} x {name}" for name, count in found["errors"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,112 @@
+"""Starts a node and serves until SIGTERM or SIGINT (Ctrl-C).
+
+The log goes to stderr. Once the node serves, one JSON object stands on stdout: its id, where it listens, what it
+serves. The first SIGTERM or SIGINT drains it, a second one ends it at once; SIGHUP reads --config again.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import msgspec
+
+from splnode import config
+from splnode.cli import output
+from splnode.cli.failure import UsageError, describe, say
+from splnode.cli.loop import run_long
+from splnode.endpoint import Endpoint
+from splnode.errors import ConfigError
+from splnode.node import Node
+from splnode.observe import logging
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `serve`."""
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file of settings; flags go before it")
+    parser.add_argument(
+        "--listen",
+        metavar="ENDPOINT",
+        action="append",
+        help="tcp://HOST:PORT, unix://PATH or http+avro://HOST:PORT/PATH; may be given more than once"
+        " (default: tcp://127.0.0.1:9090 and a Unix socket in the runtime directory)",
+    )
+    parser.add_argument("--modules", metavar="DIR", help="the directory of the modules, package/api/method.py")
+    parser.add_argument("--data", metavar="DIR", help="the directory of the records")
+    parser.add_argument("--insecure", action="store_true", help="let other hosts connect, unencrypted and unknown")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: info")
+    parser.add_argument("--log-format", choices=("auto", "json", "text"), help="default: auto, text on a terminal")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until told to stop. ConfigError before anything is served."""
+    settings = settings_of(args)
+    logging.configure(settings.log.level, settings.log.format)
+    run_long(_serve(args, settings))
+    return 0
+
+
+def settings_of(args: argparse.Namespace) -> config.Config:
+    """The settings of the file, and over them those of the flags. ConfigError names what is wrong."""
+    settings = config.load(args.config)
+    replace = msgspec.structs.replace
+    node, log = settings.node, settings.log
+    if args.listen:
+        for text in args.listen:
+            Endpoint.parse(text)
+        node = replace(node, listen=tuple(args.listen))
+    if args.insecure:
+        node = replace(node, insecure=True)
+    data, modules = settings.data, settings.modules
+    if args.data:
+        data = replace(data, path=str(Path(args.data).expanduser().absolute()))
+    if args.modules:
+        folder = Path(args.modules).expanduser().absolute()
+        if not folder.is_dir():
+            raise ConfigError(f"--modules {args.modules}: there is no such directory")
+        modules = replace(modules, path=str(folder))
+    log = replace(log, level=args.log_level or log.level, format=args.log_format or log.format)
+    return replace(settings, node=node, data=data, modules=modules, log=log)
+
+
+async def _serve(args: argparse.Namespace, settings: config.Config) -> None:
+    node = Node(settings)
+    _on_signals(node, args)
+    async with node:
+        _announce(node)
+        await node.stopped()
+
+
+def _announce(node: Node) -> None:
+    """The line on stdout; a node serves although nobody reads it."""
+    listen = [str(endpoint) for endpoint in node.endpoints]
+    try:
+        output.emit({"node": node.id, "listen": listen, "services": sorted(node.services)})
+    except (OSError, UsageError) as error:
+        say(f"stdout: {describe(error)}")
+        output.forget_stdout()
+
+
+def _on_signals(node: Node, args: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = False
+
+    def stop(number: int) -> None:
+        nonlocal stopping
+        if stopping:
+            # As if there were no handler: whoever waits for this process sees that a signal ended it.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        stopping = True
+        node.stop()
+
+    def reload() -> None:
+        try:
+            node.reload(settings_of(args))
+        except ConfigError as error:
+            say(f"nothing was reloaded: {error}")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    loop.add_signal_handler(signal.SIGHUP, reload)
