@@ -1,12 +1,11 @@
 """The plain engine's reading: one function for each node of a read plan.
 
 A function takes the data, the place in it and what is left of the limits, and gives the value and the place
-behind it. The functions of a node's parts are made before its own, so that nothing is looked up while reading;
-only where a type holds itself one goes through a `_Later`.
+behind it. It holds those of the node's parts, so that nothing is looked up while reading.
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from splnode.avro.codec.plan import Op, Promote, ReadNode
@@ -15,8 +14,8 @@ from splnode.limits import Limits
 
 Data = bytes | bytearray | memoryview
 Read = Callable[[Data, int, "Budget"], tuple[Any, int]]
-Part = Callable[[ReadNode], Read]
-"""Gives the function of a node's part."""
+Find = Callable[[ReadNode], "Part"]
+"""Gives the part that stands for a node; it has its function when all are made."""
 
 _FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = struct.Struct("<d")
@@ -52,45 +51,39 @@ class Budget:
             raise LimitExceeded("message_bytes", self.limits.message_bytes, f"a bytes, string or fixed of {size}")
 
 
+class Part:
+    """A node's part: the function that reads it, or for a union those of its branches.
+
+    Whoever holds the part reads the union's index itself: so one datum level is one Python call, and the
+    deepest datum that the limits may allow does not reach the interpreter's recursion limit.
+    """
+
+    __slots__ = ("branches", "read")
+
+    read: Read
+    branches: "tuple[Part, ...]"
+
+    def __init__(self) -> None:
+        self.branches = ()
+
+
 def compile_read(root: ReadNode) -> Read:
     """The function that reads one datum of the plan; it takes a fresh Budget each time."""
-    made: dict[int, Read] = {}
-    begun: dict[int, _Later] = {}
+    parts: dict[int, Part] = {}
+    nodes: list[ReadNode] = []
 
-    def part(node: ReadNode) -> Read:
-        return made.get(id(node)) or begun[id(node)].read
+    def part(node: ReadNode) -> Part:
+        if id(node) not in parts:
+            parts[id(node)] = Part()
+            nodes.append(node)
+        return parts[id(node)]
 
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        if id(node) in made:
-            stack.pop()
-        elif id(node) in begun:
-            made[id(node)] = begun[id(node)].function = _with_logical(node, _MAKERS[node.op](node, part))
-            stack.pop()
-        else:
-            begun[id(node)] = _Later()
-            stack.extend(child for child in _children(node) if id(child) not in begun)
-    return made[id(root)]
-
-
-class _Later:
-    """Stands for the function of a node that holds itself."""
-
-    __slots__ = ("function",)
-
-    function: Read
-
-    def read(self, data: Data, at: int, left: Budget) -> tuple[Any, int]:
-        return self.function(data, at, left)
-
-
-def _children(node: ReadNode) -> Iterator[ReadNode]:
-    if node.items is not None:
-        yield node.items
-    yield from node.branches
-    for _, child, _ in node.steps:
-        yield child
+    result = part(root)
+    for node in nodes:  # grows while their parts are found
+        made = parts[id(node)]
+        made.read = _with_logical(node, _MAKERS[node.op](node, part))
+        made.branches = tuple(part(branch) for branch in node.branches)
+    return result.read
 
 
 def read_long(data: Data, at: int) -> tuple[int, int]:
@@ -144,11 +137,11 @@ def _with_logical(node: ReadNode, read: Read) -> Read:
     return read_logical
 
 
-def _null(node: ReadNode, part: Part) -> Read:
+def _null(node: ReadNode, part: Find) -> Read:
     return lambda data, at, left: (None, at)
 
 
-def _boolean(node: ReadNode, part: Part) -> Read:
+def _boolean(node: ReadNode, part: Find) -> Read:
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         end = _end(data, at, 1)
         if data[at] > 1:
@@ -158,7 +151,7 @@ def _boolean(node: ReadNode, part: Part) -> Read:
     return read
 
 
-def _integer(node: ReadNode, part: Part) -> Read:
+def _integer(node: ReadNode, part: Find) -> Read:
     is_int, to_float = node.op == Op.INT, node.promote == Promote.TO_FLOAT
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
@@ -170,7 +163,7 @@ def _integer(node: ReadNode, part: Part) -> Read:
     return read
 
 
-def _real(node: ReadNode, part: Part) -> Read:
+def _real(node: ReadNode, part: Find) -> Read:
     layout = _FLOAT if node.op == Op.FLOAT else _DOUBLE
     size, unpack = layout.size, layout.unpack_from
 
@@ -188,7 +181,7 @@ def _text(data: Data, at: int, end: int) -> str:
         raise DecodeError(f"a string that is not UTF-8: {error.reason} at its byte {error.start}") from None
 
 
-def _string(node: ReadNode, part: Part) -> Read:
+def _string(node: ReadNode, part: Find) -> Read:
     to_bytes = node.promote == Promote.TO_BYTES
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
@@ -199,7 +192,7 @@ def _string(node: ReadNode, part: Part) -> Read:
     return read
 
 
-def _bytes(node: ReadNode, part: Part) -> Read:
+def _bytes(node: ReadNode, part: Find) -> Read:
     to_string = node.promote == Promote.TO_STRING
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
@@ -209,7 +202,7 @@ def _bytes(node: ReadNode, part: Part) -> Read:
     return read
 
 
-def _fixed(node: ReadNode, part: Part) -> Read:
+def _fixed(node: ReadNode, part: Find) -> Read:
     size = node.size
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
@@ -220,7 +213,7 @@ def _fixed(node: ReadNode, part: Part) -> Read:
     return read
 
 
-def _enum(node: ReadNode, part: Part) -> Read:
+def _enum(node: ReadNode, part: Find) -> Read:
     symbols, reason = node.symbols, node.reason
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
@@ -234,19 +227,26 @@ def _enum(node: ReadNode, part: Part) -> Read:
     return read
 
 
-def _union(node: ReadNode, part: Part) -> Read:
-    branches = tuple(part(branch) for branch in node.branches)
+def _branch(part: Part, data: Data, at: int) -> tuple[Read, int]:
+    """The function of a union's branch that the data name."""
+    branches = part.branches
+    index, at = read_long(data, at)
+    if not 0 <= index < len(branches):
+        raise DecodeError(f"union index {index}, but there are {len(branches)} branches")
+    return branches[index].read, at
+
+
+def _union(node: ReadNode, part: Find) -> Read:
+    own = part(node)
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
-        index, at = read_long(data, at)
-        if not 0 <= index < len(branches):
-            raise DecodeError(f"union index {index}, but there are {len(branches)} branches")
-        return branches[index](data, at, left)
+        branch, at = _branch(own, data, at)
+        return branch(data, at, left)
 
     return read
 
 
-def _fail(node: ReadNode, part: Part) -> Read:
+def _fail(node: ReadNode, part: Find) -> Read:
     reason = node.reason
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
@@ -276,9 +276,9 @@ def _check_block(at: int, end: int) -> None:
         raise DecodeError(f"a block's size is wrong by {end - at} bytes")
 
 
-def _array(node: ReadNode, part: Part) -> Read:
+def _array(node: ReadNode, part: Find) -> Read:
     assert node.items is not None
-    item = part(node.items)
+    item, is_union = part(node.items), node.items.op == Op.UNION
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         left.enter()
@@ -287,7 +287,8 @@ def _array(node: ReadNode, part: Part) -> Read:
             count, at, end = _block(data, at, left)
             try:
                 for _ in range(count):
-                    value, at = item(data, at, left)
+                    step, at = _branch(item, data, at) if is_union else (item.read, at)
+                    value, at = step(data, at, left)
                     result.append(value)
             except DataError as error:
                 error.at(f"[{len(result)}]")
@@ -300,9 +301,9 @@ def _array(node: ReadNode, part: Part) -> Read:
     return read
 
 
-def _map(node: ReadNode, part: Part) -> Read:
+def _map(node: ReadNode, part: Find) -> Read:
     assert node.items is not None
-    item = part(node.items)
+    item, is_union = part(node.items), node.items.op == Op.UNION
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         left.enter()
@@ -313,7 +314,8 @@ def _map(node: ReadNode, part: Part) -> Read:
                 start, at = _sized(data, at, left)
                 key = _text(data, start, at)
                 try:
-                    result[key], at = item(data, at, left)
+                    step, at = _branch(item, data, at) if is_union else (item.read, at)
+                    result[key], at = step(data, at, left)
                 except DataError as error:
                     error.at(f'["{key}"]')
                     raise
@@ -325,8 +327,8 @@ def _map(node: ReadNode, part: Part) -> Read:
     return read
 
 
-def _record(node: ReadNode, part: Part) -> Read:
-    steps = tuple((name, part(child), target) for name, child, target in node.steps)
+def _record(node: ReadNode, part: Find) -> Read:
+    steps = tuple((name, part(child), child.op == Op.UNION, target) for name, child, target in node.steps)
     finish, defaults, cost, width = _finisher(node), node.defaults, node.cost, len(node.names)
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
@@ -335,7 +337,8 @@ def _record(node: ReadNode, part: Part) -> Read:
         values = [None] * width
         name = ""
         try:
-            for name, step, target in steps:  # noqa: B007 - the handler below names the step
+            for name, child, is_union, target in steps:  # noqa: B007 - the handler below names the step
+                step, at = _branch(child, data, at) if is_union else (child.read, at)
                 value, at = step(data, at, left)
                 if target >= 0:
                     values[target] = value
@@ -365,7 +368,7 @@ def _finisher(node: ReadNode) -> Callable[[list[Any]], Any]:
     return finish
 
 
-_MAKERS: Final[dict[Op, Callable[[ReadNode, Part], Read]]] = {
+_MAKERS: Final[dict[Op, Callable[[ReadNode, Find], Read]]] = {
     Op.NULL: _null, Op.BOOLEAN: _boolean, Op.INT: _integer, Op.LONG: _integer, Op.FLOAT: _real, Op.DOUBLE: _real,
     Op.BYTES: _bytes, Op.STRING: _string, Op.FIXED: _fixed, Op.ENUM: _enum, Op.ARRAY: _array, Op.MAP: _map,
     Op.RECORD: _record, Op.UNION: _union, Op.FAIL: _fail,

@@ -1,8 +1,8 @@
-"""The plain engine's writing: one function for each node of a write plan, made as those of `read`."""
+"""The plain engine's writing: one function for each node of a write plan, made as those of `read` are."""
 
 import enum
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,53 +13,44 @@ from splnode.avro.codec.read import Budget
 from splnode.errors import DataError, EncodeError
 
 Write = Callable[[Any, bytearray, Budget], None]
-Part = Callable[[WriteNode], Write]
-"""Gives the function of a node's part."""
+Find = Callable[[WriteNode], "Part"]
+"""Gives the part that stands for a node; it has its function when all are made."""
 
 _FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = struct.Struct("<d")
 _BITS: Final = {Op.INT: 32, Op.LONG: 64}
 
 
+class Part:
+    """A node's part: the function that writes it, or for a union those of its branches, as `read.Part`."""
+
+    __slots__ = ("branches", "node", "write")
+
+    write: Write
+    branches: "tuple[Part, ...]"
+
+    def __init__(self, node: WriteNode) -> None:
+        self.node = node
+        self.branches = ()
+
+
 def compile_write(root: WriteNode) -> Write:
     """The function that writes one datum of the plan; it takes a fresh Budget each time."""
-    made: dict[int, Write] = {}
-    begun: dict[int, _Later] = {}
+    parts: dict[int, Part] = {}
+    nodes: list[WriteNode] = []
 
-    def part(node: WriteNode) -> Write:
-        return made.get(id(node)) or begun[id(node)].write
+    def part(node: WriteNode) -> Part:
+        if id(node) not in parts:
+            parts[id(node)] = Part(node)
+            nodes.append(node)
+        return parts[id(node)]
 
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        if id(node) in made:
-            stack.pop()
-        elif id(node) in begun:
-            made[id(node)] = begun[id(node)].function = _with_logical(node, _MAKERS[node.op](node, part))
-            stack.pop()
-        else:
-            begun[id(node)] = _Later()
-            stack.extend(child for child in _children(node) if id(child) not in begun)
-    return made[id(root)]
-
-
-class _Later:
-    """Stands for the function of a node that holds itself."""
-
-    __slots__ = ("function",)
-
-    function: Write
-
-    def write(self, value: Any, out: bytearray, left: Budget) -> None:
-        self.function(value, out, left)
-
-
-def _children(node: WriteNode) -> Iterator[WriteNode]:
-    if node.items is not None:
-        yield node.items
-    yield from node.branches
-    for _, child, _ in node.fields:
-        yield child
+    result = part(root)
+    for node in nodes:  # grows while their parts are found
+        made = parts[id(node)]
+        made.write = _with_logical(node, _MAKERS[node.op](node, part))
+        made.branches = tuple(part(branch) for branch in node.branches)
+    return result.write
 
 
 def write_long(number: int, out: bytearray) -> None:
@@ -90,7 +81,7 @@ def _with_logical(node: WriteNode, write: Write) -> Write:
     return write_logical
 
 
-def _null(node: WriteNode, part: Part) -> Write:
+def _null(node: WriteNode, part: Find) -> Write:
     def write(value: Any, out: bytearray, left: Budget) -> None:
         if value is not None:
             raise _refused("None", value)
@@ -98,7 +89,7 @@ def _null(node: WriteNode, part: Part) -> Write:
     return write
 
 
-def _boolean(node: WriteNode, part: Part) -> Write:
+def _boolean(node: WriteNode, part: Find) -> Write:
     def write(value: Any, out: bytearray, left: Budget) -> None:
         if value is not True and value is not False:
             raise _refused("bool", value)
@@ -107,7 +98,7 @@ def _boolean(node: WriteNode, part: Part) -> Write:
     return write
 
 
-def _integer(node: WriteNode, part: Part) -> Write:
+def _integer(node: WriteNode, part: Find) -> Write:
     kind, bits = node.op.name.lower(), _BITS[node.op]
     bound = 1 << (bits - 1)
 
@@ -121,7 +112,7 @@ def _integer(node: WriteNode, part: Part) -> Write:
     return write
 
 
-def _real(node: WriteNode, part: Part) -> Write:
+def _real(node: WriteNode, part: Find) -> Write:
     pack = (_FLOAT if node.op == Op.FLOAT else _DOUBLE).pack
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
@@ -148,7 +139,7 @@ def write_text(value: Any, out: bytearray, left: Budget) -> None:
     out += raw
 
 
-def _string(node: WriteNode, part: Part) -> Write:
+def _string(node: WriteNode, part: Find) -> Write:
     return write_text
 
 
@@ -160,7 +151,7 @@ def _raw(value: Any, left: Budget) -> bytes | bytearray:
     return raw
 
 
-def _bytes(node: WriteNode, part: Part) -> Write:
+def _bytes(node: WriteNode, part: Find) -> Write:
     def write(value: Any, out: bytearray, left: Budget) -> None:
         raw = _raw(value, left)
         write_long(len(raw), out)
@@ -169,7 +160,7 @@ def _bytes(node: WriteNode, part: Part) -> Write:
     return write
 
 
-def _fixed(node: WriteNode, part: Part) -> Write:
+def _fixed(node: WriteNode, part: Find) -> Write:
     size = node.size
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
@@ -181,7 +172,7 @@ def _fixed(node: WriteNode, part: Part) -> Write:
     return write
 
 
-def _enum(node: WriteNode, part: Part) -> Write:
+def _enum(node: WriteNode, part: Find) -> Write:
     indexes, label = node.indexes, node.label
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
@@ -196,20 +187,26 @@ def _enum(node: WriteNode, part: Part) -> Write:
     return write
 
 
-def _union(node: WriteNode, part: Part) -> Write:
-    branches = tuple(part(branch) for branch in node.branches)
+def _branch(part: Part, value: Any, out: bytearray) -> tuple[Write, Any]:
+    """The function of the union's branch that takes the value, and what it shall write."""
+    index, inner = branch_of(part.node, value)
+    write_long(index, out)
+    return part.branches[index].write, inner
+
+
+def _union(node: WriteNode, part: Find) -> Write:
+    own = part(node)
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
-        index, inner = branch_of(node, value)
-        write_long(index, out)
-        branches[index](inner, out, left)
+        branch, inner = _branch(own, value, out)
+        branch(inner, out, left)
 
     return write
 
 
-def _array(node: WriteNode, part: Part) -> Write:
+def _array(node: WriteNode, part: Find) -> Write:
     assert node.items is not None
-    item = part(node.items)
+    item, is_union = part(node.items), node.items.op == Op.UNION
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
         left.enter()
@@ -221,7 +218,8 @@ def _array(node: WriteNode, part: Part) -> Write:
         place = 0
         try:
             for place, each in enumerate(value):  # noqa: B007 - the handler below names the place
-                item(each, out, left)
+                step, inner = _branch(item, each, out) if is_union else (item.write, each)
+                step(inner, out, left)
         except DataError as error:
             error.at(f"[{place}]")
             raise
@@ -231,9 +229,9 @@ def _array(node: WriteNode, part: Part) -> Write:
     return write
 
 
-def _map(node: WriteNode, part: Part) -> Write:
+def _map(node: WriteNode, part: Find) -> Write:
     assert node.items is not None
-    item = part(node.items)
+    item, is_union = part(node.items), node.items.op == Op.UNION
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
         left.enter()
@@ -247,7 +245,8 @@ def _map(node: WriteNode, part: Part) -> Write:
                 raise EncodeError(f"a map's keys are str, not {named(key)}")
             write_text(key, out, left)
             try:
-                item(each, out, left)
+                step, inner = _branch(item, each, out) if is_union else (item.write, each)
+                step(inner, out, left)
             except DataError as error:
                 error.at(f'["{key}"]')
                 raise
@@ -257,8 +256,8 @@ def _map(node: WriteNode, part: Part) -> Write:
     return write
 
 
-def _record(node: WriteNode, part: Part) -> Write:
-    fields = tuple((name, part(child), default) for name, child, default in node.fields)
+def _record(node: WriteNode, part: Find) -> Write:
+    fields = tuple((name, part(child), child.op == Op.UNION, default) for name, child, default in node.fields)
     known, label = node.names, node.label
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
@@ -267,7 +266,7 @@ def _record(node: WriteNode, part: Part) -> Write:
         values = value if isinstance(value, dict) else _struct_values(value)
         name, found = "", 0
         try:
-            for name, field, default in fields:
+            for name, field, is_union, default in fields:
                 each = values.get(name, _MISSING)
                 if each is not _MISSING:
                     found += 1
@@ -275,7 +274,8 @@ def _record(node: WriteNode, part: Part) -> Write:
                     raise EncodeError("the field is missing")
                 else:
                     each = default()
-                field(each, out, left)
+                step, inner = _branch(field, each, out) if is_union else (field.write, each)
+                step(inner, out, left)
         except DataError as error:
             error.at(f".{name}")
             raise
@@ -299,7 +299,7 @@ def _struct_values(value: object) -> Mapping[str, Any]:
     return {name: each for name, each in found if each is not _MISSING}
 
 
-_MAKERS: Final[dict[Op, Callable[[WriteNode, Part], Write]]] = {
+_MAKERS: Final[dict[Op, Callable[[WriteNode, Find], Write]]] = {
     Op.NULL: _null, Op.BOOLEAN: _boolean, Op.INT: _integer, Op.LONG: _integer, Op.FLOAT: _real, Op.DOUBLE: _real,
     Op.BYTES: _bytes, Op.STRING: _string, Op.FIXED: _fixed, Op.ENUM: _enum, Op.ARRAY: _array, Op.MAP: _map,
     Op.RECORD: _record, Op.UNION: _union,
