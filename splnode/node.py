@@ -19,6 +19,7 @@ from typing import Any, Self
 import msgspec
 import structlog
 
+from splnode.avro.codec import engines
 from splnode.avro.protocol import Protocol
 from splnode.config import Config
 from splnode.endpoint import Endpoint
@@ -41,6 +42,10 @@ from splnode.wire.directory import Directory
 
 SHIPPED = Path(__file__).parent / "protocols"
 RELOADABLE = ("log.level", "log.format", "admission.running", "admission.queued", "calls.timeout")
+
+NO_NATIVE = (
+    "install a C compiler and Python's headers (Debian: apt-get install gcc python3-dev), then install splnode again"
+)
 
 log = structlog.get_logger("splnode.node")
 
@@ -90,7 +95,7 @@ class Node:
         )
         self._router.add(found.name, server)
         self._directory.add(server.contract)
-        self._health.set(found.name, True)
+        self._health.set(found.name, "SERVING")
 
     def client(self, protocol: Protocol | str | os.PathLike[str]) -> Client:
         """A Client of a service, wherever it is: in this process it is called without a byte being encoded."""
@@ -140,20 +145,24 @@ class Node:
     async def _start(self) -> None:
         config = self.config
         self.id = _identity(config)
+        if "native" not in engines():
+            log.warning("the native codec engine is missing, the plain one serves: many times slower", fix=NO_NATIVE)
         store = Store.open(config.data_directory, sync=config.data.sync)
         self._closing.push_async_callback(store.close)
         self._closing.push_async_callback(self._router.close)
-        self.serve("SPLDataService", DataService(store))
+        data = DataService(store)
+        self.serve("SPLDataService", data)
         modules = Modules(
             config.modules_directory,
             data=self.client("SPLDataService"),
             files=config.data_directory / "files",
             workers=config.modules.max_workers,
-            idle_workers=config.modules.idle_workers,
+            kept=config.modules.idle_workers,
+            timeout=config.calls.timeout,
         )
         self.serve("SPLExecuteService", ExecuteService(modules))
         self.serve("splnode.Health", self._health)
-        self.serve("splnode.Reflection", ReflectionService(self._protocols))
+        self.serve("splnode.Reflection", ReflectionService(self._protocols, schemas=[data.schema_text]))
         self._listener = Listener(
             self._router,
             self._directory,
@@ -164,7 +173,7 @@ class Node:
         self._closing.push_async_callback(self._listener.close)
         for endpoint in config.node.endpoints:
             await self._listener.open(endpoint)
-        self._health.set("", True)
+        self._health.set("", "SERVING")
         notify("READY=1")
         log.info("serving", node=self.id, listen=[str(e) for e in self.endpoints], services=list(self.services))
 
@@ -172,7 +181,7 @@ class Node:
         config = self.config.node
         notify("STOPPING=1")
         log.info("stopping", node=self.id, drain_seconds=config.drain_seconds, running=self._admission.running)
-        self._health.stop()
+        self._health.leave()
         await asyncio.sleep(config.drain_seconds)
         self._admission.close(f"node {self.id} is stopping")
         if self._listener is not None:

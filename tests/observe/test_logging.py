@@ -1,0 +1,57 @@
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from splnode.observe.logging import configure
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_json_where_nobody_watches() -> None:
+    out = io.StringIO()
+    configure(stream=out)
+    structlog.get_logger("splnode.test").info("serving", node="n1")
+    line = json.loads(out.getvalue())
+    assert (line["event"], line["node"], line["level"]) == ("serving", "n1", "info")
+    assert line["timestamp"].endswith("Z")
+
+
+def test_readable_on_a_terminal() -> None:
+    out = Terminal()
+    configure(stream=out)
+    structlog.get_logger().info("serving", node="n1")
+    assert "serving" in out.getvalue()
+    assert not out.getvalue().startswith("{")
+
+
+def test_an_exception_is_one_line_of_json() -> None:
+    out = io.StringIO()
+    configure(form="json", stream=out)
+    try:
+        raise ValueError("bad")
+    except ValueError as error:
+        structlog.get_logger().error("handler failed", exc_info=error)
+    (line,) = out.getvalue().splitlines()
+    assert "ValueError: bad" in json.loads(line)["exception"]
+
+
+def test_the_level_can_change_while_running() -> None:
+    out = io.StringIO()
+    log = structlog.get_logger("splnode.test")
+    configure("warning", "json", out)
+    log.info("unheard")
+    configure("info", "json", out)
+    log.info("heard")
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["heard"]

@@ -1,0 +1,177 @@
+"""The node in this process; as a process of its own it is tested in tests/cli/test_serve.py."""
+
+import asyncio
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+import splnode
+from splnode.config import Config, parse
+from splnode.errors import CallError, Code, ConfigError, SchemaError
+from splnode.node import Node
+from tests.rpc.conftest import PROTOCOL, Inventory
+
+
+def config(directory: Path, more: str = "", listen: str | None = None) -> Config:
+    endpoints = listen or f'"tcp://127.0.0.1:0", "unix://{directory}/s"'
+    return parse(
+        f'[node]\ndirectory = "{directory}/node"\nlisten = [{endpoints}]\ndrain_seconds = 0.0\n{more}', "test.toml"
+    )
+
+
+async def test_serves_what_is_shipped_and_ones_own_on_every_endpoint(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        node.serve(PROTOCOL, Inventory())
+        assert node.services == (
+            "SPLDataService", "SPLExecuteService", "splnode.Health", "splnode.Reflection", "com.acme.Inventory",
+        )  # fmt: skip
+        assert len(node.endpoints) == 2
+        for endpoint in node.endpoints:
+            async with splnode.connect(endpoint, PROTOCOL) as client:
+                assert await client.add(1, 2) == 3
+            health = await splnode.discover(endpoint, "splnode.Health")
+            async with splnode.connect(endpoint, health) as client:
+                assert (await client.check(service="com.acme.Inventory"))["status"] == "SERVING"
+                assert (await client.check(service=""))["status"] == "SERVING"
+
+
+async def test_a_call_in_the_node_never_leaves_it(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        node.serve(PROTOCOL, Inventory())
+        assert await node.client(PROTOCOL).add(1, 2) == 3
+        written = await node.client("SPLDataService").write(topic="t", primaryKey="k", data="x")
+        assert written["version"] == 1
+
+
+async def test_keeps_its_id_and_its_records(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        first = node.id
+        await node.client("SPLDataService").write(topic="t", primaryKey="k", data="kept")
+    async with Node(config(tmp_path)) as node:
+        assert node.id == first
+        page = await node.client("SPLDataService").read(topic="t")
+        assert [record["data"] for record in page["records"]] == ["kept"]
+
+
+async def test_the_id_may_be_given(tmp_path: Path) -> None:
+    async with Node(config(tmp_path, 'id = "kitchen"')) as node:
+        assert node.id == "kitchen"
+
+
+async def test_stopping_lets_what_runs_end_and_refuses_the_new(tmp_path: Path) -> None:
+    inventory = Inventory()
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    async def life() -> Node:
+        async with Node(config(tmp_path)) as node:
+            node.serve(PROTOCOL, inventory)
+            clients.append(node.client(PROTOCOL))
+            endpoints.extend(node.endpoints)
+            nodes.append(node)
+            entered.set()
+            await node.stopped()
+        left.set()
+        return node
+
+    clients: list[splnode.Client] = []
+    endpoints: list[splnode.Endpoint] = []
+    nodes: list[Node] = []
+    living = asyncio.create_task(life())
+    await asyncio.wait_for(entered.wait(), 10)
+    async with splnode.connect(endpoints[0], PROTOCOL) as client:
+        running = asyncio.create_task(client.wait(name="x"))
+        await asyncio.wait_for(inventory.began.wait(), 5)
+        nodes[0].stop()
+        while True:  # until the drain has begun to refuse
+            await asyncio.sleep(0)  # a call in process may end without ever leaving its task
+            try:
+                await clients[0].add(1, 1)
+            except CallError as error:
+                assert (error.code, error.started) == (Code.UNAVAILABLE, False)
+                break
+        assert not left.is_set()
+        inventory.waiting["x"].set_result("done")
+        assert await asyncio.wait_for(running, 5) == "done"
+    await asyncio.wait_for(living, 10)
+    assert inventory.closed
+
+
+async def test_stopping_cancels_what_does_not_end(tmp_path: Path) -> None:
+    inventory = Inventory()
+    async with Node(config(tmp_path, "stop_seconds = 0.05")) as node:
+        node.serve(PROTOCOL, inventory)
+        async with splnode.connect(node.endpoints[0], PROTOCOL) as client:
+            running = asyncio.create_task(client.wait(name="x"))
+            await asyncio.wait_for(inventory.began.wait(), 5)
+            node.stop()
+            await node.stopped()
+            # leaving both: the node drains first
+            await node.__aexit__(None, None, None)
+            with pytest.raises(CallError) as caught:
+                await running
+    assert caught.value.code is Code.UNAVAILABLE
+    assert inventory.cancelled.is_set()
+
+
+async def test_a_taken_port_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"tcp://127.0.0.1:{port}: the port is taken"):
+            async with Node(config(tmp_path, listen=f'"tcp://127.0.0.1:{port}"')):
+                pass
+    async with Node(config(tmp_path)):
+        pass  # the failed start has left nothing locked
+
+
+async def test_a_stale_socket_file_is_replaced_a_live_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    async with Node(config(tmp_path)):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        with pytest.raises(ConfigError, match="a node listens there already"):
+            async with Node(config(tmp_path / "other", listen=f'"unix://{path}"')):
+                pass
+        assert path.exists()
+    assert not path.exists()
+    path.write_text("precious")
+    with pytest.raises(ConfigError, match="a file that is no socket"):
+        async with Node(config(tmp_path)):
+            pass
+    assert path.read_text() == "precious"
+
+
+async def test_two_nodes_cannot_share_a_store(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)):
+        with pytest.raises(ConfigError, match="data"):
+            async with Node(config(tmp_path, listen='"tcp://127.0.0.1:0"')):
+                pass
+
+
+async def test_off_loopback_needs_a_word(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--insecure"):
+        async with Node(config(tmp_path, listen='"tcp://0.0.0.0:0"')):
+            pass
+    async with Node(config(tmp_path, "insecure = true", listen='"tcp://0.0.0.0:0"')) as node:
+        assert node.endpoints[0].port > 0
+
+
+async def test_reload_changes_what_can_change(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        node.serve(PROTOCOL, Inventory())
+        node.reload(config(tmp_path, "insecure = true\n[calls]\ntimeout = 7.0\n[admission]\nrunning = 3"))
+        assert node.config.calls.timeout == 7.0
+        assert node.config.admission.running == 3
+        assert node.config.node.insecure is False
+
+
+async def test_a_protocol_that_cannot_be_served(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        with pytest.raises(SchemaError, match="message add has no method"):
+            node.serve(PROTOCOL, object())
+        with pytest.raises(SchemaError, match=r"nothing\.avpr"):
+            node.serve(tmp_path / "nothing.avpr", object())
+        with pytest.raises((ConfigError, SchemaError), match="nothing"):
+            node.serve("nothing", object())
