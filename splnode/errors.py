@@ -161,7 +161,7 @@ class DeclaredError(SplnodeError):
 
     schema_name: ClassVar[str] = ""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:  # an error may have a field named self
         self.value: Mapping[str, Any] = fields
         super().__init__(fields)
 

@@ -141,6 +141,11 @@ class ClientSession:
         return self._stateless or self._pair is not None
 
     @property
+    def refusal(self) -> CallError | None:
+        """Why the server will not talk to us, once its last word in the handshake was NONE."""
+        return self._refused() if self._denied else None
+
+    @property
     def in_flight(self) -> int:
         """Calls without an answer, those that wait for the handshake and those cancelled included."""
         return len(self._calls) + len(self._waiting)
@@ -405,10 +410,10 @@ class ClientSession:
     # -- handshake
 
     def _handshake(self, serial: int, body: bytes, events: list[Event]) -> None:
-        if self._netty and serial != self._shaking:
-            raise RemoteWireError(f"a response to serial {serial} before the handshake {self._shaking} is answered")
         if self._shaking < 0:
             raise RemoteWireError("a response, and nothing was asked")
+        if self._netty and serial != self._shaking:
+            raise RemoteWireError(f"a response to serial {serial} before the handshake {self._shaking} is answered")
         self._shaking = -1
         response, position = read_response(body, self._limits)
         if not self._learn(response):

@@ -66,12 +66,19 @@ class Directory:
         path: str | None = None,
         service: str | None = None,
         message: str | None = None,
+        guess: bytes = b"",
     ) -> Contract:
-        """What a client means by its handshake. RemoteWireError where nothing is served at all."""
+        """What a client means by its handshake. RemoteWireError where nothing is served at all.
+
+        `guess` is the hash that we told it with NONE without knowing what it meant: that a client repeats it
+        says nothing, so its name goes before it (avsc repeats it, and takes CLIENT well).
+        """
+        presented = self._hashes.get(request.server_hash)
         found = (
-            self._hashes.get(request.server_hash)
+            (presented if request.server_hash != guess else None)
             or self._hashes.get(request.client_hash)
             or (client and (self.by_name(client.name) or self.by_name(client.short_name)))
+            or presented
             or self.by_name(_service_in(path))
             or self.by_name(service)
             or self._only_with(message)

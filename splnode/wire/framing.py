@@ -123,7 +123,7 @@ class NettyReader(Reader):
         data, pos = self._data, self._pos
         size = len(data)
         unpack, largest = _NETTY.unpack_from, self.largest
-        self._need = 12
+        self._need = 8
         while len(out) < most:
             if self._left:
                 self._pos = pos
@@ -131,6 +131,9 @@ class NettyReader(Reader):
                     return
                 pos = self._pos
             elif size - pos < 12:
+                if size - pos >= 8:
+                    self._check(_NETTY_HEAD.unpack_from(data, pos)[1])
+                    self._need = 12
                 break
             else:
                 serial, count, length = unpack(data, pos)
@@ -150,9 +153,12 @@ class NettyReader(Reader):
                     pos += 8
         self._pos = pos
 
-    def _begin(self, serial: int, count: int) -> None:
+    def _check(self, count: int) -> None:
         if not 1 <= count <= self.buffers:
             raise RemoteWireError(f"a Netty frame of {count} buffers (limit message_buffers = {self.buffers})")
+
+    def _begin(self, serial: int, count: int) -> None:
+        self._check(count)
         self._serial, self._left, self._total = serial, count, 0
 
     def _more_buffers(self, out: list[tuple[int, bytes]]) -> bool:
@@ -180,7 +186,7 @@ class NettyReader(Reader):
             return False
         out.append((self._serial, b"".join(self._parts)))
         self._parts.clear()
-        self._need = 12
+        self._need = 8
         return True
 
     @property

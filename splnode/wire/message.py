@@ -17,7 +17,7 @@ from typing import Any, Final
 from splnode.avro.codec import decoder, encoder
 from splnode.avro.protocol import Message, Protocol
 from splnode.avro.schema import Schema
-from splnode.errors import CallError, Code, DeclaredError, EncodeError, RemoteWireError, SchemaError
+from splnode.errors import CallError, Code, DeclaredError, DecodeError, EncodeError, RemoteWireError, SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.cache import BoundedCache
 from splnode.wire.primitive import read_string, write_long, write_string
@@ -125,22 +125,21 @@ class ErrorReader:
         self._made: dict[int, tuple[Decode, type[DeclaredError] | None]] = {}
 
     def read(self, index: int, data: bytes, start: int) -> tuple[CallError | DeclaredError, int]:
-        """The error and the offset behind it. DataError for bytes that are none; EncodeError is never raised."""
+        """The declared error at this index, from 1 on, and the offset behind it. DataError for bytes that are none."""
+        branches = self._theirs.errors.branches
+        if not 0 < index < len(branches):
+            raise DecodeError(f"index {index} in a union of {len(branches)} errors")
         made = self._made.get(index)
         if made is None:
-            made = self._made[index] = self._make(self._theirs.errors.branches[index])
+            made = self._made[index] = self._make(branches[index])
         value, end = made[0](data, start)
         if made[1] is None or not isinstance(value, Mapping):
-            label = self._theirs.errors.branches[index].label
+            label = branches[index].label
             return CallError(Code.UNKNOWN, f"{label}: {value!r:.1000}", remote=True), end
         # Not through __init__: a subclass may have one of its own, and fields may have any name.
         error = made[1].__new__(made[1], value)
         error.value = value
         return error, end
-
-    def known(self, index: int) -> bool:
-        """Whether the server's union has such a branch."""
-        return 0 < index < len(self._theirs.errors.branches)
 
     def _make(self, theirs: Schema) -> tuple[Decode, type[DeclaredError] | None]:
         limits = self._contract.limits

@@ -86,7 +86,7 @@ def read_map(data: bytes, start: int, most: int) -> tuple[Mapping[str, bytes], i
         count, position = read_long(data, position)
         if count == 0:
             return found, position
-        end = -1
+        end = None
         if count < 0:
             count = -count
             size, position = read_long(data, position)
@@ -97,7 +97,7 @@ def read_map(data: bytes, start: int, most: int) -> tuple[Mapping[str, bytes], i
         for _ in range(count):
             key, position = read_string(data, position)
             found[key], position = read_bytes(data, position)
-        if end not in (-1, position):
+        if end is not None and end != position:
             raise RemoteWireError(f"a block of metadata says it ends at byte {end}, and ends at {position}")
 
 

@@ -78,8 +78,8 @@ class ServerSession:
 
     __slots__ = (
         "_answering", "_calls", "_client", "_client_hash", "_clients", "_directory", "_due", "_ended", "_finished",
-        "_greeted", "_hello", "_limits", "_most", "_open", "_out", "_pair", "_path", "_reader", "_ready", "_service",
-        "_stalled", "_stateless", "failed", "framing", "in_flight",
+        "_greeted", "_guess", "_hello", "_limits", "_most", "_open", "_out", "_pair", "_path", "_reader", "_ready",
+        "_service", "_stalled", "_stateless", "failed", "framing", "in_flight",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +110,7 @@ class ServerSession:
         self._calls: dict[bytes, ServerCall] = {}
         self._client: Protocol | None = None
         self._client_hash = b""
+        self._guess = b""  # the hash last told with NONE
         self._greeted = False  # a handshake was accepted
         self._answering = False  # the call that came with the first one runs, and all others wait (rule 9)
         self._stalled: tuple[int, bytes] | None = None
@@ -119,6 +120,16 @@ class ServerSession:
         self._open: set[int] | None = None  # serials, for a client that may cancel
         if framing is not None:
             self._speak(framing)
+
+    @property
+    def established(self) -> bool:
+        """True once a handshake was accepted: the client has shown that it speaks Avro."""
+        return self._greeted
+
+    @property
+    def cancels(self) -> bool:
+        """True for a splnode client: it cancels what it gives up, and never half-closes to wait for the rest."""
+        return self._open is not None
 
     @property
     def full(self) -> bool:
@@ -298,14 +309,16 @@ class ServerSession:
             metadata, position = read_map(body, position, self._limits.metadata_entries)
             name, position = read_bytes(body, position)
         client = self._client_of(request)
+        called = name.decode(errors="replace")
         contract = self._directory.choose(
-            request, client, path=self._path, service=self._service, message=name.decode(errors="replace")
+            request, client, path=self._path, service=self._service, message=called, guess=self._guess
         )
         own = contract.protocol
         match = decide(client is not None, request.server_hash == own.md5)
         prefix = BOTH if match is Match.BOTH else write_response(HandshakeResponse(match, own.text, own.md5))
         self._finished = self._stateless
         if client is None:
+            self._guess = own.md5 if request.server_hash != own.md5 else b""
             self._send(serial, prefix, b"\0", b"\0", b"")
             return
         self._client, self._client_hash = client, request.client_hash

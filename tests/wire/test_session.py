@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, protocol, pump
 
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.wire.events import Ready, Request, Response
 from splnode.wire.message import Contract
 from splnode.wire.session import ClientSession
+from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, protocol, pump
 
 STATEFUL = ("netty", "spec", "sasl")
 

@@ -1,0 +1,176 @@
+"""Both framings: whole, byte by byte, in several buffers, with junk behind, and with lengths that lie."""
+
+import random
+import sys
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splnode.errors import RemoteWireError
+from splnode.limits import DEFAULT_LIMITS, Limits
+from splnode.wire.framing import NettyReader, SpecReader, netty_frame, spec_frame
+from tests.wire.conftest import netty, pieces, spec
+
+LIMITS = Limits(message_bytes=1000, message_buffers=8)
+
+
+def take_all(reader):
+    out = []
+    while messages := reader.take(3):
+        out += messages
+    return out
+
+
+def read(reader, chunks):
+    out = []
+    for chunk in chunks:
+        reader.feed(chunk)
+        out += take_all(reader)
+    return out
+
+
+MESSAGES = st.lists(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=8), max_size=8)
+CUTS = st.lists(st.integers(0, 4000), max_size=12)
+
+
+def cut(data, places):
+    edges = sorted({0, len(data), *(place for place in places if place < len(data))})
+    return [data[a:b] for a, b in pairwise(edges)]
+
+
+@given(MESSAGES, CUTS, st.booleans())
+def test_netty_in_any_pieces(messages, places, empty_buffers):
+    frames = [netty(i, *(buffers + [b""] * empty_buffers)[:8]) for i, buffers in enumerate(messages)]
+    wanted = [(i, b"".join(buffers)) for i, buffers in enumerate(messages)]
+    data = b"".join(frames)
+    for chunks in ([data], pieces(data), cut(data, places)):
+        reader = NettyReader(LIMITS)
+        assert read(reader, chunks) == wanted
+        assert reader.idle
+
+
+@given(MESSAGES, CUTS)
+def test_spec_in_any_pieces(messages, places):
+    data = b"".join(spec(*buffers) for buffers in messages)
+    wanted = [(i, b"".join(buffers)) for i, buffers in enumerate(messages)]
+    for chunks in ([data], pieces(data), cut(data, places)):
+        reader = SpecReader(LIMITS)
+        assert read(reader, chunks) == wanted
+        assert reader.idle
+
+
+def test_large_messages_in_every_chunk_size():
+    dice = random.Random(1)
+    body = dice.randbytes(300_000)
+    data = netty_frame(5, body) + netty_frame(6, b"") + netty_frame(7, body[:5000])
+    for size in (1, 4095, 4096, 65_536):
+        reader = NettyReader(DEFAULT_LIMITS)
+        found = read(reader, (data[i : i + size] for i in range(0, len(data), size)))
+        assert found == [(5, body), (6, b""), (7, body[:5000])]
+
+
+def test_take_gives_no_more_than_asked():
+    reader = NettyReader(LIMITS)
+    reader.feed(b"".join(netty_frame(i, b"x") for i in range(5)))
+    assert [serial for serial, _ in reader.take(2)] == [0, 1]
+    assert [serial for serial, _ in reader.take(1)] == [2]
+    assert reader.held == 2 * 13
+    reader.feed(netty_frame(9, b"y"))
+    assert [serial for serial, _ in reader.take(9)] == [3, 4, 9]
+    assert reader.take(9) == []
+
+
+def test_serials_are_opaque():
+    data = b"".join(netty(serial, b"x") for serial in (0, 0, 0xFFFFFFFF, 0x80000000, 3))
+    assert [serial for serial, _ in read(NettyReader(LIMITS), [data])] == [0, 0, 0xFFFFFFFF, 0x80000000, 3]
+
+
+def test_writing():
+    assert netty_frame(7, b"ab") == bytes.fromhex("00000007 00000001 00000002 6162")
+    assert netty_frame(7, b"") == bytes.fromhex("00000007 00000001 00000000")
+    assert spec_frame(b"ab", b"", b"c") == bytes.fromhex("00000002 6162 00000001 63 00000000")
+    assert spec_frame() == bytes(4)
+
+
+def test_rest_is_all_that_was_not_taken():
+    reader = SpecReader(LIMITS)
+    reader.feed(spec(b"abc") + b"junk")
+    reader.feed(b"more")
+    assert reader.take(1) == [(0, b"abc")]
+    assert reader.rest() == b"junkmore"
+    assert reader.idle
+
+
+def test_spec_skips_empty_messages():
+    data = bytes(8) + spec(b"a") + bytes(12) + spec(b"b") + bytes(4)
+    assert read(SpecReader(LIMITS), pieces(data)) == [(0, b"a"), (1, b"b")]
+
+
+def test_spec_early_completion_swallows_one_terminator():
+    wanted = [(0, b"PINGx"), (1, b"next")]
+    for middle in (b"", bytes(4)):
+        for chunks in (pieces, lambda data: [data]):
+            reader = SpecReader(LIMITS, lambda data: data == b"PINGx")
+            data = spec(b"PING", b"x")[:-4] + middle + spec(b"next")
+            assert read(reader, chunks(data)) == wanted
+
+
+def test_early_is_not_asked_for_ever():
+    asked = []
+    limits = Limits(message_buffers=1024)
+    reader = SpecReader(limits, lambda data: bool(asked.append(data)))
+    reader.feed(spec(*[b"x"] * 1024))
+    assert len(reader.take(1)) == 1
+    assert len(asked) == 16
+
+
+def test_messages_before_a_fault_come_first():
+    reader = NettyReader(LIMITS)
+    reader.feed(netty(1, b"a") + netty(2, b"b") + netty(3) + b"junk")
+    assert reader.take(9) == [(1, b"a"), (2, b"b")]
+    for _ in range(2):
+        with pytest.raises(RemoteWireError, match="0 buffers"):
+            reader.take(9)
+
+
+@pytest.mark.parametrize(
+    ("reader", "data", "told"),
+    [
+        (NettyReader, "00000001 00000000 00000000", "0 buffers"),
+        (NettyReader, "00000001 00000009 00000000", "9 buffers .limit message_buffers = 8"),
+        (NettyReader, "00000001 ffffffff 00000000", "4294967295 buffers"),
+        (NettyReader, "00000001 00000001 7fffffff", "2147483647 bytes .limit message_bytes = 1000"),
+        (NettyReader, "00000001 00000001 000003e9", "1001 bytes"),
+        (NettyReader, "00000001 00000002 00000001 00 000003e8", "1001 bytes"),
+        (SpecReader, "7fffffff", "2147483647 bytes"),
+        (SpecReader, "ffffffff", "4294967295 bytes"),
+        (SpecReader, "00000001 00 000003e8", "1001 bytes"),
+        (SpecReader, "0000000100" * 9, "more buffers than message_buffers = 8"),
+    ],
+)
+def test_limits(reader, data, told):
+    for chunks in (pieces, lambda data: [data]):
+        with pytest.raises(RemoteWireError, match=told):
+            read(reader(LIMITS), chunks(bytes.fromhex(data)))
+
+
+@pytest.mark.parametrize("make", [NettyReader, SpecReader])
+def test_a_length_word_reserves_nothing(make):
+    reader = make(DEFAULT_LIMITS)
+    head = (b"\0\0\0\x01" * 2 if make is NettyReader else b"") + DEFAULT_LIMITS.message_bytes.to_bytes(4)
+    reader.feed(head)
+    assert reader.take(1) == []
+    held = sum(sys.getsizeof(getattr(reader, name)) for name in ("_data", "_chunks", "_parts"))
+    assert held < 1000
+    assert not reader.idle
+
+
+def test_slow_trickle_keeps_few_objects():
+    reader = NettyReader(DEFAULT_LIMITS)
+    reader.feed(bytes.fromhex("00000001 00000001 00100000"))
+    for _ in range(1000):
+        reader.feed(b"xy")
+        assert reader.take(1) == []
+    assert len(reader._chunks) == 1

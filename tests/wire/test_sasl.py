@@ -1,0 +1,40 @@
+import pytest
+
+from splnode.errors import RemoteWireError
+from splnode.wire import sasl
+
+START = b"\0" + b"\0\0\0\x09ANONYMOUS" + b"\0\0\0\0"
+
+
+def test_start():
+    assert sasl.start() == START
+    assert sasl.read_start(START + b"more") == (b"ANONYMOUS", len(START))
+    assert all(sasl.read_start(START[:n]) is None for n in range(len(START)))
+    assert sasl.read_start(sasl.start(b"me")) == (b"ANONYMOUS", len(START) + 2)
+
+
+def test_reply():
+    assert sasl.read_reply(sasl.COMPLETED + b"more") == 5
+    assert all(sasl.read_reply(sasl.COMPLETED[:n]) is None for n in range(5))
+    assert sasl.read_reply(b"\x03\0\0\0\x02ok") == 7
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (sasl.fail("no"), "refused SASL ANONYMOUS: no"),
+        (b"\x02\0\0\0\0", "no reason"),
+        (b"\x01\0\0\0\0", "one step"),
+        (b"\x04", "not 04"),
+        (b"\x03\x7f\xff\xff\xff", "2147483647 bytes"),
+    ],
+)
+def test_refusals(data, told):
+    with pytest.raises(RemoteWireError, match=told):
+        sasl.read_reply(data)
+
+
+@pytest.mark.parametrize("data", [b"\x01", b"\0\x7f\xff\xff\xff", START[:14] + b"\xff\xff\xff\xff"])
+def test_bad_starts(data):
+    with pytest.raises(RemoteWireError):
+        sasl.read_start(data)
