@@ -20,6 +20,9 @@ Progress = Callable[[int], None]
 DUE_TOGETHER: Final = 256
 """Calls that are due and begun before the loop may do something else."""
 
+TIMER: Final = 0.0015
+"""Seconds: timers of event loops count milliseconds and wake too early or too late; the rest is waited in turns."""
+
 
 async def closed_loop(ways: Sequence[One], calls: int, tally: Tally, clock: Clock, progress: Progress) -> None:
     """Makes `calls` calls in all, one at a time over each of `ways`."""
@@ -43,10 +46,11 @@ async def open_loop(
     running: set[asyncio.Task[None]] = set()
     for number in range(max(1, round(rate * seconds))):
         due = start + number / rate
-        wait = due - clock()
-        if wait > 0 or number % DUE_TOGETHER == 0:
-            await sleep(max(0.0, wait))
-            progress(tally.calls)
+        if number % DUE_TOGETHER == 0:
+            await sleep(0)
+        while (wait := due - clock()) > 0:
+            await sleep(max(0.0, wait - TIMER))
+        progress(tally.calls)
         task = asyncio.create_task(_measured(ways[number % len(ways)], due, tally, clock))
         running.add(task)
         task.add_done_callback(running.discard)
