@@ -1,0 +1,44 @@
+"""The peers: each program starts once a session, and is told to open clients or to serve."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.peer import HERE, Peer
+from tests.interop.service import Served, served
+from tests.require import require
+
+
+@pytest.fixture(scope="session")
+def avsc() -> Iterator[Peer]:
+    """avsc 5.7.9 under node."""
+    node = shutil.which("node")
+    installed = node is not None and (HERE / "node_modules" / "avsc").is_dir()
+    require(installed, "avsc", "node and npm, then npm install --prefix tests/interop")
+    peer = Peer([str(node), str(HERE / "peers" / "avsc_peer.js")])
+    yield peer
+    peer.end()
+
+
+@pytest.fixture(scope="session")
+def python_avro() -> Iterator[Peer]:
+    """The Python avro package, which splnode itself depends on, in a process of its own."""
+    peer = Peer([sys.executable, "-P", str(HERE / "peers" / "avro_peer.py")])
+    yield peer
+    peer.end()
+
+
+@pytest.fixture
+def peer_named(request: pytest.FixtureRequest) -> Callable[[str], Peer]:
+    """The peer of a name, started when it is first asked for."""
+    return request.getfixturevalue
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Served]:
+    """A Depot on TCP and a Unix socket."""
+    async with served(tmp_path) as found:
+        yield found
