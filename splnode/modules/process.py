@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import structlog
 
-import splnode
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
@@ -173,6 +172,6 @@ def _environment(names: Sequence[str]) -> dict[str, str]:
         if name in kept or name.startswith(("LC_", "SPL_", "SPLNODE_"))
     }
     # The same splnode, wherever it was imported from.
-    environment["PYTHONPATH"] = str(Path(splnode.__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     environment["PYTHONUTF8"] = "1"
     return environment

@@ -1,6 +1,8 @@
 import asyncio
 
+from splnode.rpc.call import deadline
 from splnode.services.health import HealthService
+from tests.services.conftest import Serve
 
 
 def test_states_by_service() -> None:
@@ -57,3 +59,15 @@ async def test_watch_answers_when_the_time_is_over() -> None:
     known = health.check("nobody")
     assert await health.watch("nobody", known["revision"], 1) == known
     assert await health.watch("nobody", known["revision"], -5) == known
+
+
+async def test_by_its_protocol(serve: Serve) -> None:
+    health = HealthService()
+    health.set("", "SERVING")
+    client = serve("splnode.Health", health)
+    state = await client.check()
+    assert state["status"] == "SERVING"
+    assert await client.list() == {"": state}
+    assert await client.watch(service="", revision=state["revision"], timeoutMs=1) == state
+    with deadline(0.3):  # the watch answers before it, though it may wait for longer
+        assert await client.watch(revision=state["revision"], timeoutMs=60_000) == state
