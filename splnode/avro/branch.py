@@ -27,9 +27,11 @@ def pick(union: Schema, value: object) -> tuple[int, Any]:
         for place, branch in enumerate(union.branches):
             if fits(branch, value):
                 return place, value
-    dicts = [place for place, branch in enumerate(union.branches) if branch.is_record or branch.kind == "map"]
-    if isinstance(value, (Mapping, msgspec.Struct)) and len(dicts) == 1:
-        return dicts[0], value
+    # The only place for a dict or a Struct, so that the error says what is wrong inside.
+    classes: dict[str, Any] = {"map": Mapping, "record": (Mapping, msgspec.Struct), "error": (Mapping, msgspec.Struct)}
+    places = [place for place, branch in enumerate(union.branches) if isinstance(value, classes.get(branch.kind, ()))]
+    if len(places) == 1:
+        return places[0], value
     raise EncodeError(f"{brief(value)} fits none of {', '.join(branch.label for branch in union.branches)}")
 
 

@@ -34,7 +34,9 @@ BYTE_FORMS: Final = ("base64", "utf8", "hex")
 NOT_FINITE: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 INT_BITS: Final = {"int": 32, "long": 64}
 _DURATION_KEYS: Final = ("months", "days", "millis")
-_NANOS: Final = re.compile(r"(?P<whole>.+:\d\d)(?:[.,](?P<nanos>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?")
+_NANOS: Final = re.compile(
+    r"(?P<whole>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<nanos>\d{1,9}))?(?P<zone>Z|[+-]\d\d:\d\d)?"
+)
 _FLOAT: Final = struct.Struct("<f")
 
 
