@@ -1,6 +1,7 @@
 """All modules that can be called by a URI: the built-in ones, and those of a directory."""
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,6 @@ from splnode.rpc.client import Client
 
 log = structlog.get_logger("splnode.modules")
 
-CONTRACT_BYTES: Final = 256 * 1024
 ANY: Final = (
     '{"type": "record", "name": "Anything", "doc": "This module has no contract: it takes and gives what it likes.",'
     ' "fields": []}'
@@ -86,20 +86,12 @@ class Modules:
     async def contract(self, uri: str) -> str:
         """The text of a module's contract. ExecutionError if there is no such module, or it is unusable."""
         own = self._built_in.get(uri)
-        if own is not None:
-            return own.contract.text or ANY
-        module = await asyncio.to_thread(self._directory.find, uri)
-        if module is None:
-            raise self._missing(uri)
-        if module.contract is None:
-            return ANY
-        try:
-            text = await asyncio.to_thread(Path(module.contract).read_text, "utf-8")
-            return ModuleContract(text).text or ANY
-        except ContractFault as wrong:
-            raise fault(uri, wrong.code, wrong.message) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise fault(uri, "BROKEN", f"the module's contract cannot be read: {error}") from None
+        found = own.contract if own is not None else await asyncio.to_thread(self._read_contract, uri)
+        return found.text or ANY
+
+    async def schema_text(self, fingerprint: str) -> str | None:
+        """The text of a schema that a Record of a module may have, by its fingerprint, for splnode.Reflection."""
+        return await asyncio.to_thread(self._find_schema, fingerprint)
 
     async def close(self) -> None:
         """Stops what runs."""
@@ -145,6 +137,26 @@ class Modules:
         known = self._seen.pop(uri, None)
         if known is not None:
             self._pool.forget(known)
+
+    def _read_contract(self, uri: str) -> ModuleContract:
+        module = self._directory.find(uri)
+        if module is None:
+            raise self._missing(uri)
+        try:
+            text = None if module.contract is None else Path(module.contract).read_text("utf-8")
+            return ModuleContract(text)
+        except ContractFault as wrong:
+            raise fault(uri, wrong.code, wrong.message) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise fault(uri, "BROKEN", f"the module's contract cannot be read: {error}") from None
+
+    def _find_schema(self, fingerprint: str) -> str | None:
+        for uri in self._directory.list():
+            with contextlib.suppress(ExecutionError):  # a broken contract knows no schema
+                text = self._read_contract(uri).schema_text(fingerprint)
+                if text is not None:
+                    return text
+        return None
 
     def _missing(self, uri: str) -> ExecutionError:
         check_uri(uri)

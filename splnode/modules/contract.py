@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from splnode.avro import plain_json, single_object
 from splnode.avro.codec import conformer, encoder
-from splnode.avro.fingerprint import crc64_avro
+from splnode.avro.fingerprint import crc64_avro, resolution_form
 from splnode.avro.json_value import JSON_NAME, json_to_record, make_record, open_record
 from splnode.avro.schema import MISSING, Schema, parse_schema
 from splnode.errors import DataError, DecodeError, EncodeError, SchemaError
@@ -52,6 +52,13 @@ class ModuleContract:
         self.output: Schema | None = None
         if text is not None:
             self._read(text)
+
+    def schema_text(self, fingerprint: str) -> str | None:
+        """The text of the input's or the output's schema, if it has this CRC-64-AVRO (16 hexadecimal digits)."""
+        for schema in (self.input, self.output):
+            if schema is not None and single_object.show(crc64_avro(schema)) == fingerprint:
+                return resolution_form(schema)  # complete by itself, and with the logical types
+        return None
 
     def check_headers(self, headers: Mapping[str, str]) -> None:
         """ContractFault(INVALID_INPUT) names the headers that are missing."""

@@ -1,5 +1,6 @@
 """SPLDataService: the protocol's face of the store. Checks what comes in, and answers in the errors it declares."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
@@ -17,6 +18,8 @@ TOPIC_BYTES: Final = 255
 KEY_BYTES: Final = 1024
 RECORD_BYTES: Final = 4 * 1024 * 1024 - 64 * 1024
 """The largest record: the largest message without room for names and numbers, so that what was written can be read."""
+CHECKED_INLINE: Final = 32 * 1024
+"""Bytes that are checked against a schema at once; more is checked in a thread, so that other calls go on."""
 LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 
@@ -145,7 +148,10 @@ class DataService:
                 raise StoreFault("SCHEMA_NOT_FOUND", _unknown_schema(name))
             schema = self._schemas[name] = parse_schema(found["text"])
         try:
-            check(schema, data)
+            if _size(data) > CHECKED_INLINE:
+                await asyncio.to_thread(check, schema, data)
+            else:
+                check(schema, data)
         except (DataError, SchemaError) as error:
             raise StoreFault("INVALID_DATA", f"the data does not fit the schema {name!r}: {error}") from None
 
@@ -159,9 +165,13 @@ def _check_name(what: str, value: str, allowed: int) -> None:
         raise StoreFault("INVALID_ARGUMENT", f"{what} has the control character {bad.group()!r} at {bad.start()}")
 
 
-def _check_size(data: Data) -> None:
+def _size(data: Data) -> int:
     raw = data["data"] if isinstance(data, Mapping) else data
-    size = 0 if raw is None else len(raw.encode()) if isinstance(raw, str) else len(raw)
+    return 0 if raw is None else len(raw.encode()) if isinstance(raw, str) else len(raw)
+
+
+def _check_size(data: Data) -> None:
+    size = _size(data)
     if size > RECORD_BYTES:
         raise StoreFault("TOO_LARGE", f"the record has {size} bytes (limit record_bytes = {RECORD_BYTES})")
 

@@ -63,15 +63,19 @@ class Store:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], sync: Literal["full", "normal"] = "full", *, max_bytes: int | None = None
+        cls,
+        directory: str | os.PathLike[str],
+        sync: Literal["full", "normal"] = "full",
+        *,
+        max_bytes: int | None = None,
     ) -> "Store":
-        """Opens the store at `path`, a file, which is made if it is not there, as is its directory.
+        """Opens the store in `directory`, which is made if it is not there; the file is `store_format.FILE` in it.
 
         `sync`: "full" keeps an answered write through a power loss, "normal" through the death of this
         process alone. `max_bytes` bounds the file. Blocks shortly. ConfigError if the file is in use by
         another node, is no store of ours, or one of a newer splnode.
         """
-        file = Path(path).expanduser().absolute()
+        file = Path(directory).expanduser().absolute() / store_format.FILE
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = _lock(file)

@@ -10,6 +10,9 @@ from splnode.errors import ConfigError
 APPLICATION: Final = 0x53504C44
 """`SPLD` in the file's header (sqlite.org/fileformat.html, "Application ID"): this is a store of ours."""
 
+FILE: Final = "records.sqlite"
+"""The file in the data directory; SQLite keeps its WAL beside it, and we the lock."""
+
 BUSY_SECONDS: Final = 10.0
 
 MIGRATIONS: Final = (

@@ -22,7 +22,7 @@ URIS += [f"spl/data/{name}" for name in ("list", "read", "write")] + ["spl/void/
 
 @pytest.fixture
 async def modules(tmp_path: Path) -> AsyncIterator[Modules]:
-    service = DataService(Store.open(tmp_path / "store.sqlite", "normal"))
+    service = DataService(Store.open(tmp_path / "data", "normal"))
     protocol = Protocol.load(PROTOCOL)
     modules = Modules(None, data=Client(Server(protocol, service), protocol), files=tmp_path / "files")
     yield modules

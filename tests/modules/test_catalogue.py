@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 import structlog
 
-from splnode.avro.json_value import json_to_record, open_record
+from splnode.avro.fingerprint import canonical_form, crc64_avro
+from splnode.avro.json_value import json_to_record, make_record, open_record
+from splnode.avro.schema import parse_schema
+from splnode.avro.single_object import show
 from splnode.errors import CallError, Code, ConfigError
 from splnode.modules.catalogue import Modules
 from splnode.modules.errors import ExecutionError
@@ -325,6 +328,22 @@ async def test_a_contract_is_given_to_who_asks(modules: Modules, put: Put) -> No
     with pytest.raises(ExecutionError) as caught:
         await modules.contract("not/there")
     assert caught.value.code == "NOT_FOUND"
+
+
+async def test_schemas_of_contracts_by_fingerprint(modules: Modules, put: Put) -> None:
+    put("add.py", ADD)
+    put("add.avsc", CONTRACT)
+    put("broken.py", FINE)
+    put("broken.avsc", "{")
+    known = parse_schema(CONTRACT).fields[2].schema
+    text = await modules.schema_text(show(crc64_avro(known)))
+    assert text is not None
+    assert canonical_form(parse_schema(text)) == canonical_form(known)
+    typed = make_record(parse_schema(CONTRACT).fields[1].schema, {"a": 1, "b": 2})
+    result = await modules.execute("add", {"currency": "EUR"}, typed)
+    assert result.value["schema"] == "Sum"
+    assert open_record(result.value, lambda _: parse_schema(text))[1] == {"sum": 3, "of": {"a": 1, "b": 2}}
+    assert await modules.schema_text("0" * 16) is None
 
 
 async def test_all_are_listed(modules: Modules, put: Put) -> None:

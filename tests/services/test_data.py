@@ -20,7 +20,7 @@ USER = """{"type": "record", "name": "User", "namespace": "com.acme", "fields": 
 
 @pytest.fixture
 async def data(tmp_path: Path, serve: Serve) -> AsyncIterator[Client]:
-    service = DataService(Store.open(tmp_path / "store.sqlite", "normal"))
+    service = DataService(Store.open(tmp_path / "data", "normal"))
     yield serve("SPLDataService", service, DataWriteError, DataReadError)
     await service.close()
 
@@ -179,7 +179,7 @@ async def test_two_first_writes_at_once_agree(data: Client) -> None:
 
 async def test_schemas_survive(tmp_path: Path, serve: Serve) -> None:
     for expected in (None, "INVALID_DATA"):
-        service = DataService(Store.open(tmp_path / "store.sqlite"))
+        service = DataService(Store.open(tmp_path / "data"))
         data = serve("SPLDataService", service, DataWriteError)
         if expected is None:
             await data.registerSchema(name="S", text='"string"')
@@ -190,7 +190,7 @@ async def test_schemas_survive(tmp_path: Path, serve: Serve) -> None:
 
 
 async def test_a_full_store_says_so(tmp_path: Path, serve: Serve) -> None:
-    service = DataService(Store.open(tmp_path / "store.sqlite", max_bytes=1 << 16))
+    service = DataService(Store.open(tmp_path / "data", max_bytes=1 << 16))
     data = serve("SPLDataService", service, DataWriteError)
     error = await refused(DataWriteError, data.write(topic="t", primaryKey="k", data=b"x" * (1 << 17)))
     assert error.code == "STORAGE_FULL"
@@ -198,7 +198,7 @@ async def test_a_full_store_says_so(tmp_path: Path, serve: Serve) -> None:
 
 
 async def test_schema_texts_for_reflection(tmp_path: Path) -> None:
-    service = DataService(Store.open(tmp_path / "store.sqlite"))
+    service = DataService(Store.open(tmp_path / "data"))
     info = await service.registerSchema("S", '"string"')
     assert await service.schema_text(info["fingerprint"]) == '"string"'
     assert await service.schema_text("S") is None

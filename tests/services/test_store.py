@@ -10,6 +10,7 @@ import pytest
 
 from splnode.errors import CallError, Code, ConfigError
 from splnode.services.store import Store
+from splnode.services.store_format import FILE
 from splnode.services.store_queries import OtherSchema, StoreFault
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store.open(tmp_path / "data" / "store.sqlite")
+    store = Store.open(tmp_path / "data")
     yield store
     await store.close()
 
@@ -137,7 +138,7 @@ async def test_concurrent_writes_of_one_key_are_numbered_without_gaps(store: Sto
 
 
 async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
-    path = tmp_path / "store.sqlite"
+    path = tmp_path / "data"
     for round_number in range(3):
         store = Store.open(path, "normal")
         await store.write("t", "k", str(round_number), None)
@@ -149,7 +150,7 @@ async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
 
 
 async def test_close_answers_what_waits_and_refuses_the_rest(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "store.sqlite")
+    store = Store.open(tmp_path)
     waiting = [asyncio.ensure_future(store.write("t", str(number), None, None)) for number in range(50)]
     await asyncio.sleep(0)
     await store.close()
@@ -170,11 +171,11 @@ async def test_a_cancelled_writer_harms_nobody(store: Store) -> None:
 
 async def test_a_second_node_is_refused(store: Store) -> None:
     with pytest.raises(ConfigError, match=r"in use by process \d+: stop that node"):
-        Store.open(store.path)
+        Store.open(store.path.parent)
 
 
 async def test_a_full_disk_keeps_what_was_answered(tmp_path: Path) -> None:
-    path = tmp_path / "store.sqlite"
+    path = tmp_path / "data"
     store = Store.open(path, max_bytes=256 * 1024)
     kept = 0
     with pytest.raises(StoreFault, match="is full") as caught:
@@ -224,7 +225,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.parametrize("sync", ["full", "normal"])
 async def test_what_was_answered_survives_kill_9(tmp_path: Path, sync: str) -> None:
-    path = tmp_path / "store.sqlite"
+    path = tmp_path / "data"
     answered = _killed_writer(path, sync)
     store = Store.open(path)
     found: set[str] = set()
@@ -236,7 +237,7 @@ async def test_what_was_answered_survives_kill_9(tmp_path: Path, sync: str) -> N
     await store.close()
     assert set(answered) <= found
     assert len(answered) >= 1000
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(path / FILE)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
 
