@@ -135,7 +135,10 @@ class ModuleProcess:
             return await self._client.call(message, params, timeout=timeout)
         except CallError as error:
             if error.code is Code.UNAVAILABLE:
-                raise Crashed(await self.ended()) from None
+                how = await self.ended()
+                if how == "exit status 0":
+                    how += ", after its connection to the node broke"
+                raise Crashed(how) from None
             raise
 
     async def _listen(self) -> None:

@@ -75,7 +75,10 @@ class Worker:
     def _flush(self) -> None:
         data = self._session.data_to_send()
         if data:
-            self._sock.sendall(b"".join(data))
+            try:
+                self._sock.sendall(b"".join(data))
+            except OSError:
+                os._exit(0)  # as in _read, which may not have seen it yet
 
 
 def main(descriptor: int, memory: int) -> None:
