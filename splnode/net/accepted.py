@@ -13,8 +13,9 @@ import structlog
 from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
 from splnode.net.http_server import HttpServerConnection
+from splnode.net.outbox import Outbox
 from splnode.net.peer import peer_of
-from splnode.net.serving import HIGH_WATER, Host, Serving
+from splnode.net.serving import Host, Serving
 from splnode.rpc.call import Peer
 from splnode.wire.events import Cancel, Event, Handover, Request
 from splnode.wire.server import ServerSession
@@ -29,8 +30,7 @@ class ServerConnection(asyncio.Protocol):
     """One accepted connection: its session, and the calls it has running."""
 
     __slots__ = (
-        "_endpoint", "_eof", "_flushing", "_full", "_greeted", "_host", "_out", "_serving", "_session", "_stalled",
-        "_transport", "_unsent",
+        "_endpoint", "_eof", "_full", "_greeted", "_host", "_outbox", "_serving", "_session", "_stalled", "_transport",
     )  # fmt: skip
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
@@ -45,9 +45,7 @@ class ServerConnection(asyncio.Protocol):
         )
         self._serving: Serving | None = None
         self._transport: asyncio.Transport | None = None
-        self._out: list[bytes] = []
-        self._unsent = 0
-        self._flushing = False
+        self._outbox = Outbox(self._session)
         self._greeted = False
         self._stalled = False
         self._full = False
@@ -58,7 +56,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has come; it has `handshake_seconds` for its first whole message."""
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._outbox.open(self._transport)
         self._host.connections.add(self)
         self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
 
@@ -78,7 +76,7 @@ class ServerConnection(asyncio.Protocol):
         if not self._greeted and session.established:
             self._greeted = True
             self._host.patience.discard(self)
-        self._collect()
+        self._outbox.collect()
         if session.full:
             self._full = True
             if self._transport is not None:
@@ -94,15 +92,21 @@ class ServerConnection(asyncio.Protocol):
                 self._take(event)
         except RemoteWireError as error:
             log.info("connection cut short", peer=str(self._peer()), reason=str(error))
-        self._collect()
-        self._flush()
+        self._outbox.collect()
+        self._close_if_done()
         return True
+
+    def _close_if_done(self) -> None:
+        """After the last answer to a peer that will ask no more."""
+        if self._eof and not self._full and (self._serving is None or not self._serving.running):
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone: what runs for it is cancelled."""
         self._host.connections.discard(self)
         self._host.patience.discard(self)
         self._transport = None
+        self._outbox.close()
         if self._serving is not None:
             self._serving.close()
 
@@ -131,8 +135,7 @@ class ServerConnection(asyncio.Protocol):
         """Cancels what runs, sends what is written, closes."""
         if self._serving is not None:
             self._serving.close()
-        self._collect()
-        self._flush()
+        self._outbox.flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -174,32 +177,8 @@ class ServerConnection(asyncio.Protocol):
             if self._transport is not None and not self._full and not self._stalled:
                 self._transport.resume_reading()
         else:
-            self._collect()
-
-    def _collect(self) -> None:
-        """What the session has to send goes out with the rest of this turn of the loop, or now if it is much."""
-        parts = self._session.data_to_send()
-        if not parts:
-            return
-        self._out += parts
-        for part in parts:
-            self._unsent += len(part)
-        if self._unsent >= HIGH_WATER:
-            self._flush()
-        elif not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        transport = self._transport
-        if transport is None:
-            return
-        if self._out:
-            out, self._out, self._unsent = self._out, [], 0
-            transport.writelines(out)
-        if self._eof and (self._serving is None or not self._serving.running):
-            transport.close()
+            self._outbox.collect()
+        self._close_if_done()
 
     def _refuse(self, reason: str) -> None:
         log.info("connection refused", peer=str(self._peer()), reason=reason)

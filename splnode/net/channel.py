@@ -14,6 +14,7 @@ The states are gRPC's (grpc/doc/connectivity-semantics-and-api.md), and so is fa
 import asyncio
 import contextlib
 import enum
+import math
 import os
 import random
 import time
@@ -80,10 +81,9 @@ class EndpointChannel:
         """Why the last dial failed; empty after one that did not."""
         return self._last_error.message if self._last_error else ""
 
-    async def connect(self, timeout: float | None = None) -> None:
-        """Connects now and finishes the handshake. CallError(UNAVAILABLE) says why that cannot be."""
-        limit = self._settings.connect_timeout if timeout is None else timeout
-        await self._connected(time.monotonic() + limit, "connect")
+    async def connect(self) -> None:
+        """Connects now and finishes the handshake, within `connect_timeout`. CallError(UNAVAILABLE) says why not."""
+        await self._connected(math.inf, "connect")
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries the call over the present connection or a new one."""
@@ -112,7 +112,8 @@ class EndpointChannel:
                 raise self._backing_off(self._last_error)
             self._dial = asyncio.create_task(self._connect_once())
         dial = self._dial
-        done, _ = await asyncio.wait([dial], timeout=max(0.0, deadline - time.monotonic()))
+        wait = None if deadline == math.inf else max(0.0, deadline - time.monotonic())  # dialling has an end itself
+        done, _ = await asyncio.wait([dial], timeout=wait)
         if not done:
             text = f"{name}: {self.endpoint} was not connected before the deadline"
             raise CallError(Code.DEADLINE_EXCEEDED, text, started=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, RemoteWireError
+from splnode.net.outbox import Outbox
 from splnode.rpc.call import TIMEOUT_KEY, Call
 from splnode.rpc.expiry import Expiry
 from splnode.wire.client import ClientSession
@@ -36,7 +37,7 @@ class ClientConnection(asyncio.Protocol):
         self._pending: dict[int, tuple[asyncio.Future[object], Call]] = {}
         self._expiry: Expiry[int] = Expiry(self._expire)
         self._transport: asyncio.Transport | None = None
-        self._flushing = False
+        self._outbox = Outbox(session)
         self._writable: asyncio.Future[None] | None = None
         self._roomy: asyncio.Future[None] | None = None
         self._failure = ""
@@ -69,7 +70,7 @@ class ClientConnection(asyncio.Protocol):
             raise call.expired()
         metadata = {**call.metadata, TIMEOUT_KEY: b"%d" % left}
         serial = self._session.call(call.message.name, call.params, metadata)
-        self._flush_soon()
+        self._outbox.collect()
         if not self._session.expects_reply(serial):
             return None
         future = self._loop.create_future()
@@ -83,7 +84,7 @@ class ClientConnection(asyncio.Protocol):
 
     async def close(self) -> None:
         """Sends what is queued and closes; calls in flight fail."""
-        self._flush()
+        self._outbox.flush()
         self._end("closed by this end")
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
@@ -91,9 +92,10 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open: the handshake begins."""
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        self._outbox.open(self._transport)
         self._heard = self._loop.time()
         self._session.start()
-        self._flush()
+        self._outbox.flush()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -107,7 +109,7 @@ class ClientConnection(asyncio.Protocol):
             return
         for event in events:
             self._take(event)
-        self._flush()
+        self._outbox.flush()
         if self._session.failed is not None:
             self._end(str(self._session.failed))
         elif self._session.refusal is not None and not self._ready.done():
@@ -182,21 +184,7 @@ class ClientConnection(asyncio.Protocol):
         self._expiry.discard(serial)
         if not self._failure:
             self._session.cancel(serial)
-            self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        """Gathers what one turn of the loop sends into one write."""
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if self._transport is None or self._failure:
-            return
-        data = self._session.data_to_send()
-        if data:
-            self._transport.writelines(data)
+            self._outbox.collect()
 
     def _watch(self) -> None:
         """Looks after silence: a ping after a while, the end when it is not answered either."""
@@ -209,7 +197,7 @@ class ClientConnection(asyncio.Protocol):
         wait = min(allowed, settings.keepalive_active) - silence
         if silence >= allowed and self._ready.done():
             self._session.ping()
-            self._flush()
+            self._outbox.flush()
             self._pinged, wait = True, settings.keepalive_timeout
         self._keepalive = self._loop.call_later(max(wait, 0.05), self._watch)
 
@@ -220,6 +208,7 @@ class ClientConnection(asyncio.Protocol):
         if self._keepalive is not None:
             self._keepalive.cancel()
         self._expiry.close()
+        self._outbox.close()
         if self._transport is not None:
             self._transport.close()
         text = f"{self._endpoint}: {reason}"

@@ -82,18 +82,19 @@ class HttpPool:
         session = ClientSession(self._contract, framing="http", limits=self._limits)
         return await open_transport(
             self._endpoint,
-            lambda: _HttpConnection(session, self._endpoint, self._limits),
+            lambda: _HttpConnection(session, self._endpoint, self._limits, self._settings.connect_timeout),
             self._settings.connect_timeout,
         )
 
 
 class _HttpConnection(asyncio.Protocol):
-    """One kept connection, for one call at a time."""
+    """One kept connection, for one call at a time. Where the server closes it between two POSTs it is opened again."""
 
-    def __init__(self, session: ClientSession, endpoint: Endpoint, limits: Limits) -> None:
+    def __init__(self, session: ClientSession, endpoint: Endpoint, limits: Limits, timeout: float) -> None:
         self._session = session
         self._endpoint = endpoint
         self._limits = limits
+        self._timeout = timeout
         self._largest = limits.message_bytes + 64 * 1024
         self._http = h11.Connection(h11.CLIENT)
         self._transport: asyncio.Transport | None = None
@@ -175,10 +176,9 @@ class _HttpConnection(asyncio.Protocol):
     # --- the rest -----------------------------------------------------------------------------------------
 
     async def _post(self, body: bytes) -> bytes:
-        if self._transport is None:
-            raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: connection lost", started=False)
-        if self._http.our_state is h11.DONE:
-            self._http.start_next_cycle()
+        if self._transport is None or self._http.our_state is not h11.IDLE:
+            await self._reopen()
+        assert self._transport is not None  # just opened
         host = f"[{self._endpoint.host}]" if ":" in self._endpoint.host else self._endpoint.host
         headers = [
             ("Host", f"{host}:{self._endpoint.port}"),
@@ -186,13 +186,22 @@ class _HttpConnection(asyncio.Protocol):
             ("Content-Length", str(len(body))),
         ]
         request = h11.Request(method="POST", target=self._endpoint.path or "/", headers=headers)
-        self._answer = asyncio.get_running_loop().create_future()
         parts = [self._http.send(event) for event in (request, h11.Data(data=body), h11.EndOfMessage())]
+        self._answer = asyncio.get_running_loop().create_future()
         self._transport.writelines([part for part in parts if part])
         answer = await self._answer
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         return answer
+
+    async def _reopen(self) -> None:
+        """A new socket: the old one went while nobody asked, or ended with its answer (`Connection: close`, HTTP/1.0)."""
+        if self._transport is not None:
+            self._transport.set_protocol(asyncio.Protocol())  # what it still reports is nobody's
+            self._transport.close()
+            self._transport = None
+        self._http = h11.Connection(h11.CLIENT)
+        await open_transport(self._endpoint, lambda: self, self._timeout)
 
     def _advance(self) -> None:
         while self._answer is not None and not self._answer.done():

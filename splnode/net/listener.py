@@ -94,7 +94,7 @@ class Listener:
 
 
 class Listening:
-    """What `listen` gives: `endpoints` with the real ports."""
+    """What `listen` gives."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -103,6 +103,10 @@ class Listening:
     def endpoints(self) -> list[Endpoint]:
         """Where it listens, in the order asked for."""
         return self._listener.endpoints
+
+    async def close(self) -> None:
+        """Closes the sockets and every connection before the end of the `async with`."""
+        await self._listener.close()
 
 
 @contextlib.asynccontextmanager

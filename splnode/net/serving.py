@@ -22,9 +22,6 @@ from splnode.wire.server import ServerSession
 LONGEST: Final = 24 * 3600.0
 """Seconds: the longest deadline a peer may ask for."""
 
-HIGH_WATER: Final = 256 * 1024
-"""Bytes that may wait for a peer to read them before no more of its calls are begun."""
-
 
 class Running:
     """One call of a peer: its request, its task."""

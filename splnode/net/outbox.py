@@ -1,0 +1,68 @@
+"""What a session has to send, gathered: one write for each turn of the loop, or sooner where it grows large."""
+
+import asyncio
+import typing
+from collections.abc import Sequence
+from typing import Final
+
+HIGH_WATER: Final = 256 * 1024
+"""Bytes that may wait for a peer to read them before no more of its calls are begun, or of ours encoded."""
+
+
+class Source(typing.Protocol):
+    """A session."""
+
+    def data_to_send(self) -> Sequence[bytes]:
+        """What is to be written now; each byte is given once."""
+        ...
+
+
+class Outbox:
+    """Between a session and its transport. `open` gives it the transport, `close` takes it away."""
+
+    __slots__ = ("_flushing", "_parts", "_size", "_source", "_transport")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._transport: asyncio.WriteTransport | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._flushing = False
+
+    def open(self, transport: asyncio.WriteTransport) -> None:
+        """From now on bytes go to `transport`, which tells its protocol when the peer reads too slowly."""
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def close(self) -> None:
+        """What comes now is dropped."""
+        self._transport = None
+        self._parts = []
+
+    def collect(self) -> None:
+        """Takes what the session has; it goes out with the rest of this turn of the loop, or now if it is much."""
+        parts = self._source.data_to_send()
+        if not parts:
+            return
+        self._parts += parts
+        for part in parts:
+            self._size += len(part)
+        if self._size >= HIGH_WATER:
+            self._write()
+        elif not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._turn_ended)
+
+    def flush(self) -> None:
+        """Sends all there is, now."""
+        self._parts += self._source.data_to_send()
+        self._write()
+
+    def _turn_ended(self) -> None:
+        self._flushing = False
+        self._write()
+
+    def _write(self) -> None:
+        if self._parts and self._transport is not None:
+            parts, self._parts, self._size = self._parts, [], 0
+            self._transport.writelines(parts)

@@ -1,0 +1,65 @@
+"""Sockets on both loops, and servers that misbehave."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from splnode.config import ChannelsConfig
+from splnode.endpoint import Endpoint
+
+QUICK = ChannelsConfig(
+    connect_timeout=0.3,
+    backoff_initial=0.05,
+    backoff_jitter=0.0,
+    keepalive_active=0.05,
+    keepalive_idle=0.1,
+    keepalive_timeout=0.2,
+)
+"""The same behaviour, a hundred times sooner."""
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@contextlib.asynccontextmanager
+async def peer(script: Script) -> AsyncIterator[Endpoint]:
+    """A TCP server that does with each connection what `script` says, then closes it."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await script(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            tasks.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield Endpoint("tcp", "127.0.0.1", server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accepts, reads, never answers."""
+    await reader.read()
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
