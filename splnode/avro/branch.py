@@ -23,7 +23,7 @@ def pick(union: Schema, value: object) -> tuple[int, Any]:
     """The place of the branch and the bare value. EncodeError if no branch takes it."""
     if isinstance(value, Branch):
         return named(union, value.name), value.value
-    for fits in (_converts, _fits):
+    for fits in (_converts, _is_named_as, _fits):
         for place, branch in enumerate(union.branches):
             if fits(branch, value):
                 return place, value
@@ -102,11 +102,15 @@ _CLASSES: dict[str, Any] = {
 }
 
 
+def _is_named_as(schema: Schema, value: object) -> bool:
+    """True for a Struct whose tag or class bears the name of the record."""
+    if not isinstance(value, msgspec.Struct) or not schema.is_record:
+        return False
+    names = (value.__struct_config__.tag, type(value).__name__)
+    return schema.name in names or schema.short_name in names
+
+
 def _fits_record(schema: Schema, value: object) -> bool:
-    if isinstance(value, msgspec.Struct):
-        tag = value.__struct_config__.tag
-        if schema.name in (tag, type(value).__name__) or schema.short_name in (tag, type(value).__name__):
-            return True
     fields = as_mapping(value)
     if fields is None:
         return False

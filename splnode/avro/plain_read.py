@@ -14,8 +14,10 @@ from splnode.errors import EncodeError, LimitExceeded
 from splnode.limits import Limits
 
 Wrap = Callable[[Any], Any]
-Choice = tuple[int, Any]
-"""The place of a branch, and the value read for it."""
+Choice = tuple[int, Any, bool]
+"""The place of a branch, the value read for it, and whether the JSON said the branch."""
+MAX_REASON: Final = 160
+"""Characters of one branch's reason: reasons hold those of the unions below, and would double at each."""
 
 
 class PlainReader:
@@ -96,7 +98,7 @@ class PlainReader:
             raise
 
     def _union(self, union: Schema, json: Any, depth: int) -> Any:
-        place, value = self.choose(union, json, depth)
+        place, value, _ = self.choose(union, json, depth)
         if value is None or sum(branch.kind != "null" for branch in union.branches) == 1:
             return value
         return Branch(union.branches[place].label, value)
@@ -108,20 +110,19 @@ class PlainReader:
             for place, part, step in group:
                 branch = union.branches[place]
                 try:
-                    found.append(
-                        (place, self._part(branch, part, step, depth) if step else self.read(branch, part, depth))
-                    )
+                    value = self._part(branch, part, step, depth) if step else self.read(branch, part, depth)
+                    found.append((place, value, bool(step)))
                 except EncodeError as error:
                     misfits.append((branch.label, error))
             if len(found) == 1:
                 return found[0]
             if found:
-                raise _ambiguous([union.branches[place].label for place, _ in found], json)
+                raise _ambiguous([union.branches[place].label for place, _, _ in found], json)
         if not misfits:
             raise misfit(union, json)
         if len(misfits) == 1:
             raise misfits[0][1]
-        reasons = "; ".join(f"{label}: {error}" for label, error in misfits)
+        reasons = "; ".join(f"{label}: {str(error)[:MAX_REASON]}" for label, error in misfits[:8])
         raise EncodeError(f"{brief(json)} fits no branch of the union: {reasons}")
 
 
@@ -159,7 +160,7 @@ def tag_of(union: Schema, json: Any) -> tuple[int, bool] | None:
     if not any(branch.kind == "map" or is_open(branch) for branch in union.branches):
         return place, True
     branch = union.branches[place]
-    return place, branch.name == name or name == "map"
+    return place, name in (branch.name, "map")
 
 
 def object_branches(union: Schema) -> list[int]:

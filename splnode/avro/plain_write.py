@@ -3,12 +3,12 @@
 What is written is read back as the same value: where a union would read it otherwise, the branch is said.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from splnode.avro import json_value, logical
 from splnode.avro.branch import as_mapping, deeper, pick
-from splnode.avro.json_scalar import BytesAs, is_byte_form, key_step, misfit, write_bytes, write_scalar
+from splnode.avro.json_scalar import BytesAs, is_byte_form, key_step, misfit, write_scalar
 from splnode.avro.json_text import brief
 from splnode.avro.plain_read import PlainReader, is_open, object_branches, tag_of
 from splnode.avro.schema import MISSING, Schema
@@ -80,31 +80,34 @@ class PlainWriter:
         json = self.write(branch, bare, depth)
         if _is_plain(union, branch, json):
             return json
-        for form in self._forms(branch, bare, json):
-            if self._reads_as(union, form, place, depth):
+        tagged = {branch.label: json}
+        for form in (json, *self._forms(branch, bare, json), tagged, *_raw_forms(branch, bare)):
+            if self._reads_as(union, form, (place, form is tagged), depth):
                 return form
-        return {branch.label: json}
+        return tagged
 
-    def _forms(self, branch: Schema, value: Any, json: Any) -> Iterator[Any]:
-        """Ways to write a value, the most natural first."""
-        yield json
-        is_bytes = isinstance(value, (bytes, bytearray, memoryview))
-        if is_bytes and isinstance(json, str):
-            yield {self._bytes_as: json}
-        yield {branch.label: json}
-        convert = logical.writing(branch)[0]
-        raw = convert(value) if convert is not None else value
-        if isinstance(raw, bytes):
-            yield {"hex": write_bytes(raw, "hex")}
-        elif isinstance(raw, int):
-            yield raw
+    def _forms(self, branch: Schema, value: Any, json: Any) -> list[Any]:
+        if branch.logical is None and isinstance(value, (bytes, bytearray, memoryview)) and isinstance(json, str):
+            return [{self._bytes_as: json}]
+        return []
 
-    def _reads_as(self, union: Schema, json: Any, place: int, depth: int) -> bool:
+    def _reads_as(self, union: Schema, json: Any, wanted: tuple[int, bool], depth: int) -> bool:
+        """Whether reading takes this branch, and for the reason that it should: `{"map": 1}` may be a tag, or data."""
         reader = PlainReader(self._bytes_as, lambda any_json: any_json, self._limits)
         try:
-            return reader.choose(union, json, depth)[0] == place
+            place, _, said = reader.choose(union, json, depth)
         except DataError:
             return False
+        return (place, said) == wanted
+
+
+def _raw_forms(branch: Schema, value: Any) -> list[Any]:
+    """A logical value as what it is stored as, where its own text would be taken for another branch."""
+    convert = logical.writing(branch)[0]
+    raw = value if convert is None else convert(value)
+    if isinstance(raw, bytes) and branch.logical is not None:
+        return [{"hex": raw.hex()}]
+    return [raw] if isinstance(raw, int) else []
 
 
 def finite(json: Any) -> Any:

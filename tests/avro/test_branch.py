@@ -27,6 +27,9 @@ class Point(msgspec.Struct):
     y: int = 0
 
 
+class Twin(Point): ...
+
+
 class Renamed(msgspec.Struct, rename="camel"):
     first_name: str
 
@@ -41,6 +44,7 @@ BRANCHES: list[Any] = [
     {"type": "enum", "name": "a.Color", "symbols": ["RED", "GREEN"]},
     {"type": "fixed", "name": "a.F3", "size": 3},
     {"type": "record", "name": "a.Point", "fields": [{"name": "x", "type": "int"}, {"name": "y", "type": "int"}]},
+    {"type": "record", "name": "b.Twin", "fields": [{"name": "x", "type": "int"}, {"name": "y", "type": "int"}]},
     {"type": "record", "name": "b.Other", "fields": [{"name": "x", "type": "int", "default": 1}]},
     {"type": "long", "logicalType": "timestamp-millis"}, {"type": "int", "logicalType": "date"},
     {"type": "string", "logicalType": "uuid"}, {"type": "bytes", "logicalType": "decimal", "precision": 5},
@@ -48,7 +52,8 @@ BRANCHES: list[Any] = [
 ]  # fmt: skip
 VALUES: list[Any] = [
     None, True, 0, 2**31, 2**63, -(2**63), 1.5, "RED", "x", b"abc", bytearray(b"ab"), memoryview(b"abc"), [], (1,), {},
-    {"x": 1}, {"x": 1, "y": 2}, {"z": 1}, Point(1), Renamed("a"), Color.RED, decimal.Decimal(5), uuid.UUID(int=1),
+    {"x": 1}, {"x": 1, "y": 2}, {"z": 1}, Point(1), Twin(1), Renamed("a"), Color.RED,
+    decimal.Decimal(5), uuid.UUID(int=1),
     datetime.date(2024, 5, 1), Duration(1, 2, 3), b"x" * 12, Branch("int", 5), Branch("Point", {}), Branch("a.F3", b""),
     Branch("nothing", 1), object(),
 ]  # fmt: skip
