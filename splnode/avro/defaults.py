@@ -68,7 +68,7 @@ class Defaults:
         if id(field) in self._known:
             known = self._known[id(field)]
             if known is None:
-                raise _MisfitError("it holds itself without end")
+                raise _MisfitError("it holds itself without end", fatal=True)
             return known
         self._fields.append(field)
         self._known[id(field)] = None

@@ -1,0 +1,42 @@
+import sys
+
+import pytest
+
+from splnode.avro.codec.plain import Conformer, Decoder, Encoder
+from splnode.avro.resolution import read_plan, write_plan
+from splnode.avro.schema import parse_schema
+from splnode.errors import DecodeError, EncodeError, LimitExceeded
+from splnode.limits import DEFAULT_LIMITS, Limits
+
+LIST = parse_schema(
+    '{"type": "record", "name": "L", "fields": [{"name": "next", "type": ["null", "L"], "default": null}]}'
+)
+
+
+def test_the_three_faces() -> None:
+    data = Encoder(write_plan(LIST), DEFAULT_LIMITS).encode({"next": {}})
+    assert data == b"\x02\x00"
+    assert Decoder(read_plan(LIST), DEFAULT_LIMITS).decode(data) == ({"next": {"next": None}}, 2)
+    assert Conformer(write_plan(LIST), read_plan(LIST), DEFAULT_LIMITS).conform({}) == {"next": None}
+
+
+def test_a_stack_that_is_nearly_full_is_a_limit_too() -> None:
+    decoder = Decoder(read_plan(LIST), Limits(depth=512))
+    was = sys.getrecursionlimit()
+    frame, used = sys._getframe(), 0
+    while frame is not None:
+        frame, used = frame.f_back, used + 1  # type: ignore[assignment]  # the outermost has none
+    sys.setrecursionlimit(used + 100)
+    try:
+        with pytest.raises(LimitExceeded) as caught:
+            decoder.decode(b"\x02" * 300)
+    finally:
+        sys.setrecursionlimit(was)
+    assert caught.value.limit == "depth"
+
+
+def test_errors_name_what_is_wrong() -> None:
+    with pytest.raises(DecodeError, match="start 5 lies outside of 2 bytes"):
+        Decoder(read_plan(LIST), DEFAULT_LIMITS).decode(b"\x00\x00", 5)
+    with pytest.raises(EncodeError, match=r"next: dict expected|next: a value of one of the union's"):
+        Encoder(write_plan(LIST), DEFAULT_LIMITS).encode({"next": 5})

@@ -1,0 +1,44 @@
+import subprocess
+import sys
+
+import pytest
+
+from splnode.avro import codec
+from splnode.avro.codec import _engine, _modules
+from splnode.avro.schema import parse_schema
+from splnode.errors import ConfigError
+
+
+def test_the_plain_engine_is_always_there_and_last() -> None:
+    assert codec.engines()[-1] == "plain"
+
+
+def test_the_engine_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPLNODE_ENGINE", raising=False)
+    modules = _modules()
+    assert _engine(None) is modules[codec.engines()[0]]
+    monkeypatch.setenv("SPLNODE_ENGINE", "plain")
+    assert _engine(None) is modules["plain"]
+    if "native" in modules:
+        assert _engine("native") is modules["native"]
+
+
+def test_an_unknown_engine_is_refused_with_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLNODE_ENGINE", "quick")
+    with pytest.raises(ConfigError, match=r"'quick' is not there .*: .*plain"):
+        codec.encoder(parse_schema('"int"'))
+
+
+def test_without_the_native_engine_the_plain_one_serves() -> None:
+    code = (
+        "import sys; sys.modules['splnode.avro.codec._native'] = None\n"
+        "from splnode.avro import codec; from splnode.avro.schema import parse_schema\n"
+        "assert codec.engines() == ('plain',)\n"
+        "assert codec.encoder(parse_schema('\"int\"')).encode(1) == b'\\x02'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_the_codec_does_not_import_what_only_parsing_needs() -> None:
+    code = "import sys, splnode.avro.codec, splnode.avro.protocol; sys.exit('avro' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
