@@ -41,7 +41,8 @@ from splnode.wire.message import (
     RequestWriter,
     read_failure,
 )
-from splnode.wire.primitive import NO_METADATA, read_long, read_map, write_map
+from splnode.wire.metadata import metadata_codec
+from splnode.wire.primitive import NO_METADATA, read_long
 
 _NETTY: Final = Struct(">III")
 _SERIALS: Final = 0x7FFFFFFF
@@ -92,9 +93,9 @@ class ClientSession:
     """
 
     __slots__ = (
-        "_answered", "_attempt", "_calls", "_denied", "_due", "_hello", "_limits", "_most", "_netty", "_next", "_out",
-        "_pair", "_peer", "_presented", "_reader", "_shaking", "_stateless", "_told", "_waiting", "_wrapped",
-        "contract", "failed", "framing", "server", "server_hash",
+        "_answered", "_attempt", "_calls", "_denied", "_due", "_hello", "_limits", "_metadata", "_most", "_netty",
+        "_next", "_out", "_pair", "_peer", "_presented", "_reader", "_shaking", "_stateless", "_told", "_waiting",
+        "_wrapped", "contract", "failed", "framing", "server", "server_hash",
     )  # fmt: skip
 
     def __init__(
@@ -115,6 +116,7 @@ class ClientSession:
         self._limits = limits
         self._most = limits.calls_per_connection
         self._netty = framing == "netty"
+        self._metadata = metadata_codec(limits)
         self._stateless = framing == "http"
         self._reader: Reader = NettyReader(limits) if self._netty else SpecReader(limits)
         self._hello: bytes | None = b"" if framing == "sasl" else None  # the SASL answer so far
@@ -172,14 +174,17 @@ class ClientSession:
         has such a message, or they do not fit. LocalWireError: too many calls in flight. Nothing was sent then.
         """
         pair = self._pair
-        if pair is None or metadata or not self._netty:
+        if pair is None or not self._netty:
             return self._call(message, params, metadata)
         call = pair.calls.get(message) or pair.prepare(message)
         request = call.request
         calls = self._calls
         if len(calls) >= self._most:
             raise self._too_many()
-        payload = request.plain + request.encode(params)
+        if metadata:
+            payload = b"".join((self._metadata.write(metadata), request.name, request.encode(params)))
+        else:
+            payload = request.plain + request.encode(params)
         if len(payload) > self._limits.message_bytes:
             raise self._too_large(len(payload))
         serial = self._serial()
@@ -209,7 +214,7 @@ class ClientSession:
         if self._peer and self._netty:
             ping = self._serial()
             self._calls[ping] = _SILENT
-            self._out.append(netty_frame(ping, write_map({CANCEL_KEY: b"%d" % serial}) + _EMPTY))
+            self._out.append(netty_frame(ping, self._metadata.write({CANCEL_KEY: b"%d" % serial}) + _EMPTY))
 
     def data_to_send(self) -> list[bytes]:
         """What is to be written now, in order; each byte is given once. Over HTTP each item is one body."""
@@ -222,10 +227,7 @@ class ClientSession:
         writer = self.contract.request_writer(message)
         if self._pair is not None and not self._stateless:  # over HTTP the server may be another by now
             self._pair.prepare(message)
-        if metadata and len(metadata) > self._limits.metadata_entries:
-            most = self._limits.metadata_entries
-            raise LimitExceeded("metadata_entries", most, f"metadata of {len(metadata)} entries")
-        kept = _Kept(writer, write_map(metadata), writer.encode(params))
+        kept = _Kept(writer, self._metadata.write(metadata), writer.encode(params))
         length = len(kept.metadata) + len(writer.name) + len(kept.payload)
         if length > self._limits.message_bytes:
             raise self._too_large(length)
@@ -277,7 +279,7 @@ class ClientSession:
         serial = self._shaking = self._serial()
         handshake = write_request(HandshakeRequest(self.contract.protocol.md5, text, self._presented[0]))
         if self._netty:
-            self._out.append(netty_frame(serial, handshake + write_map({PEER_KEY: PEER_ASKS}) + _EMPTY))
+            self._out.append(netty_frame(serial, handshake + self._metadata.write({PEER_KEY: PEER_ASKS}) + _EMPTY))
         else:
             self._out.append(spec_frame(handshake, _EMPTY, _EMPTY))
 
@@ -362,7 +364,7 @@ class ClientSession:
         if isinstance(call, _Kept):
             self._stateless_reply(serial, call, body, events)
         elif call is _PING:
-            metadata, position = read_map(body, 0, self._limits.metadata_entries)
+            metadata, position = self._metadata.read(body, 0)
             error = None if body[position : position + 1] == b"\0" else self._failure(body, position, metadata)
             events.append(Response(serial, None, error, metadata))
         elif call is None and not self._wrapped and serial >= self._next:
@@ -370,7 +372,7 @@ class ClientSession:
         # Else it was cancelled, or the server answers what is one-way to us: its own text may say otherwise.
 
     def _answer(self, serial: int, call: ClientCall, body: bytes, start: int) -> Response:
-        metadata, position = read_map(body, start, self._limits.metadata_entries)
+        metadata, position = self._metadata.read(body, start)
         flag = body[position : position + 1]
         if flag == b"\0":
             return self._value(serial, call, body, position + 1, metadata)
@@ -424,7 +426,7 @@ class ClientSession:
             return
         assert self.server is not None  # just learned
         if position < len(body):
-            metadata, _ = read_map(body, position, self._limits.metadata_entries)
+            metadata, _ = self._metadata.read(body, position)
             self._peer = metadata.get(PEER_KEY) == PEER_ANSWERS
         self._pair = self.contract.calling(self.server)
         events.append(Ready(self.server))
@@ -445,7 +447,7 @@ class ClientSession:
             protocol = own if text == own.text else parse(text, "the server's protocol", self._limits)
             told = (said or protocol.md5, protocol)
         if response.match is Match.NONE:
-            self._told = told
+            self._told = told or self._told  # avsc says it once, and not again to a client that has it right
             return False
         if told is None:
             if response.match is Match.CLIENT:
@@ -492,11 +494,19 @@ class ClientSession:
         try:
             call = self._pair.prepare(writer.message.name)
         except CallError as error:
-            metadata, at = read_map(body, position, self._limits.metadata_entries)
-            remote = self._failure(body, at, metadata) if body[at : at + 1] == b"\x01" else error
+            metadata, remote = NO_METADATA, error
+            if position < len(body):
+                metadata, at = self._metadata.read(body, position)
+                if body[at : at + 1] == b"\x01":
+                    remote = self._failure(body, at, metadata)
             events.append(Response(serial, None, remote, metadata))
-        else:
+            return
+        if position < len(body):
             events.append(self._answer(serial, call, body, position))
+            return
+        # Python's avro writes its system errors to nowhere.
+        text = f"{writer.message.name} failed: the server answers with a handshake and nothing behind it"
+        events.append(Response(serial, None, CallError(Code.UNKNOWN, text, remote=True), NO_METADATA))
 
     def _refused(self) -> CallError:
         told = f"it speaks {self._told[1].name}" if self._told else "it does not say what it speaks"

@@ -6,6 +6,7 @@ a RemoteWireError. (Avro 1.12 specification, "Binary Encoding")
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -38,6 +39,8 @@ def read_long(data: bytes, start: int) -> tuple[int, int]:
 
 def write_long(value: int) -> bytes:
     """A zig-zag varint; `value` fits 64 bits."""
+    if 0 <= value < 64:
+        return bytes((value << 1,))
     rest = (value << 1) ^ (value >> 63)
     out = bytearray()
     while rest > 0x7F:
@@ -94,19 +97,53 @@ def read_map(data: bytes, start: int, most: int) -> tuple[Mapping[str, bytes], i
         entries += count
         if entries > most:
             raise RemoteWireError(f"metadata of {entries} entries (limit metadata_entries = {most})")
-        for _ in range(count):
-            key, position = read_string(data, position)
-            found[key], position = read_bytes(data, position)
+        position = _read_entries(data, position, count, found)
         if end is not None and end != position:
             raise RemoteWireError(f"a block of metadata says it ends at byte {end}, and ends at {position}")
+
+
+def _read_entries(data: bytes, start: int, count: int, found: dict[str, bytes]) -> int:
+    """The entries of one block. Every call with metadata comes through here, so short lengths go the short way."""
+    size = len(data)
+    position = start
+    for _ in range(count):
+        length = data[position] if position < size else 1
+        end = position + 1 + (length >> 1)
+        if length & 0x81 or end > size:  # long, negative or cut off
+            key, position = read_string(data, position)
+        else:
+            try:
+                key = data[position + 1 : end].decode()
+            except UnicodeDecodeError:
+                key, _ = read_string(data, position)  # which raises the error of the wire
+            position = end
+        length = data[position] if position < size else 1
+        end = position + 1 + (length >> 1)
+        if length & 0x81 or end > size:
+            found[key], position = read_bytes(data, position)
+        else:
+            found[key] = data[position + 1 : end]
+            position = end
+    return position
 
 
 def write_map(value: Mapping[str, bytes] | None) -> bytes:
     """A map<bytes> in one block."""
     if not value:
         return b"\0"
+    short = _SHORT
     parts = [write_long(len(value))]
     for key, entry in value.items():
-        parts += (write_string(key), write_bytes(entry))
+        length = len(entry)
+        parts += (_write_key(key), short[length] if length < 64 else write_long(length), entry)
     parts.append(b"\0")
     return b"".join(parts)
+
+
+_SHORT: Final = tuple(write_long(length) for length in range(64))
+
+
+@lru_cache(256)
+def _write_key(key: str) -> bytes:
+    """The keys are few, and the same on every call."""
+    return write_string(key)

@@ -56,7 +56,8 @@ from splnode.wire.handshake import (
     write_response,
 )
 from splnode.wire.message import CANCEL_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, ServerCall, ServerPair, failure_metadata
-from splnode.wire.primitive import NO_METADATA, read_bytes, read_map, write_map, write_string
+from splnode.wire.metadata import metadata_codec
+from splnode.wire.primitive import NO_METADATA, read_bytes, write_string
 
 _SUCCESS: Final = Struct(">III2x")
 """Serial, one buffer, its length; then no metadata and the flag of a success."""
@@ -78,8 +79,8 @@ class ServerSession:
 
     __slots__ = (
         "_answering", "_calls", "_client", "_client_hash", "_clients", "_directory", "_due", "_ended", "_finished",
-        "_greeted", "_guess", "_hello", "_limits", "_most", "_open", "_out", "_pair", "_path", "_reader", "_ready",
-        "_service", "_stalled", "_stateless", "failed", "framing", "in_flight",
+        "_greeted", "_guess", "_hello", "_limits", "_metadata", "_most", "_netty", "_open", "_out", "_pair", "_path",
+        "_reader", "_ready", "_service", "_stalled", "_stateless", "failed", "framing", "in_flight",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +102,8 @@ class ServerSession:
         self._path = path
         self._limits = limits
         self._most = limits.calls_per_connection
+        self._netty = False
+        self._metadata = metadata_codec(limits)
         self._out: list[bytes] = []
         self._hello = b""  # what came before the framing was known, or SASL done
         self._reader: Reader | None = None
@@ -175,14 +178,18 @@ class ServerSession:
             raise LocalWireError(f"{request!r} was answered before")
         if not request.one_way:
             payload = request.call.encode(value)
-            if metadata or request.prefix or self.framing != "netty":
+            if metadata or request.prefix or not self._netty:
                 self._reply(request, b"\0", payload, metadata or NO_METADATA)
             else:
                 length = len(payload) + 2
                 if length > self._limits.message_bytes:
                     raise self._too_large(length)
                 self._out.append(_SUCCESS.pack(request.serial, 1, length) + payload)
-        self._settle(request)
+        request.open = False  # as in `_settle`, without its call
+        self.in_flight -= 1
+        self._answering = False
+        if self._open is not None:
+            self._open.discard(request.serial)
 
     def fail(
         self, request: Request, error: CallError | DeclaredError, metadata: Mapping[str, bytes] | None = None
@@ -211,6 +218,7 @@ class ServerSession:
         self.framing = framing
         if framing == "netty":
             self._reader = NettyReader(self._limits)
+            self._netty = True
         elif framing == "spec":
             self._reader = SpecReader(self._limits, self._is_whole_ping)
         elif framing == "http":
@@ -280,10 +288,10 @@ class ServerSession:
 
     def _may_pass(self, body: bytes) -> bool:
         """A ping goes past calls that wait for room, since it may cancel one; not where replies go in order."""
-        if self.framing != "netty":
+        if not self._netty:
             return False
         try:
-            _, position = read_map(body, 0, self._limits.metadata_entries)
+            _, position = self._metadata.read(body, 0)
         except RemoteWireError:
             return False  # it may be a handshake
         return body[position:] == b"\0"
@@ -295,18 +303,41 @@ class ServerSession:
         if body.startswith(b"\0"):
             metadata, position = NO_METADATA, 1
         else:
-            metadata, position = read_map(body, 0, self._limits.metadata_entries)
-        name, position = read_bytes(body, position)
-        if name:
-            self._start(serial, name, metadata, body, position, b"", events)
+            metadata, position = self._metadata.read(body, 0)
+        # From here on as `_start` does it, without its calls: every request comes this way.
+        size = len(body)
+        length = body[position] if position < size else 1
+        end = position + 1 + (length >> 1)
+        if length & 0x81 or end > size:  # long, negative or cut off
+            name, end = read_bytes(body, position)
         else:
-            self._ping(serial, metadata, body, position, b"", events)
+            name = body[position + 1 : end]
+        call = self._calls.get(name)
+        if call is None:
+            if name:
+                self._start(serial, name, metadata, body, end, b"", events)
+            else:
+                self._ping(serial, metadata, body, end, b"", events)
+            return
+        try:
+            params, end = call.decode(body, end)
+            if end != size:
+                raise _left_over(size - end)
+        except DataError as error:
+            self._refuse(serial, _unreadable(call, error), call.one_way, b"")
+            return
+        if call.one_way and not self._netty:
+            self._in_order(serial, b"")
+        self.in_flight += 1
+        if self._open is not None:
+            self._open.add(serial)
+        events.append(Request(serial, call, params, metadata, call.one_way, b""))
 
     def _handshake(self, serial: int, body: bytes, events: list[Event]) -> None:
         request, position = read_request(body, self._limits)
         metadata, name = NO_METADATA, b""
         if position < len(body):
-            metadata, position = read_map(body, position, self._limits.metadata_entries)
+            metadata, position = self._metadata.read(body, position)
             name, position = read_bytes(body, position)
         client = self._client_of(request)
         called = name.decode(errors="replace")
@@ -355,12 +386,12 @@ class ServerSession:
         if metadata:
             if metadata.get(PEER_KEY) == PEER_ASKS:
                 answer = {PEER_KEY: PEER_ANSWERS}
-                if self.framing == "netty" and self._open is None:
+                if self._netty and self._open is None:
                     self._open = set()
             cancelled = _serial(metadata.get(CANCEL_KEY, b""))
             if self._open is not None and cancelled in self._open:
                 events.append(Cancel(cancelled))
-        self._send(serial, prefix, write_map(answer), b"\0", b"")
+        self._send(serial, prefix, self._metadata.write(answer), b"\0", b"")
 
     def _start(
         self,
@@ -385,14 +416,13 @@ class ServerSession:
         try:
             params, end = call.decode(body, position)
             if end != len(body):
-                raise DecodeError(f"{len(body) - end} bytes behind the parameters")
+                raise _left_over(len(body) - end)
         except DataError as error:
-            text = f"the parameters of {call.message.name} cannot be read: {error}"
-            self._refuse(serial, CallError(Code.INVALID_ARGUMENT, text, started=False), call.one_way, prefix)
+            self._refuse(serial, _unreadable(call, error), call.one_way, prefix)
             return
         # A handshake makes it a call that is answered, and over HTTP each message has one.
         one_way = call.one_way and not prefix
-        if one_way and self.framing != "netty":
+        if one_way and not self._netty:
             self._in_order(serial, b"")
         self.in_flight += 1
         if self._open is not None:
@@ -411,22 +441,19 @@ class ServerSession:
     def _refuse(self, serial: int, error: CallError, one_way: bool, prefix: bytes) -> None:
         """Answers a call that was never a Request."""
         if not one_way or prefix:
-            self._send(serial, prefix, write_map(failure_metadata(error)), b"\x01", _system_error(error))
-        elif self.framing != "netty":
+            self._send(serial, prefix, self._metadata.write(failure_metadata(error)), b"\x01", _system_error(error))
+        elif not self._netty:
             self._in_order(serial, b"")
 
     def _reply(self, request: Request, flag: bytes, body: bytes, metadata: Mapping[str, bytes]) -> None:
-        if len(metadata) > self._limits.metadata_entries:
-            most = self._limits.metadata_entries
-            raise LimitExceeded("metadata_entries", most, f"response metadata of {len(metadata)} entries")
-        written = write_map(metadata)
+        written = self._metadata.write(metadata)
         length = len(request.prefix) + len(written) + 1 + len(body)
         if length > self._limits.message_bytes:
             raise self._too_large(length)
         self._send(request.serial, request.prefix, written, flag, body)
 
     def _send(self, serial: int, prefix: bytes, metadata: bytes, flag: bytes, body: bytes) -> None:
-        if self.framing == "netty":
+        if self._netty:
             self._out.append(netty_frame(serial, b"".join((prefix, metadata, flag, body))))
         else:
             self._in_order(serial, spec_frame(prefix, metadata, flag, body))
@@ -445,6 +472,15 @@ class ServerSession:
 
     def _too_large(self, length: int) -> LimitExceeded:
         return LimitExceeded("message_bytes", self._limits.message_bytes, f"a response of {length} bytes")
+
+
+def _left_over(count: int) -> DecodeError:
+    return DecodeError(f"{count} bytes behind the parameters")
+
+
+def _unreadable(call: ServerCall, error: DataError) -> CallError:
+    text = f"the parameters of {call.message.name} cannot be read: {error}"
+    return CallError(Code.INVALID_ARGUMENT, text, started=False)
 
 
 def _system_error(error: CallError) -> bytes:

@@ -281,8 +281,8 @@ def test_errors_of_one_call(framing, answer, code, text):
     [
         (netty(1, b"\0\x02"), "flag of a response is 00 or 01, not 02"),
         (netty(1, b"\0"), "not missing"),
-        (netty(1, b""), "ends within"),
-        (netty(1, b"\x02\x02k"), "ends within"),
+        (netty(1, b""), "ends? within"),
+        (netty(1, b"\x02\x02k"), "ends? within"),
         (netty(9, PING), "serial 9, which was never sent"),
         (netty(1), "0 buffers"),
     ],
@@ -321,7 +321,7 @@ def test_handshake_faults():
         (netty(0, b"\x06"), "begins with"),
         (netty(0, b""), "begins with"),
         (netty(0, b"\x04\x02\x04[]\0\0"), "the server's protocol cannot be read"),
-        (netty(0, BOTH + b"\x02"), "ends within"),
+        (netty(0, BOTH + b"\x02"), "ends? within"),
     ):
         peer = Peer()
         peer.client.start()
@@ -540,3 +540,26 @@ def test_http_cancelled():
     assert peer.feed(spec(BOTH, PING, b"\0")) == []
     peer.client.receive_eof()
     assert peer.client.in_flight == 0
+
+
+def test_http_answer_that_is_a_handshake_and_nothing_else():
+    """Python's avro writes its system errors to nowhere."""
+    source = calculator()
+    del source["messages"]["echo"]
+    for shake, code in ((BOTH, Code.UNKNOWN), (told(protocol(source), b"\x02"), Code.UNIMPLEMENTED)):
+        peer = Peer(framing="http")
+        serial = peer.client.call("echo", {"text": "x"})
+        *_, response = peer.feed(spec(shake))
+        assert response.serial == serial
+        assert response.error.code is code
+
+
+def test_the_name_of_the_server_is_told_once():
+    """avsc does not say it again to a client that has it right."""
+    peer = Peer()
+    peer.client.start()
+    for serial, answer in enumerate((told(CALCULATOR, md5=b"f" * 16), b"\x04\0\0\0")):
+        peer.sent()
+        peer.feed(netty(serial, answer))
+    with pytest.raises(CallError, match=r"it speaks org.example.Calculator"):
+        peer.client.call("echo", {"text": "x"})
