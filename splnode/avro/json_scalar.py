@@ -313,7 +313,7 @@ def _timestamp(text: str) -> datetime.datetime:
 
 def _local(text: str) -> datetime.datetime:
     value = datetime.datetime.fromisoformat(text)
-    if value.tzinfo is not None:
+    if value.tzinfo is not None or ":" not in text:  # Python takes a date for its midnight
         raise ValueError(text)
     return value
 

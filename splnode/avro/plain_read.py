@@ -214,10 +214,10 @@ def _rank(branch: Schema, json: Any) -> int | None:
 
 
 def _text_rank(branch: Schema, json: str) -> int | None:
-    if branch.logical is not None:
-        return 1 if branch.logical != "duration" else None
     if branch.kind == "string":
         return 0
+    if branch.logical is not None:
+        return 1 if branch.logical != "duration" else None
     if branch.kind in ("float", "double"):
         return 1 if json in NOT_FINITE else None
     return 1 if branch.kind in ("enum", "bytes", "fixed") else None
