@@ -77,7 +77,7 @@ class _Binder:
             return bound
         arm = _arm(node, _arms(wanted), path)
         if node.op == Op.RECORD and _is_struct(arm):
-            return self._struct(node, arm, path, key)
+            return self._struct(node, arm, path)
         if node.op == Op.ENUM and isinstance(arm, type) and issubclass(arm, enum.Enum):
             return _enum(node, arm, path)
         if node.op in (Op.ARRAY, Op.MAP) and typing.get_args(arm) and node.items is not None:
@@ -88,7 +88,10 @@ class _Binder:
             return bound
         return node
 
-    def _struct(self, node: ReadNode, struct: type[msgspec.Struct], path: str, key: tuple[int, Any]) -> ReadNode:
+    def _struct(self, node: ReadNode, struct: type[msgspec.Struct], path: str) -> ReadNode:
+        key = (id(node), struct)
+        if key in self._known:
+            return self._known[key][1]
         fields = [each for each in msgspec.structs.fields(struct) if each.encode_name in node.names]
         _check_struct(node, struct, path)
         bound = _copy(node)
