@@ -16,10 +16,10 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Protocol
 
+from splnode.avro import resolution  # a module, not its names: it imports codec.plan, and so this one, first
 from splnode.avro.codec import plain
 from splnode.avro.codec.binding import bind
 from splnode.avro.codec.plan import Branch, ReadNode
-from splnode.avro.resolution import read_plan, write_plan
 from splnode.avro.schema import Schema
 from splnode.errors import ConfigError
 from splnode.limits import DEFAULT_LIMITS, Limits
@@ -46,7 +46,7 @@ class Decoder(Protocol):
 
 def encoder(schema: Schema, *, limits: Limits = DEFAULT_LIMITS, engine: str | None = None) -> Encoder:
     """What writes values of the schema. May be used by one thread at a time."""
-    made: Encoder = _engine(engine).Encoder(write_plan(schema), limits)
+    made: Encoder = _engine(engine).Encoder(resolution.write_plan(schema), limits)
     return made
 
 
@@ -75,7 +75,7 @@ def conformer(
     engine: str | None = None,
 ) -> Callable[[object], Any]:
     """A function that gives what decoding a value encoded would give, with the same errors: a checked copy."""
-    made = _engine(engine).Conformer(write_plan(writer), _bound(writer, reader, into), limits)
+    made = _engine(engine).Conformer(resolution.write_plan(writer), _bound(writer, reader, into), limits)
     conform: Callable[[object], Any] = made.conform
     return conform
 
@@ -86,7 +86,7 @@ def engines() -> tuple[str, ...]:
 
 
 def _bound(writer: Schema, reader: Schema | None, into: Into) -> ReadNode:
-    plan = read_plan(writer, reader)
+    plan = resolution.read_plan(writer, reader)
     return plan if into is None else bind(plan, into)
 
 
