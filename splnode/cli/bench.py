@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", metavar="FILE", help="speak this .avpr instead of asking the server for its own")
     parser.add_argument("-c", "--connections", type=target.positive, default=1, metavar="N", help="default: 1")
     parser.add_argument("-n", "--calls", type=target.positive, metavar="N", help="closed loop: so many calls in all")
-    parser.add_argument("--rate", type=target.seconds, metavar="R", help=f"open loop: calls/s (default: {RATE:g})")
+    parser.add_argument("--rate", type=target.rate, metavar="R", help=f"open loop: calls/s (default: {RATE:g})")
     parser.add_argument("--time", type=target.seconds, metavar="S", help=f"for so many seconds (default: {SECONDS:g})")
     parser.add_argument("--bytes", choices=("base64", "utf8", "hex"), default="base64", help="how bytes stand in -d")
     parser.add_argument("--json", action="store_true", help="the numbers as JSON on a terminal too")

@@ -6,7 +6,7 @@ from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
 from splnode.cli import inputs, output, target
-from splnode.cli.dial import Dialled, dial_first, find, names, split_name
+from splnode.cli.dial import Dialled, dial_first, find, load_protocol, names, split_name
 from splnode.cli.failure import UsageError, describe, exit_code, say
 from splnode.cli.metadata import read_headers, shown
 from splnode.cli.params import JsonForm, bare_parameter
@@ -37,6 +37,8 @@ class Caller:
             self._dialled = await dial_first(self._where, self._contract, self._phases)
         client = self._dialled.client(self._where.max_time)
         call = client.prepare(self._message.name, params, metadata=metadata)
+        for key, text in shown(metadata).items():
+            self._phases.note(f"> {key}: {text}")
         try:
             with self._phases.phase("call", self._message.name):
                 result = await self._dialled.channel.call(call)
@@ -91,7 +93,7 @@ async def run_calls(args: argparse.Namespace) -> int:
 async def speak(args: argparse.Namespace, where: Target, service: str, phases: Phases) -> tuple[Protocol, Target]:
     """The protocol to speak, and the target narrowed to who speaks it."""
     if args.protocol:
-        protocol = Protocol.load(args.protocol)
+        protocol = load_protocol(args.protocol)
         if not names(service, protocol):
             raise UsageError(f"--protocol {args.protocol}: it is the protocol {protocol.name}, not {service}")
         return protocol, where

@@ -58,11 +58,11 @@ async def _describe(args: argparse.Namespace) -> str:
 
 async def _resolve(args: argparse.Namespace) -> tuple[Protocol, str]:
     """The protocol, and the message if the name has one. The dot of a full name may be read in two ways."""
-    from splnode.cli.dial import find, names
+    from splnode.cli.dial import find, load_protocol, names
 
     service, _, message = args.name.rpartition(".")
     if args.protocol:
-        protocol = Protocol.load(args.protocol)
+        protocol = load_protocol(args.protocol)
         if names(args.name, protocol):
             return protocol, ""
         if service and names(service, protocol):

@@ -71,6 +71,15 @@ def shipped(name: str) -> Protocol:
     return Protocol.load(SHIPPED / f"{name}.avpr")
 
 
+def load_protocol(file: str) -> Protocol:
+    """The protocol of `--protocol FILE`. UsageError if it cannot be read, SchemaError if it is malformed."""
+    try:
+        text = Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"--protocol {file}: it cannot be read: {error.strerror}") from None
+    return Protocol.parse(text, source=file)
+
+
 async def dial(endpoint: Endpoint, contract: Contract, timeout: float, phases: Phases | None = None) -> Dialled:
     """Connects and shakes hands within `timeout` seconds; the caller closes the channel.
 

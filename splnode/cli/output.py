@@ -1,6 +1,7 @@
 """What goes to stdout: results, one JSON value a line, or text for a reader at a terminal."""
 
 import os
+import re
 import sys
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from splnode.cli.failure import UsageError
 BOLD: Final = "1"
 RED: Final = "31"
 GREEN: Final = "32"
-DIM: Final = "2"
+_STYLE: Final = re.compile("\x1b\\[[0-9;]*m")
 
 
 def emit(value: Any) -> None:
@@ -57,8 +58,13 @@ def paint(text: str, style: str, stream: Any = None) -> str:
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
-    """Columns with two spaces between them."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    """Columns with two spaces between them; styles take no room."""
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     )
+
+
+def _width(cell: str) -> int:
+    return len(_STYLE.sub("", cell))

@@ -36,6 +36,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def rate(text: str) -> float:
+    """An argparse type: so many a second, up to a million."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1000000 a second")
+    return value
+
+
 def positive(text: str) -> int:
     """An argparse type: a whole number from 1 on."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
