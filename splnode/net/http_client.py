@@ -40,6 +40,7 @@ class HttpPool:
         self._idle: list[_HttpConnection] = []
         self._busy: set[_HttpConnection] = set()
         self._places = asyncio.Semaphore(CONNECTIONS)
+        self._remembered: tuple[bytes, Protocol] | None = None  # saves a POST where each connection serves one only
         self.is_open = True
 
     async def connect(self) -> None:
@@ -55,6 +56,7 @@ class HttpPool:
                 try:
                     return await connection.call(call)
                 finally:
+                    self._remembered = connection.learned or self._remembered
                     self._busy.discard(connection)
                     if connection.is_open and self.is_open:
                         self._idle.append(connection)
@@ -79,7 +81,7 @@ class HttpPool:
         self._idle.clear()
 
     async def _dial(self) -> "_HttpConnection":
-        session = ClientSession(self._contract, framing="http", limits=self._limits)
+        session = ClientSession(self._contract, framing="http", remembered=self._remembered, limits=self._limits)
         return await open_transport(
             self._endpoint,
             lambda: _HttpConnection(session, self._endpoint, self._limits, self._settings.connect_timeout),
@@ -108,6 +110,11 @@ class _HttpConnection(asyncio.Protocol):
         """True if another call may follow."""
         return self._transport is not None and self._done and self._http.our_state is h11.IDLE
 
+    @property
+    def learned(self) -> tuple[bytes, Protocol] | None:
+        """The server's hash and protocol, once it has told them."""
+        return None if self._session.server is None else (self._session.server_hash, self._session.server)
+
     async def call(self, call: Call) -> object:
         """One call: one POST, or two where the server does not know our protocol yet."""
         self._done = False
@@ -130,9 +137,25 @@ class _HttpConnection(asyncio.Protocol):
         raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: an answer without a response in it")
 
     async def discover(self) -> Protocol:
-        """What the server says it speaks, in one POST that carries a handshake and a ping."""
+        """What the server says it speaks. It is asked by hash alone first: Python's avro cannot read an empty protocol.
+
+        Asked again with the text, which bears the name that is wanted, where it has told of another.
+        """
         own = self._session.contract.protocol
-        request = write_request(HandshakeRequest(own.md5, own.text, own.md5))
+        found = await self._greet(None)
+        if found is not None and found.short_name == own.short_name:
+            return found
+        try:
+            return await self._greet(own.text) or own
+        except CallError:
+            if found is None:
+                raise
+            return found
+
+    async def _greet(self, text: str | None) -> Protocol | None:
+        """One POST with a handshake and a ping; the protocol that the server answers with, if any."""
+        own = self._session.contract.protocol
+        request = write_request(HandshakeRequest(own.md5, text, own.md5))
         body = await self._post(spec_frame(request, b"\0", b"\0"))
         try:
             reader = SpecReader(self._limits)
@@ -140,9 +163,9 @@ class _HttpConnection(asyncio.Protocol):
             response, _ = read_response(reader.take(1)[0][1], self._limits)
         except (RemoteWireError, IndexError) as error:
             raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: no handshake in the answer: {error}") from error
-        return (
-            parse(response.server_protocol, "the server's protocol", self._limits) if response.server_protocol else own
-        )
+        if response.server_protocol is None:
+            return None
+        return parse(response.server_protocol, "the server's protocol", self._limits)
 
     def close(self) -> None:
         """Closes the socket; a call that runs fails."""
@@ -195,7 +218,7 @@ class _HttpConnection(asyncio.Protocol):
         return answer
 
     async def _reopen(self) -> None:
-        """A new socket: the old one went while nobody asked, or ended with its answer (`Connection: close`, HTTP/1.0)."""
+        """A new socket: the old one went while nobody asked, or with its answer (`Connection: close`, HTTP/1.0)."""
         if self._transport is not None:
             self._transport.set_protocol(asyncio.Protocol())  # what it still reports is nobody's
             self._transport.close()
