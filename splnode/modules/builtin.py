@@ -209,7 +209,7 @@ def _contract(name: str, doc: str, headers: Mapping[str, str]) -> str:
         for key, text in headers.items()
     ]
     described = [{"name": "headers", "type": {"type": "record", "name": f"{name}Headers", "fields": fields}}]
-    return json.dumps({"type": "record", "name": name, "doc": doc, "fields": described}, indent=2)
+    return json.dumps({"type": "record", "name": name, "doc": doc, "fields": described})
 
 
 _NOOP: Final = _contract("Noop", "Gives back the headers and the value that it got.", {})

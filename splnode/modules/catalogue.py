@@ -69,7 +69,7 @@ class Modules:
         own = self._built_in.get(uri)
         if own is not None:
             return await own.call(uri, headers, value)
-        module = await asyncio.to_thread(self._directory.find, uri)
+        module = self._directory.find(uri)
         if module is None:
             self._drop(uri)
             raise self._missing(uri)
@@ -160,8 +160,10 @@ class Modules:
 
     def _missing(self, uri: str) -> ExecutionError:
         check_uri(uri)
-        where = f"in {self._directory.root}" if self._directory.root else "(this node has no module directory)"
-        return fault(uri, "NOT_FOUND", f"there is no module {uri!r} {where}; listAvailableModules has those there are")
+        where = "" if self._directory.root else " (this node has no module directory)"
+        return fault(
+            uri, "NOT_FOUND", f"there is no module {uri!r}{where}: see listAvailableModules for those there are"
+        )
 
 
 def _told(uri: str, error: ModuleFault) -> ExecutionError:

@@ -3,7 +3,7 @@
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final
@@ -23,6 +23,7 @@ class Runner:
     def __init__(self) -> None:
         self._execute: Callable[[dict[str, str], Any], Any] | None = None
         self._contract = ModuleContract()
+        self._loop: Any = None  # an asyncio.Runner, once it is needed
 
     def load(self, uri: str, path: str, contract: str | None) -> None:
         """Runs the file at `path` and keeps its `execute`. ModuleFault(BROKEN) if there is none."""
@@ -40,7 +41,7 @@ class Runner:
             raise _raised("BROKEN", error) from None
         execute = getattr(module, "execute", None)
         if not callable(execute):
-            raise ModuleFault(code="BROKEN", message=f"{path} has no function execute(headers, value)", traceback="")
+            raise ModuleFault(code="BROKEN", message=f"{uri}.py has no function execute(headers, value)", traceback="")
         self._execute = execute
 
     def run(self, headers: dict[str, str], value: Value) -> dict[str, Any]:
@@ -54,7 +55,7 @@ class Runner:
         try:
             returned = self._execute(headers, plain)
             if inspect.isawaitable(returned):
-                returned = _wait(returned)
+                returned = self._wait(returned)
         except BaseException as error:  # noqa: BLE001 - as above
             raise _raised("FAILED", error) from None
         try:
@@ -66,6 +67,18 @@ class Runner:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+
+    def _wait(self, returned: Any) -> Any:
+        """The result of an async module. Tasks that it leaves running end with the call; its loop stays."""
+        import asyncio  # noqa: PLC0415 - a process whose module is not async has no need of it
+
+        if self._loop is None:
+            self._loop = asyncio.Runner()
+        try:
+            return self._loop.run(_as_coroutine(returned))
+        finally:
+            if left := asyncio.all_tasks(self._loop.get_loop()):
+                self._loop.run(_end(left))
 
     def _outcome(self, returned: Any, typed: bool) -> dict[str, Any]:
         result = returned if isinstance(returned, Result) else Result(returned)
@@ -81,14 +94,16 @@ class Runner:
         return {"headers": headers, "value": value, "error": error}
 
 
-def _wait(returned: Any) -> Any:
-    import asyncio  # noqa: PLC0415 - a process whose module is not async has no need of it
+async def _as_coroutine(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
-    async def main() -> Any:
-        return await returned
 
-    running: Coroutine[Any, Any, Any] = main()
-    return asyncio.run(running)  # a loop for each call: what a call leaves running ends with it
+async def _end(tasks: set[Any]) -> None:
+    import asyncio  # noqa: PLC0415 - as above
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _told(fault: ContractFault) -> ModuleFault:

@@ -21,11 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
+import structlog
+
 from splnode.errors import CallError, Code, ConfigError
 from splnode.services import store_format, store_queries
 from splnode.services.store_queries import Data, OtherSchema, Page, StoreFault
 
 T = TypeVar("T")
+
+log = structlog.get_logger("splnode.services")
 
 READERS: Final = 4
 """Threads that read. SQLite is in C and lets go of the interpreter, so a few are enough for a small machine."""
@@ -59,6 +63,7 @@ class Store:
         self._readers = ThreadPoolExecutor(READERS, "splnode-store-read", self._open_reader)
         self._writer = threading.Thread(target=self._write_all, name="splnode-store-write", daemon=True)
         self._closing = False
+        self._failing: str | None = None
         self._writer.start()
 
     @classmethod
@@ -205,6 +210,7 @@ class Store:
             for job in jobs:
                 _apply(job, connection)
             connection.execute("COMMIT")
+            self._failing = None
         except Exception as error:  # noqa: BLE001 - the thread must live; the callers get what happened
             self._roll_back()
             if len(jobs) > 1:
@@ -219,13 +225,20 @@ class Store:
                 self._connection.execute("ROLLBACK")
 
     def _fault(self, error: sqlite3.Error) -> StoreFault:
+        """For the caller what failed and how; for the log where, once for each change of what fails."""
         # The primary result code is the low byte (sqlite.org/rescode.html).
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            return StoreFault("STORAGE_FULL", f"the data store {self.path} is full: free disk space or raise its limit")
-        if code == sqlite3.SQLITE_READONLY:
-            return StoreFault("READ_ONLY", f"the data store {self.path} cannot be written: make its directory writable")
-        return StoreFault("STORAGE_FAILED", f"the data store {self.path} failed: {error}")
+        number = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code, text = _FAULTS.get(number, ("STORAGE_FAILED", f"the node's data store failed: {error}"))
+        if code != self._failing:
+            self._failing = code
+            log.error("data store failed", path=str(self.path), code=code, error=str(error))
+        return StoreFault(code, text)
+
+
+_FAULTS: Final = {
+    sqlite3.SQLITE_FULL: ("STORAGE_FULL", "the node's data store is full: free disk space, or raise its limit"),
+    sqlite3.SQLITE_READONLY: ("READ_ONLY", "the node's data store cannot be written: make its directory writable"),
+}
 
 
 def _apply(job: _Job, connection: sqlite3.Connection) -> None:

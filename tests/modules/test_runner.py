@@ -84,3 +84,32 @@ def test_what_cannot_be_loaded(put: Put) -> None:
     assert error.code == "BROKEN"
     error = refused(Runner().load, "a/m", "/no/such/file.py", None)
     assert error.message.startswith("FileNotFoundError")
+
+
+def test_what_an_async_module_leaves_running_ends_with_the_call(put: Put) -> None:
+    text = """
+    import asyncio
+
+    ended = []
+
+    async def background():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("ended")
+
+    async def execute(headers, value):
+        seen = list(ended)
+        asyncio.create_task(background())
+        await asyncio.sleep(0)
+        if value == "raise":
+            raise ValueError("no")
+        return [seen, id(asyncio.get_running_loop())]
+    """
+    runner = loaded(put, text)
+    first, second = (open_record(runner.run({}, None)["value"], lambda _: None)[1] for _ in range(2))
+    assert (first[0], second[0]) == ([], ["ended"])
+    assert first[1] == second[1]
+    refused(runner.run, {}, "raise")
+    assert open_record(runner.run({}, None)["value"], lambda _: None)[1][0] == ["ended"] * 3
+    runner._loop.close()
