@@ -2279,7 +2279,7 @@ static int codec_traverse(Codec *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->keep);
-    for (Py_ssize_t i = 0; i < self->write_count; i++) {
+    for (Py_ssize_t i = 0; self->write_nodes != NULL && i < self->write_count; i++) { /* NULL while it is compiled */
         Py_VISIT(self->write_nodes[i].seen.class);
         Py_VISIT(self->write_nodes[i].seen.names);
     }
