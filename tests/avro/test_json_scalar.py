@@ -222,7 +222,10 @@ def test_moments(value: datetime.datetime) -> None:
         written = write_scalar(schema, value, "base64")
     except OverflowError:
         return  # a moment of year 1 or 9999 that UTC puts into another
-    assert read_scalar(schema, written, "base64") == value
+    wanted = (
+        value if value.tzinfo is None else value.astimezone(UTC)
+    )  # compared there: an hour may come twice elsewhere
+    assert read_scalar(schema, written, "base64") == wanted
 
 
 def test_enum_members() -> None:
