@@ -112,6 +112,9 @@ class Modules:
             reusable = error.code != "BROKEN"
             raise _told(module.uri, error) from None
         except Crashed as error:
+            if self._pool.is_closed:
+                text = f"module {module.uri} was stopped: this node is stopping"
+                raise CallError(Code.UNAVAILABLE, text) from None
             text = f"the module's process ended during the call: {error}"
             log.warning("module crashed", module=module.uri, how=str(error))
             raise fault(module.uri, "CRASHED", text) from None

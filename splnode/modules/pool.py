@@ -50,6 +50,11 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """True once `close` was called."""
+        return self._closed
+
     async def acquire(self, key: Hashable) -> tuple[ModuleProcess, bool]:
         """A process for one call of the module `key`, and whether it is new (then it has loaded nothing).
 

@@ -66,6 +66,10 @@ class ModuleProcess:
                     stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
                     pass_fds=(theirs.fileno(),), env=_environment(environment), cwd="/", start_new_session=True,
                 )  # fmt: skip
+        except OSError as error:
+            ours.close()
+            text = f"no process for a module can be started: {error.strerror}"
+            raise CallError(Code.UNAVAILABLE, text, started=False) from error
         except BaseException:
             ours.close()
             raise
@@ -74,6 +78,7 @@ class ModuleProcess:
             await worker._connect(ours)
         except BaseException:
             worker.kill()
+            await worker.ended()
             raise
         return worker
 

@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from functools import partial
+from typing import Any, Final, NoReturn, TypeVar
 
 from splnode.avro.fingerprint import crc64_avro
 from splnode.avro.schema import Schema, parse_schema
 from splnode.avro.single_object import show
 from splnode.errors import DataError, DeclaredError, SchemaError
-from splnode.services.data_check import check
+from splnode.services.data_check import check, check_record
 from splnode.services.store import Store
 from splnode.services.store_queries import Data, OtherSchema, Page, StoreFault
 
@@ -20,9 +21,12 @@ RECORD_BYTES: Final = 4 * 1024 * 1024 - 64 * 1024
 """The largest record: the largest message without room for names and numbers, so that what was written can be read."""
 CHECKED_INLINE: Final = 32 * 1024
 """Bytes that are checked against a schema at once; more is checked in a thread, so that other calls go on."""
+KNOWN: Final = 1000
+"""Schemas, and topics with a schema, that are remembered."""
 LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 
+T = TypeVar("T")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -128,32 +132,43 @@ class DataService:
             if named is not None and checked != named:
                 has = f"topic {topic!r} has the schema {checked!r}, and this write names {named!r}"
                 raise StoreFault("SCHEMA_CONFLICT", f"{has}: write to another topic, or name the topic's")
-            if checked is not None:
-                await self._check(checked, data)
+            await self._check(checked, data)
             try:
                 result = await self._store.write(topic, key, data, checked)
             except OtherSchema as other:
                 checked = other.name
                 continue
             if checked is not None:
-                self._topics[topic] = checked
+                _keep(self._topics, topic, checked)
             return result
         raise StoreFault("SCHEMA_CONFLICT", f"topic {topic!r} has the schema {checked!r}")
 
-    async def _check(self, name: str, data: Data) -> None:
+    async def _check(self, name: str | None, data: Data) -> None:
+        look = check_record if name is None else partial(check, await self._schema(name))
+        try:
+            if _size(data) > CHECKED_INLINE:
+                await asyncio.to_thread(look, data)
+            else:
+                look(data)
+        except (DataError, SchemaError) as error:
+            what = "is no Record that could be read" if name is None else f"does not fit the schema {name!r}"
+            raise StoreFault("INVALID_DATA", f"the data {what}: {error}") from None
+
+    async def _schema(self, name: str) -> Schema:
         schema = self._schemas.get(name)
         if schema is None:
             found = await self._store.schema(name)
             if found is None or found["name"] != name:
                 raise StoreFault("SCHEMA_NOT_FOUND", _unknown_schema(name))
-            schema = self._schemas[name] = parse_schema(found["text"])
-        try:
-            if _size(data) > CHECKED_INLINE:
-                await asyncio.to_thread(check, schema, data)
-            else:
-                check(schema, data)
-        except (DataError, SchemaError) as error:
-            raise StoreFault("INVALID_DATA", f"the data does not fit the schema {name!r}: {error}") from None
+            schema = _keep(self._schemas, name, parse_schema(found["text"]))
+        return schema
+
+
+def _keep(known: dict[str, T], name: str, value: T) -> T:
+    if len(known) >= KNOWN:
+        known.clear()  # it is only a cache, and so many in use at a time is churn
+    known[name] = value
+    return value
 
 
 def _check_name(what: str, value: str, allowed: int) -> None:

@@ -1,5 +1,7 @@
 """Whether data fits a schema. It is kept as it was written: this only looks."""
 
+from collections.abc import Mapping
+
 from splnode.avro import plain_json, single_object
 from splnode.avro.codec import encoder
 from splnode.avro.fingerprint import crc64_avro
@@ -7,6 +9,15 @@ from splnode.avro.json_value import JSON_NAME, open_record
 from splnode.avro.schema import Schema
 from splnode.errors import DecodeError
 from splnode.services.store_queries import Data
+
+
+def check_record(data: Data) -> None:
+    """DataError if `data` is a Record that nobody could read: no single-object message, or JSON that is none."""
+    if isinstance(data, Mapping):
+        if data["schema"] == JSON_NAME:
+            open_record(data, lambda _: None)
+        else:
+            single_object.fingerprint_of(data["data"])
 
 
 def check(schema: Schema, data: Data) -> None:

@@ -43,7 +43,9 @@ async def test_all_are_there_and_have_contracts(modules: Modules) -> None:
         assert all(field.doc for field in contract.fields[0].schema.fields)
 
 
-@pytest.mark.parametrize("value", [None, b"\xff", "text", json_to_record({"a": [1]}), {"schema": "x.Y", "data": b"z"}])
+@pytest.mark.parametrize(
+    "value", [None, b"\xff", "text", json_to_record({"a": [1]}), {"schema": "x.Y", "data": b"\xc3\x01" + bytes(9)}]
+)
 async def test_data_written_and_read_by_uri(modules: Modules, value: Any) -> None:
     headers = {"topic": "users", "primaryKey": "user123"}
     written = await modules.execute("spl/data/write", headers, value)

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -69,3 +70,31 @@ async def test_a_cancelled_start_leaves_nothing() -> None:
     starting.cancel()
     await asyncio.wait([starting])
     assert starting.cancelled()
+
+
+async def test_a_start_that_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(CallError, match="No such file") as caught:
+        await ModuleProcess.start()
+    assert (caught.value.code, caught.value.started) == (Code.UNAVAILABLE, False)
+
+
+async def test_a_process_that_dies_at_once() -> None:
+    with pytest.raises(CallError) as caught:
+        await ModuleProcess.start(memory=1 << 20)  # too little for Python itself
+    assert caught.value.code is Code.UNAVAILABLE
+
+
+def test_on_uvloop_too(module: ModuleFile) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> object:
+        process = await ModuleProcess.start()
+        await process.load(module, 20)
+        outcome = await process.run({}, "'from a process'", 20)
+        process.kill()
+        assert await process.ended() == "signal SIGKILL"
+        return outcome["value"]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(main()) == "from a process"

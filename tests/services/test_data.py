@@ -33,7 +33,14 @@ async def refused(error: type[DeclaredError], call: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"\x00\xff", "grüße", json_to_record({"a": [1, None, 0.5]}), {"schema": "x.Y", "data": b"anything"}]
+    "value",
+    [
+        None,
+        b"\x00\xff",
+        "grüße",
+        json_to_record({"a": [1, None, 0.5]}),
+        {"schema": "x.Y", "data": b"\xc3\x01" + bytes(9)},
+    ],
 )
 async def test_written_and_read(data: Client, value: Any) -> None:
     written = await data.write(topic="users", primaryKey="user123", data=value)
@@ -153,6 +160,14 @@ async def test_a_topic_with_a_schema_takes_nothing_else(data: Client) -> None:
     assert (await data.listTopics())["topics"][0]["schema"] == "UserSchema"
 
 
+@pytest.mark.parametrize(
+    "record", [{"schema": "x.Y", "data": b"anything else"}, {"schema": "splnode.Json", "data": b"\xc3\x01" + bytes(9)}]
+)
+async def test_a_record_that_nobody_could_read(data: Client, record: Any) -> None:
+    error = await refused(DataWriteError, data.write(topic="t", primaryKey="k", data=record))
+    assert error.code == "INVALID_DATA"
+
+
 async def test_a_topic_has_one_schema(data: Client) -> None:
     for name in ("A", "B"):
         await data.registerSchema(name=name, text='"string"')
@@ -175,6 +190,23 @@ async def test_two_first_writes_at_once_agree(data: Client) -> None:
     kept = [each for each in results if isinstance(each, dict)]
     assert len(kept) == 10
     assert len({type(each["data"]) for each in (await data.read(topic="t"))["records"]}) == 1
+
+
+async def test_the_caches_are_only_caches(data: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splnode.services.data.KNOWN", 2)
+    for name in "abcde":
+        await data.registerSchema(name=name, text='"string"')
+        await data.write(topic=name, primaryKey="k", data="x", schema=name)
+    for name in "abcde":
+        assert (await refused(DataWriteError, data.write(topic=name, primaryKey="k", data=b"x"))).code == "INVALID_DATA"
+
+
+async def test_large_data_is_checked_too(data: Client) -> None:
+    await data.registerSchema(name="S", text='{"type": "array", "items": "long"}')
+    await data.write(topic="t", primaryKey="k", data=json_to_record([1] * 20_000), schema="S")
+    bad = json_to_record([1] * 20_000 + ["x"])
+    error = await refused(DataWriteError, data.write(topic="t", primaryKey="k", data=bad))
+    assert "[20000]" in error.message
 
 
 async def test_schemas_survive(tmp_path: Path, serve: Serve) -> None:

@@ -5,7 +5,7 @@ import pytest
 from splnode.avro.json_value import json_to_record, make_record
 from splnode.avro.schema import parse_schema
 from splnode.errors import DataError
-from splnode.services.data_check import check
+from splnode.services.data_check import check, check_record
 
 POINT = parse_schema('{"type": "record", "name": "Point", "fields": [{"name": "x", "type": "int"}]}')
 FINE: list[tuple[str, Any]] = [
@@ -48,3 +48,14 @@ def test_records_of_the_schema() -> None:
     for data in (record["data"][:-1], record["data"] + b"\0"):
         with pytest.raises(DataError):
             check(POINT, {"schema": "Point", "data": data})
+
+
+def test_records_that_could_be_read() -> None:
+    for data in (None, b"x", "x", make_record(POINT, {"x": 1}), json_to_record([1])):
+        check_record(data)
+    for record in (
+        {"schema": "x", "data": b"x" * 10},
+        {"schema": "splnode.Json", "data": make_record(POINT, {"x": 1})["data"]},
+    ):
+        with pytest.raises(DataError):
+            check_record(record)

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from splnode.errors import CallError, Code, ConfigError
 from splnode.services.store import Store
@@ -253,3 +255,41 @@ def _killed_writer(path: Path, sync: str) -> list[str]:
     process.stdout.close()
     process.wait(10)
     return answered
+
+
+WRITES = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from(["x", "y", "é", "\N{GRINNING FACE}"]), st.text(max_size=3)),
+    max_size=40,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes=WRITES, limit=st.integers(0, 7), offset=st.integers(0, 45), together=st.booleans())
+async def test_it_is_what_a_list_would_be(
+    tmp_path_factory: pytest.TempPathFactory,
+    writes: list[tuple[str, str, str]],
+    limit: int,
+    offset: int,
+    together: bool,
+) -> None:
+    store = Store.open(tmp_path_factory.mktemp("data"), "normal")
+    jobs = [store.write(topic, key, data, None) for topic, key, data in writes]
+    if together:
+        await asyncio.gather(*jobs)
+    else:
+        for job in jobs:
+            await job
+    for topic in {topic for topic, _, _ in writes}:
+        everything = [(key, data) for name, key, data in writes if name == topic]
+        newest = list({key: (key, data) for key, data in everything}.values())
+        expected = {(None, True): everything, (None, False): newest}
+        for key, _ in newest:
+            expected[key, True] = [each for each in everything if each[0] == key]
+            expected[key, False] = expected[key, True][-1:]
+        for (key, history), records in expected.items():
+            page = await store.read(topic, key, limit, offset, history)
+            assert [(each["primaryKey"], each["data"]) for each in page.items] == records[offset : offset + limit]
+            assert page.total == len(records)
+            shown = offset + len(page.items)
+            assert page.next_offset == (shown if shown < len(records) else None)
+    await store.close()
