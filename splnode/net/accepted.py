@@ -171,7 +171,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _answered(self) -> None:
         """An answer lies in the session, and there may be room for what waits inside of it."""
-        if self._full and not self._session.full:
+        if self._full:
             self._full = False
             self.data_received(b"")
             if self._transport is not None and not self._full and not self._stalled:

@@ -18,7 +18,10 @@ UNIX_PATH: Final = 107
 def bind_unix(endpoint: Endpoint) -> socket.socket:
     """A bound socket, readable and writable for user and group alone; a file left by a dead node is replaced."""
     path = Path(endpoint.path)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{endpoint}: its directory cannot be made: {error.strerror}") from error
     _remove_stale(endpoint, path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o117)

@@ -146,7 +146,7 @@ class HttpServerConnection(asyncio.Protocol):
         self._calling = True
         body, self._body = bytes(self._body), bytearray()
         try:
-            events = session.receive_data(body)
+            events = [*session.receive_data(body), *session.receive_eof()]
         except RemoteWireError as error:
             self._refuse(400, str(error))
             return

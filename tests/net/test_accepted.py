@@ -1,0 +1,208 @@
+"""The server's side of a connection, spoken to with bytes."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+import splnode
+from splnode.avro.codec import encoder
+from splnode.limits import Limits
+from splnode.net import accepted
+from splnode.net.listener import Listener
+from splnode.rpc.router import Router
+from splnode.rpc.server import Server
+from splnode.wire.directory import Directory
+from splnode.wire.framing import netty_frame, spec_frame
+from splnode.wire.handshake import HandshakeRequest, write_request
+from splnode.wire.primitive import write_string
+from tests.rpc.conftest import PROTOCOL, Inventory
+
+HELLO = write_request(HandshakeRequest(PROTOCOL.md5, None, PROTOCOL.md5))
+PING = netty_frame(0, HELLO + b"\0\0")
+PONG = netty_frame(0, bytes.fromhex("00000000 0000"))
+
+
+def call(serial: int, message: str, **params: object) -> bytes:
+    """A call without metadata, in Netty framing."""
+    encode = encoder(PROTOCOL.messages[message].request).encode
+    return netty_frame(serial, b"\0" + write_string(message) + encode(params))
+
+
+@dataclass
+class Site:
+    listener: Listener
+    inventory: Inventory
+    port: int
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    inventory = Inventory()
+    server = Server(PROTOCOL, inventory)
+    limits = Limits(handshake_seconds=0.2, calls_per_connection=10)
+    listener = Listener(Router({PROTOCOL.name: server}), Directory([server.contract]), limits=limits)
+    endpoint = await listener.open(splnode.Endpoint.parse("tcp://127.0.0.1:0"))
+    yield Site(listener, inventory, endpoint.port)
+    await listener.close()
+
+
+@pytest.fixture
+async def line(site: Site) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    yield reader, writer
+    writer.close()
+
+
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """What still comes until the server closes."""
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    except ConnectionError:
+        return b""
+
+
+async def test_answers_a_handshake_and_calls_written_at_once(line: Line) -> None:
+    reader, writer = line
+    writer.write(PING + call(1, "add", a=1, b=2) + call(2, "add", a=2, b=40))
+    expected = PONG + netty_frame(1, b"\0\0\x06") + netty_frame(2, b"\0\0\x54")
+    assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
+
+
+async def test_a_byte_at_a_time(line: Line) -> None:
+    reader, writer = line
+    for byte in PING + call(1, "add", a=1, b=2):
+        writer.write(bytes([byte]))
+        await writer.drain()
+    expected = PONG + netty_frame(1, b"\0\0\x06")
+    assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
+
+
+async def test_who_says_nothing_is_dropped(site: Site, line: Line) -> None:
+    assert await ended(line[0]) == b""
+    assert not site.listener.host.connections
+
+
+async def test_who_never_finishes_its_first_message_is_dropped(line: Line) -> None:
+    line[1].write(PING[:-1])
+    assert await ended(line[0]) == b""
+
+
+async def test_who_has_said_hello_may_be_silent(site: Site, line: Line) -> None:
+    reader, writer = line
+    writer.write(PING)
+    await reader.readexactly(len(PONG))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 0.4)
+    assert site.listener.host.connections
+
+
+@pytest.mark.parametrize("junk", [b"\xff" * 100, b"\x16\x03\x01\x00\xa5" + bytes(20), PING + b"\xff" * 40])
+async def test_garbage_ends_its_own_connection_alone(site: Site, line: Line, junk: bytes) -> None:
+    other_reader, other_writer = await asyncio.open_connection("127.0.0.1", site.port)
+    other_writer.write(PING)
+    await other_reader.readexactly(len(PONG))
+    line[1].write(junk)
+    await ended(line[0])
+    other_writer.write(call(1, "add", a=1, b=2))
+    assert await asyncio.wait_for(other_reader.readexactly(15), 5) == netty_frame(1, b"\0\0\x06")
+    other_writer.close()
+
+
+async def test_a_half_closed_connection_gets_its_answers_then_ends(site: Site, line: Line) -> None:
+    reader, writer = line
+    writer.write(netty_frame(7, HELLO + b"\0" + write_string("wait") + write_string("x")))
+    writer.write_eof()
+    await asyncio.wait_for(site.inventory.began.wait(), 5)
+    site.inventory.waiting["x"].set_result("late")
+    assert await ended(reader) == netty_frame(7, bytes.fromhex("00000000 0000") + write_string("late"))
+
+
+async def test_half_closed_with_more_calls_than_may_run_at_once(site: Site, line: Line) -> None:
+    reader, writer = line
+    writer.write(PING + b"".join(call(i, "add", a=i, b=0) for i in range(1, 51)))
+    writer.write_eof()
+    answers = await ended(reader)
+    assert answers == PONG + b"".join(
+        netty_frame(i, b"\0\0" + encoder(PROTOCOL.messages["add"].response).encode(i)) for i in range(1, 51)
+    )
+
+
+async def test_half_closed_within_a_message(line: Line) -> None:
+    reader, writer = line
+    writer.write(PING + call(1, "add", a=1, b=2)[:-1])
+    writer.write_eof()
+    assert await ended(reader) == PONG
+
+
+async def test_a_client_that_resets_ends_its_handlers(site: Site) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(PING + call(1, "wait", name="x"))
+    await asyncio.wait_for(site.inventory.began.wait(), 5)
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing sends a reset
+    writer.transport.abort()
+    await asyncio.wait_for(site.inventory.cancelled.wait(), 5)
+
+
+async def test_more_calls_than_may_run_wait_in_the_socket(site: Site, line: Line) -> None:
+    reader, writer = line
+    writer.write(PING + b"".join(call(i, "wait", name=str(i)) for i in range(1, 31)))
+    await reader.readexactly(len(PONG))
+    waiting = site.inventory.waiting
+    for number in range(1, 31):
+        while str(number) not in waiting:
+            site.inventory.began.clear()
+            await asyncio.wait_for(site.inventory.began.wait(), 5)
+        assert len([f for f in waiting.values() if not f.done()]) <= 10
+        waiting[str(number)].set_result("")
+        assert await asyncio.wait_for(reader.readexactly(15), 5) == netty_frame(number, b"\0\0\0")
+
+
+async def test_who_does_not_read_gets_no_more_run_and_is_dropped(
+    site: Site, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepted, "STALLED", 0.3)
+    _, writer = line
+    ran = 0
+    original = site.inventory.echo
+
+    def counting(value: object) -> object:
+        nonlocal ran
+        ran += 1
+        return original(value)
+
+    site.inventory.echo = counting  # type: ignore[method-assign]  # to count
+    server = Server(PROTOCOL, site.inventory)
+    site.listener.host.channel = Router({PROTOCOL.name: server})
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of sockets has it
+    writer.write(PING)
+    for serial in range(1, 101):
+        writer.write(call(serial, "echo", value="x" * 1_000_000))
+    while site.listener.host.connections:
+        await asyncio.sleep(0.01)  # clock: the patience of the server is what is waited for
+    assert ran < 50
+
+
+async def test_spec_framing_answers_in_order(site: Site, line: Line) -> None:
+    reader, writer = line
+    encode = encoder(PROTOCOL.messages["wait"].request).encode
+    writer.write(spec_frame(HELLO, b"\0\0"))
+    pong = spec_frame(bytes(4), b"\0", b"\0", b"")
+    assert await asyncio.wait_for(reader.readexactly(len(pong)), 5) == pong
+    for name in ("first", "second"):
+        writer.write(spec_frame(b"\0" + write_string("wait") + encode({"name": name})))
+    waiting = site.inventory.waiting
+    while len(waiting) < 2:
+        site.inventory.began.clear()
+        await asyncio.wait_for(site.inventory.began.wait(), 5)
+    waiting["second"].set_result("2")
+    waiting["first"].set_result("1")
+    expected = b"".join(spec_frame(b"\0", b"\0", write_string(text)) for text in "12")
+    assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected

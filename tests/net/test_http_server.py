@@ -1,0 +1,131 @@
+"""HTTP as it comes: written byte for byte."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+import splnode
+from splnode.avro.codec import encoder
+from splnode.limits import Limits
+from splnode.wire.framing import spec_frame
+from splnode.wire.handshake import HandshakeRequest, write_request
+from splnode.wire.primitive import write_string
+from tests.rpc.conftest import PROTOCOL, Inventory
+
+HELLO = write_request(HandshakeRequest(PROTOCOL.md5, None, PROTOCOL.md5))
+ADD = HELLO + b"\0" + write_string("add") + encoder(PROTOCOL.messages["add"].request).encode({"a": 1, "b": 2})
+BODY = spec_frame(ADD)
+THREE = spec_frame(bytes(4), b"\0", b"\0", b"\x06")
+
+
+def post(body: bytes, path: str = "/", more: str = "", kind: str = "avro/binary") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+    return head.encode() + body
+
+
+class Web:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, inventory: Inventory) -> None:
+        self.reader, self.writer, self.inventory = reader, writer, inventory
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode()
+        status, *lines = head.strip().split("\r\n")
+        headers = {key.lower(): value.strip() for key, value in (line.split(":", 1) for line in lines)}
+        body = await asyncio.wait_for(self.reader.readexactly(int(headers.get("content-length", 0))), 5)
+        return int(status.split()[1]), headers, body
+
+    async def ended(self) -> bool:
+        return await asyncio.wait_for(self.reader.read(), 5) == b""
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[Web]:
+    inventory = Inventory()
+    limits = Limits(handshake_seconds=0.3, message_bytes=100_000)
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: inventory}, limits=limits) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port)
+        yield Web(reader, writer, inventory)
+        writer.close()
+
+
+async def test_a_call_is_a_post(web: Web) -> None:
+    web.writer.write(post(BODY))
+    status, headers, body = await web.answer()
+    assert (status, headers["content-type"], body) == (200, "avro/binary", THREE)
+
+
+async def test_a_byte_at_a_time(web: Web) -> None:
+    for byte in post(BODY):
+        web.writer.write(bytes([byte]))
+        await web.writer.drain()
+    assert (await web.answer())[2] == THREE
+
+
+async def test_chunked_and_with_junk_behind_the_terminator(web: Web) -> None:
+    head = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = BODY + bytes(4)
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:]))
+    web.writer.write(head + chunks + b"0\r\n\r\n")
+    assert (await web.answer())[2] == THREE
+
+
+async def test_one_connection_many_calls_written_at_once(web: Web) -> None:
+    web.writer.write(post(BODY) * 20)
+    for _ in range(20):
+        assert (await web.answer())[2] == THREE
+
+
+async def test_asking_first_whether_to_send_the_body(web: Web) -> None:
+    whole = post(BODY, more="Expect: 100-continue\r\n")
+    web.writer.write(whole[: -len(BODY)])
+    assert (await asyncio.wait_for(web.reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 100")
+    web.writer.write(BODY)
+    assert (await web.answer())[2] == THREE
+
+
+async def test_http_1_0_is_answered_and_closed(web: Web) -> None:
+    web.writer.write(post(BODY).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert (await web.answer())[2] == THREE
+    assert await web.ended()
+
+
+async def test_one_way_gets_a_full_reply(web: Web) -> None:
+    encode = encoder(PROTOCOL.messages["tell"].request).encode
+    web.writer.write(post(spec_frame(HELLO + b"\0" + write_string("tell") + encode({"text": "hi"}))))
+    assert (await web.answer())[2] == spec_frame(bytes(4), b"\0", b"\0", b"")
+    assert web.inventory.told == ["hi"]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "said"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 405, b"POST"),
+        (post(b"{}", kind="application/json"), 415, b"Content-Type must be avro/binary, not application/json"),
+        (post(bytes(200_000)), 413, b"message_bytes = 100000"),
+        (post(b"\xff" * 50), 400, b""),
+        (post(b""), 400, b""),
+        (post(BODY[:-6]), 400, b""),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400, b""),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000, 431, b""),
+    ],
+)
+async def test_what_is_refused_says_why_and_closes(web: Web, request_bytes: bytes, status: int, said: bytes) -> None:
+    web.writer.write(request_bytes)
+    got, _, body = await web.answer()
+    assert got == status
+    assert said in body
+    assert web.inventory.told == []
+
+
+async def test_a_client_that_goes_cancels_its_call(web: Web) -> None:
+    web.writer.write(post(spec_frame(HELLO + b"\0" + write_string("wait") + write_string("x"))))
+    await asyncio.wait_for(web.inventory.began.wait(), 5)
+    web.writer.close()
+    await asyncio.wait_for(web.inventory.cancelled.wait(), 5)
+
+
+async def test_a_request_that_never_ends_is_dropped(web: Web) -> None:
+    web.writer.write(post(BODY)[:-1])
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await web.answer()
