@@ -35,7 +35,10 @@ class Endpoint:
     @classmethod
     def parse(cls, text: str) -> "Endpoint":
         """Reads one line of text. ConfigError names what is wrong with it."""
-        url = urlsplit(text)
+        try:
+            url = urlsplit(text)
+        except ValueError as error:  # a bracket of IPv6 that is not closed
+            raise ConfigError(f"endpoint {text!r}: {error}") from None
         if url.scheme not in SCHEMES:
             raise ConfigError(f"endpoint {text!r}: it must begin with one of {', '.join(s + '://' for s in SCHEMES)}")
         options = _options(text, url.query)
@@ -43,7 +46,7 @@ class Endpoint:
             path = unquote(url.netloc + url.path)
             if not path.startswith("/"):
                 raise ConfigError(f"endpoint {text!r}: a Unix socket needs an absolute path: unix:///run/splnode.sock")
-            return cls("unix", path=path, **options)
+            return cls("unix", path=path, framing=options.get("framing"), service=options.get("service"))
         try:
             host, port = url.hostname, url.port
         except ValueError as error:

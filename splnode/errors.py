@@ -83,6 +83,7 @@ class LimitExceeded(DataError):
         super().__init__(f"{what} (limit {limit} = {allowed})")
         self.limit = limit
         self.allowed = allowed
+        self.args = (limit, allowed, what)  # what a copy is made of
 
 
 class WireError(SplnodeError):
@@ -170,6 +171,9 @@ class DeclaredError(SplnodeError):
         if "schema_name" not in cls.__dict__:
             cls.schema_name = cls.__name__
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), dict(self.value))
+
     def __getattr__(self, name: str) -> Any:
         if name == "value":  # not yet set: unpickling and copying ask early
             raise AttributeError(name)
@@ -181,3 +185,8 @@ class DeclaredError(SplnodeError):
     def __str__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in self.value.items())
         return f"{self.schema_name}({fields})"
+
+
+def _again(kind: type[DeclaredError], fields: dict[str, Any]) -> DeclaredError:
+    """A copy of an error whose fields are keyword arguments, which BaseException cannot copy itself."""
+    return kind(**fields)
