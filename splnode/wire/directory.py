@@ -3,7 +3,7 @@
 Avro knows one protocol a server; a port of ours has many. The order, first hit counts:
 
 1. the serverHash it presents is one of ours
-2. its clientHash is the MD5 of one of our texts
+2. its clientHash is the MD5 of one of our texts, or of one as JavaScript writes it
 3. the full name, then the short name, of its protocol
 4. the HTTP path
 5. the `service` of the listener
@@ -11,9 +11,13 @@ Avro knows one protocol a server; a port of ours has many. The order, first hit 
 7. the default service
 
 It matters to guess right at the first NONE: Python and Ruby clients then take the protocol named with it
-for the server's, and fail if the answer to their text is not BOTH.
+for the server's, and fail if the answer to their text is not BOTH. avsc closes its channel where that protocol
+is not the one it means, and says nothing before but its hash, the MD5 of JSON.stringify(protocol). That hash
+only tells which service is meant; what the client speaks it still has to tell.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 
 from splnode.avro.protocol import Protocol
@@ -31,6 +35,7 @@ class Directory:
         self.default = default
         self._contracts: dict[str, Contract] = {}
         self._hashes: dict[bytes, Contract] = {}
+        self._hints: dict[bytes, Contract] = {}
         self._names: dict[str, Contract] = {}
         for contract in contracts:
             self.add(contract)
@@ -43,6 +48,7 @@ class Directory:
     def add(self, contract: Contract) -> None:
         """Serves one more protocol; it replaces one of the same full name. Open connections keep what they have."""
         self._contracts[contract.protocol.name] = contract
+        self._hints[_javascript_hash(contract.protocol)] = contract
         self._index()
 
     def remove(self, name: str) -> None:
@@ -77,6 +83,7 @@ class Directory:
         found = (
             (presented if request.server_hash != guess else None)
             or self._hashes.get(request.client_hash)
+            or self._hints.get(request.client_hash)
             or (client and (self.by_name(client.name) or self.by_name(client.short_name)))
             or presented
             or self.by_name(_service_in(path))
@@ -96,6 +103,8 @@ class Directory:
         return having[0] if len(having) == 1 else None
 
     def _index(self) -> None:
+        served = self._contracts.values()
+        self._hints = {md5: each for md5, each in self._hints.items() if each in served}
         self._hashes = {each.protocol.md5: each for each in self._contracts.values()}
         short: dict[str, list[Contract]] = {}
         for each in self._contracts.values():
@@ -137,6 +146,12 @@ def parse(text: str, what: str, limits: Limits) -> Protocol:
         return Protocol.parse(text, limits=limits)
     except (SchemaError, DataError) as error:
         raise RemoteWireError(f"{what} cannot be read: {error}") from error
+
+
+def _javascript_hash(protocol: Protocol) -> bytes:
+    """The MD5 of JSON.stringify(JSON.parse(text)), but for numbers that JavaScript writes in another way."""
+    text = json.dumps(json.loads(protocol.text), separators=(",", ":"), ensure_ascii=False)
+    return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
 
 
 def _service_in(path: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from splnode.avro.protocol import Protocol
 from splnode.errors import RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.directory import ClientProtocols, Directory, parse
@@ -149,3 +150,15 @@ def test_long_texts_are_bounded_together():
 def test_parse_says_whose_text_it_is():
     with pytest.raises(RemoteWireError, match="the server's protocol cannot be read: "):
         parse("{}", "the server's protocol", Limits())
+
+
+def test_the_hash_of_avsc():
+    """The MD5 of JSON.stringify(protocol), made with node from a protocol with blanks, escapes and letters."""
+    text = r'{ "protocol": "Green", "x": [1, 2.5, true, null, "\u001f/\u2028\\"], "doc": "gr\u00fcn", "messages": {} }'
+    other = Protocol.parse(text)
+    where = directory(CALCULATOR, other)
+    md5 = bytes.fromhex("593ac092c56b60c8889c7334286c83ae")
+    assert chosen(where, client_hash=md5) == other
+    assert where.by_hash(md5) is None  # what the client speaks it still has to tell
+    where.remove("Green")
+    assert chosen(where, client_hash=md5) == CALCULATOR

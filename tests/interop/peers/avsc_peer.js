@@ -2,6 +2,7 @@
 'use strict';
 
 const avro = require('avsc');
+const {Adapter} = require('avsc/lib/services');
 const fs = require('fs');
 const http = require('http');
 const net = require('net');
@@ -54,9 +55,16 @@ function transport({transport, host, port, path, resource}) {
 }
 
 function open(command, done) {
-  const client = service(command.protocol).createClient({timeout: 15000});
+  const svc = service(command.protocol);
+  const options = {noPing: command.noPing};
+  const cache = {};
+  if (command.server) { // what an earlier connection would have learned
+    options.serverHash = command.server.hash;
+    cache[options.serverHash] = new Adapter(svc, service(command.server.protocol), options.serverHash, true);
+  }
+  const client = svc.createClient({timeout: 15000, cache});
   const made = transport(command);
-  const channel = client.createChannel(made);
+  const channel = client.createChannel(made, options);
   const opened = {client, channel, socket: made, handshakes: []};
   channel.on('handshake', (hreq, hres) => opened.handshakes.push(hres.match));
   channel.on('outgoingCall', (ctx, opts) => { ctx.locals.metadata = (opts && opts.metadata) || {}; });
@@ -167,6 +175,8 @@ const commands = {
     done({ok: true});
   },
 };
+
+process.on('uncaughtException', (err) => console.error(err.stack)); // the command that waits for it is late
 
 readline.createInterface({input: process.stdin}).on('line', (line) => {
   const command = unpack(JSON.parse(line));
