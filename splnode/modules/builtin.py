@@ -8,6 +8,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -156,8 +157,9 @@ def _facts(record: Mapping[str, Any]) -> dict[str, str]:
     return {"version": str(record["version"]), "timestamp": _moment(record["timestamp"])}
 
 
-def _moment(value: Any) -> str:
-    return value.isoformat(timespec="milliseconds") if hasattr(value, "isoformat") else str(value)
+def _moment(value: datetime) -> str:
+    """As plain JSON writes a timestamp."""
+    return f"{value:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
