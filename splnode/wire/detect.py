@@ -53,4 +53,6 @@ def detect(head: bytes, limits: Limits) -> str | None:
 
 def _is_sasl(head: bytes) -> bool:
     length = head[4]
-    return head.startswith(b"\0\0\0\0") and 1 <= length <= 20 and _NAME.issuperset(head[5 : 5 + length])
+    # Of a long name only what is always there: more bytes must not change the answer.
+    name = head[5 : min(5 + length, ENOUGH)]
+    return head.startswith(b"\0\0\0\0") and 1 <= length <= 20 and _NAME.issuperset(name)
