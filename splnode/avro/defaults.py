@@ -17,6 +17,8 @@ from splnode.errors import SchemaError
 
 MAX_NODES: Final = 10_000
 """Values in one default."""
+MAX_TRIES: Final = 100_000
+"""Parts of all defaults of one text, each as often as a union's branches have to be tried for it."""
 MAX_DEPTH: Final = 64
 """Records, arrays and maps inside one another in a default."""
 _RANGES: Final = {"int": 31, "long": 63}
@@ -55,6 +57,7 @@ class Defaults:
     def __init__(self) -> None:
         self._known: dict[int, Default | None] = {}
         self._fields: list[Field] = []  # kept alive, so that an id means one field
+        self._tries = MAX_TRIES
 
     def check(self, field: Field, path: str) -> None:
         """SchemaError, with the path, if the field's default does not fit its type."""
@@ -76,6 +79,9 @@ class Defaults:
         return made
 
     def _make(self, schema: Schema, json: Any) -> Default:
+        self._tries -= 1
+        if self._tries < 0:
+            raise _MisfitError(f"more than {MAX_TRIES} tries to fit defaults to the branches of unions", fatal=True)
         if schema.kind == "union":
             return self._union(schema, json)
         if schema.kind == "array":

@@ -39,7 +39,7 @@ def test_without_the_native_engine_the_plain_one_serves() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
-@pytest.mark.parametrize("module", ["codec", "codec.plan", "codec.plain", "resolution", "defaults", "protocol", "schema"])
+@pytest.mark.parametrize("module", ["codec", "codec.plan", "resolution", "defaults", "protocol", "schema"])
 def test_each_module_can_be_the_first_that_is_imported(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import splnode.avro.{module}"], check=True, timeout=30)
 

@@ -114,6 +114,15 @@ def test_defaults_that_nest_from_type_to_type_are_counted() -> None:
         types(record("R0"), *chain)
 
 
+def test_a_default_that_could_go_a_million_ways_through_unions_is_given_up() -> None:
+    many = [record(f"R{n}", ("a", ["int", *(f"R{k}" for k in range(n))])) for n in range(40)]
+    value: Any = "no int"
+    for _ in range(50):
+        value = {"a": value}
+    with pytest.raises(SchemaError, match="tries"):
+        types(*many, record("Z", ("a", ["null", *(f"R{k}" for k in range(40))], value)))
+
+
 def test_a_fresh_value_shares_no_container() -> None:
     value = {"a": [{"b": 1}], "c": "x"}
     copy = fresh(value)
