@@ -1,6 +1,7 @@
 """splnode.avro.fingerprint: the vectors of the Avro project, avro and fastavro as oracles, hostile graphs."""
 
 import json
+import random
 from typing import Any, ClassVar
 
 import avro.schema
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from splnode.avro import fingerprint
 from splnode.avro.builder import SchemaBuilder
 from splnode.avro.protocol import Protocol
-from splnode.avro.schema import Schema
+from splnode.avro.schema import Schema, parse_schema
+from splnode.errors import SchemaError
+from tests.avro.codec.arbitrary import Schemas
 
 # (schema, canonical form, CRC-64-AVRO as a signed long), from share/test/data/schema-tests.txt of Apache Avro
 VECTORS: list[tuple[str, str, int]] = [
@@ -173,6 +176,17 @@ def test_canonical_form_is_that_of_avro_and_fastavro(source: Any) -> None:
     ours = fingerprint.canonical_form(schema_of(source))
     assert ours == fastavro.schema.to_parsing_canonical_form(source)
     assert fingerprint.canonical_form(schema_of(json.loads(ours))) == ours
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_both_forms_are_schemas_of_their_own(seed: int) -> None:
+    """The resolution form is sent where a schema is asked for, so it must read as the same schema."""
+    try:
+        schema = parse_schema(json.dumps(Schemas(random.Random(seed)).any()))
+    except SchemaError:
+        return  # one in a few is not to be parsed, on purpose
+    for form in (fingerprint.canonical_form, fingerprint.resolution_form):
+        assert form(parse_schema(form(schema))) == form(schema)
 
 
 class TestResolution:

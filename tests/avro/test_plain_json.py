@@ -52,6 +52,37 @@ def test_any_value_comes_back(seed: int, bytes_as: Any) -> None:
     assert alike(through_the_codec(schema, from_json(schema, json.loads(text), bytes_as=bytes_as)), value)
 
 
+ODD: list[Any] = [
+    None, True, 0, 2**63, 2**70, 1.5, 1e300, math.inf, math.nan, "", "x", "AAAA", "NaN", "2024-05-01", "\ud800", "S0",
+    [], {}, [1], {"a": 1}, {"base64": "AA=="}, {"hex": "zz"}, {"map": {}}, {"bytes": "x"}, {"N1": {}}, {"f0": 1},
+    {"months": 1, "days": 1, "millis": 1}, 10**5000, "1e99999999",
+]  # fmt: skip
+
+
+def spoiled(rng: random.Random, json: Any) -> Any:
+    if rng.random() < 0.15:
+        return rng.choice(ODD)
+    if isinstance(json, list):
+        return [spoiled(rng, each) for each in json]
+    return {key: spoiled(rng, each) for key, each in json.items()} if isinstance(json, dict) else json
+
+
+@pytest.mark.parametrize("style", ["plain", "avro"])
+@pytest.mark.parametrize("seed", range(200))
+def test_what_does_not_fit_is_refused_in_no_other_way(seed: int, style: Any) -> None:
+    rng = random.Random(seed)
+    try:
+        schema = schema_of(Schemas(rng).any())
+        written = to_json(schema, through_the_codec(schema, value_of(rng, schema)), style=style)
+    except (DataError, SchemaError):
+        return  # one in a few is not to be encoded, on purpose
+    for _ in range(5):
+        try:
+            encoder(schema).encode(from_json(schema, spoiled(rng, written), style=style))
+        except DataError as error:
+            assert len(str(error)) < 3000
+
+
 @given(ANY_JSON)
 def test_any_json_comes_back_through_a_request(value: Any) -> None:
     """As the shell does it: JSON to a request, over the wire, and the answer as JSON."""
