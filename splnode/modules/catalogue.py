@@ -131,7 +131,7 @@ class Modules:
 
     def _late(self, module: ModuleFile, process: ModuleProcess | None) -> CallError:
         if process is None:
-            text = f"module {module.uri}: every process was busy until the deadline"
+            text = f"module {module.uri}: no process was free, and none started, before the deadline"
             return CallError(Code.DEADLINE_EXCEEDED, text, started=False)
         log.warning("module stopped at its deadline", module=module.uri)
         return CallError(Code.DEADLINE_EXCEEDED, f"module {module.uri} did not end before the deadline and was stopped")
