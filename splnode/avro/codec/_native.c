@@ -132,9 +132,8 @@ typedef struct {
     State *state; /* of the module, which the type holds */
     Limits limits;
     const ReadNode *read;
-    const WriteNode *write;
-    WriteNode *write_nodes; /* all of them, for `seen` */
-    Py_ssize_t write_count;
+    WriteNode *write;
+    Py_ssize_t write_count; /* of the nodes from `write` on, for their `seen` */
     PyObject *keep;
     Block *blocks; /* the memory of the plan */
     uint8_t *spare;
@@ -1034,7 +1033,7 @@ static PyObject *attributes_by_field(State *state, const WriteNode *node, PyType
     return attributes;
 }
 
-static void forget(Seen *seen)
+static void forget(const Seen *seen)
 {
     Py_XDECREF(seen->class);
     Py_XDECREF(seen->names);
@@ -2254,10 +2253,10 @@ static PyObject *new_codec(PyTypeObject *type, PyObject *write, PyObject *read, 
         failed = limit(limits, "message_bytes", &codec->limits.message_bytes) < 0
             || limit(limits, "depth", &codec->limits.depth) < 0 || limit(limits, "nodes", &codec->limits.nodes) < 0;
     if (!failed && write != NULL) {
-        codec->write_nodes = compile_graph(codec, write, keep, sizeof(WriteNode), "fields", fill_write,
-                                           &codec->write_count);
-        codec->write = codec->write_nodes;
+        Py_ssize_t count;
+        codec->write = compile_graph(codec, write, keep, sizeof(WriteNode), "fields", fill_write, &count);
         failed = codec->write == NULL;
+        codec->write_count = failed ? 0 : count; /* only now: the collector may look at any time */
     }
     if (!failed && read != NULL) {
         codec->read = compile_graph(codec, read, keep, sizeof(ReadNode), "steps", fill_read, &read_count);
@@ -2279,9 +2278,9 @@ static int codec_traverse(Codec *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->keep);
-    for (Py_ssize_t i = 0; self->write_nodes != NULL && i < self->write_count; i++) { /* NULL while it is compiled */
-        Py_VISIT(self->write_nodes[i].seen.class);
-        Py_VISIT(self->write_nodes[i].seen.names);
+    for (Py_ssize_t i = 0; i < self->write_count; i++) {
+        Py_VISIT(self->write[i].seen.class);
+        Py_VISIT(self->write[i].seen.names);
     }
     return 0;
 }
@@ -2290,8 +2289,8 @@ static void codec_dealloc(Codec *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    for (Py_ssize_t i = 0; self->write_nodes != NULL && i < self->write_count; i++)
-        forget(&self->write_nodes[i].seen);
+    for (Py_ssize_t i = 0; i < self->write_count; i++)
+        forget(&self->write[i].seen);
     while (self->blocks != NULL) {
         Block *block = self->blocks;
         self->blocks = block->next;

@@ -456,6 +456,16 @@ def test_a_struct_class_does_not_live_by_the_encoder_that_it_holds() -> None:
     assert mark() is None
 
 
+def test_the_collector_may_come_at_any_time() -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for seed in range(40):
+            fuzz_once(random.Random(seed))
+    finally:
+        gc.set_threshold(*before)
+
+
 def test_a_plan_that_cannot_be_compiled_leaves_nothing() -> None:
     node = read_plan(parse_schema(json.dumps(record(("x", "int"), ("y", "string"), name="Once"))))
     node.defaults = ((7, list),)
