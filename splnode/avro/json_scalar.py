@@ -62,9 +62,13 @@ def read_scalar(schema: Schema, json: Any, bytes_as: BytesAs) -> Any:
 def write_scalar(schema: Schema, value: Any, bytes_as: BytesAs) -> Any:
     """The JSON value of a value. EncodeError if it is none of the schema's."""
     if schema.logical is not None:
-        accepts = logical.writing(schema)[1]
-        if isinstance(value, accepts):
-            return _write_logical(schema, value)
+        convert, accepts = logical.writing(schema)
+        if convert is not None and isinstance(value, accepts):
+            try:
+                convert(value)  # refuses what the type cannot hold: the text of 1E+999999999 has a gigabyte
+            except (ValueError, OverflowError) as error:
+                raise misfit(schema, str(value), str(error)) from None
+            return _write_logical(value)
     kind = schema.kind
     if isinstance(value, (bytes, bytearray, memoryview)) and kind in ("bytes", "fixed"):
         return write_bytes(bytes(value), bytes_as)
@@ -343,7 +347,7 @@ _TEXTS: Final[Mapping[str, Callable[[str], Any]]] = {
 }
 
 
-def _write_logical(schema: Schema, value: Any) -> Any:
+def _write_logical(value: Any) -> Any:
     if isinstance(value, Duration):
         return value._asdict()
     if isinstance(value, decimal.Decimal):
