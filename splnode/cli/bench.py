@@ -36,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=target.rate, metavar="R", help=f"open loop: calls/s (default: {RATE:g})")
     parser.add_argument("--time", type=target.seconds, metavar="S", help=f"for so many seconds (default: {SECONDS:g})")
     parser.add_argument("--bytes", choices=("base64", "utf8", "hex"), default="base64", help="how bytes stand in -d")
+    parser.add_argument("--named", action="store_true", help="-d is an object by parameter name, never a bare record")
     parser.add_argument("--json", action="store_true", help="the numbers as JSON on a terminal too")
     target.add_options(parser)
 
@@ -69,7 +70,7 @@ async def _bench(args: argparse.Namespace) -> tuple[Tally, dict[str, Any]]:
     service, name = split_name(args.message)
     protocol, where = await speak(args, where, service, Phases())
     message = message_of(protocol, name)
-    params = JsonForm(bytes_as=args.bytes).params(message, value)
+    params = JsonForm(bytes_as=args.bytes, named=args.named).params(message, value)
     contract, opened = Contract(protocol), list[Dialled]()
 
     def way(dialled: Dialled) -> One:

@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--data", metavar="JSON|@FILE|@-", help="the parameters (default: {})")
     add_headers(parser)
     parser.add_argument("--protocol", metavar="FILE", help="speak this .avpr instead of asking the server for its own")
+    parser.add_argument("--named", action="store_true", help="-d is an object by parameter name, never a bare record")
     parser.add_argument("--keep-going", action="store_true", help="go on after a call that failed")
     add_form(parser)
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say what happens; -vv: and its times")

@@ -29,25 +29,33 @@ class Caller:
         self._dialled: Dialled | None = None
         self._schemas = Schemas(where)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the next call needs no dialling."""
+        return self._dialled is not None and self._dialled.channel.is_open
+
     async def call(self, value: Any, metadata: Mapping[str, bytes]) -> Any:
         """One call: JSON in, JSON out. Raises what the call ended with."""
         params = self._form.params(self._message, value)
-        if self._dialled is None or not self._dialled.channel.is_open:
-            await self.close()
-            self._dialled = await dial_first(self._where, self._contract, self._phases)
-        client = self._dialled.client(self._where.max_time)
-        call = client.prepare(self._message.name, params, metadata=metadata)
+        dialled = await self._connection()
+        call = dialled.client(self._where.max_time).prepare(self._message.name, params, metadata=metadata)
         for key, text in shown(metadata).items():
             self._phases.note(f"> {key}: {text}")
         try:
             with self._phases.phase("call", self._message.name):
-                result = await self._dialled.channel.call(call)
+                result = await dialled.channel.call(call)
         except DeclaredError as error:
             raise await self._readable(error) from None
         finally:
             for key, text in shown(call.answer_metadata).items():
                 self._phases.note(f"< {key}: {text}")
         return await self._schemas.json(self._form, self._message.response, result)
+
+    async def _connection(self) -> Dialled:
+        if self._dialled is None or not self._dialled.channel.is_open:
+            await self.close()
+            self._dialled = await dial_first(self._where, self._contract, self._phases)
+        return self._dialled
 
     async def close(self) -> None:
         """Closes the connection, if there is one."""
@@ -69,14 +77,15 @@ async def run_calls(args: argparse.Namespace) -> int:
     where, phases = target.from_args(args), Phases(args.verbose)
     service, name = split_name(args.message)
     metadata = read_headers(args.header, where.headers)
-    caller, message = None, None
-    code = 0
+    caller, code = None, 0
     try:
         async for value in inputs.values(args.data):
             if caller is None:
                 protocol, where = await speak(args, where, service, phases)
                 message = message_of(protocol, name)
-                caller = Caller(where, Contract(protocol), message, JsonForm(args.json, args.bytes), phases)
+                caller = Caller(
+                    where, Contract(protocol), message, JsonForm(args.json, args.bytes, named=args.named), phases
+                )
             try:
                 output.emit(await caller.call(value, metadata))
             except SplnodeError as error:

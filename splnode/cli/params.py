@@ -17,10 +17,18 @@ Style = Literal["plain", "avro"]
 class JsonForm:
     """How JSON and Avro values become each other: the options --json and --bytes.
 
-    `lookup` knows the schemas that a `splnode.Record` may have.
+    `named`: a record is not read bare. `lookup` knows the schemas that a `splnode.Record` may have.
     """
 
-    def __init__(self, style: Style = "plain", bytes_as: BytesAs = "base64", lookup: Lookup | None = None) -> None:
+    def __init__(
+        self,
+        style: Style = "plain",
+        bytes_as: BytesAs = "base64",
+        *,
+        named: bool = False,
+        lookup: Lookup | None = None,
+    ) -> None:
+        self.named = named
         self.style: Style = style
         self.bytes_as: BytesAs = bytes_as
         self.lookup = lookup
@@ -31,18 +39,17 @@ class JsonForm:
         An empty object names no parameter. EncodeError where a value is neither, or both.
         """
         named, named_error = self._try(message.request, value)
-        bare = bare_parameter(message)
+        bare = None if self.named else bare_parameter(message)
         if bare is None:
             if named_error is not None:
                 raise _explained(message, named_error)
             return dict(named)
         whole, bare_error = self._try(message.request, {bare: value})
         if named_error is None and bare_error is None and value and named != whole:
-            wrapped = f'{{"{bare}": {{"{bare}": ...}}}}'
             raise EncodeError(
                 f"{message.name}: this object can be read in two ways: as the parameters by name ({bare} is what stands"
-                f" under {bare!r}), or as the {type_name(message)} that is the parameter {bare} itself."
-                f" For the second write {wrapped}"
+                f" under {bare!r}), or as the {type_name(message)} that is the parameter {bare} itself. With --named it"
+                f' is the first; for the second write --named and {{"{bare}": {{"{bare}": ...}}}}'
             )
         if named_error is None:
             return dict(named)
