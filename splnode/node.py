@@ -162,7 +162,7 @@ class Node:
         )
         self.serve("SPLExecuteService", ExecuteService(modules))
         self.serve("splnode.Health", self._health)
-        self.serve("splnode.Reflection", ReflectionService(self._protocols, schemas=[data.schema_text]))
+        self.serve("splnode.Reflection", ReflectionService(self._protocols, schemas=[data.schema_text, modules.schema_text]))
         self._listener = Listener(
             self._router,
             self._directory,

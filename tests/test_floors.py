@@ -23,7 +23,8 @@ FLOORS = (
     ("net", "discovery", "observe", "notify"),  # observe: interceptors, so above rpc, and unknown to what they watch
     ("balance", "services", "modules", "gateway", "events"),
     ("node",),
-    ("cli", "testing", "__main__"),
+    ("cli", "testing"),
+    ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1

@@ -15,7 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-TESTED_ELSEWHERE: dict[str, str] = {}  # a module, or a folder of them: where it is tested, and why there
+TESTED_ELSEWHERE: dict[str, str] = {
+    "splnode/__main__.py": "tests/daemon.py starts every node through it",
+}  # a module, or a folder of them: where it is tested, and why there
 
 CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "time", "time_ns"}
 
