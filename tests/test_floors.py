@@ -27,7 +27,7 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-TOP = len(FLOORS) - 1
+TOP = FLOOR["cli"]
 RPC = FLOOR["rpc"]
 
 LOOP_AND_CLOCK = {"asyncio", "sched", "signal", "subprocess", "time", "uvloop"}
