@@ -1,5 +1,6 @@
 """The peers: each program starts once a session, and is told to open clients or to serve."""
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -42,3 +43,12 @@ async def node(tmp_path: Path) -> AsyncIterator[Served]:
     """A Depot on TCP and a Unix socket."""
     async with served(tmp_path) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def yaqc() -> Iterator[Peer]:
+    """yaqc, the client of the yaq instruments."""
+    require(importlib.util.find_spec("yaqc") is not None, "yaqc", "pip install yaqc")
+    peer = Peer([sys.executable, "-P", str(HERE / "peers" / "yaq_peer.py")])
+    yield peer
+    peer.end()
