@@ -107,7 +107,7 @@ async def speak(args: argparse.Namespace, where: Target, service: str, phases: P
             raise UsageError(f"--protocol {args.protocol}: it is the protocol {protocol.name}, not {service}")
         return protocol, where
     endpoint, protocol = await find(where, service, phases)
-    return protocol, Target((endpoint,), where.max_time, where.connect_timeout, where.headers)
+    return protocol, where.at(endpoint)
 
 
 def message_of(protocol: Protocol, name: str) -> Message:

@@ -137,7 +137,7 @@ def _served(words: list[str]) -> list[dict[str, Any]]:
 
     async def ask() -> list[dict[str, Any]]:
         async with asyncio.timeout(2 * PATIENCE):
-            return (await listing(where))[1]
+            return await listing(where)
 
     return asyncio.run(ask())
 

@@ -5,6 +5,7 @@ stream of calls dials again when that is lost.
 """
 
 import asyncio
+import contextlib
 import json
 import time
 import typing
@@ -32,7 +33,6 @@ HEALTH: Final = "splnode.Health"
 T = typing.TypeVar("T")
 
 SETTINGS: Final = ChannelsConfig()
-SHIPPED: Final = Path(__file__).parent.parent / "protocols"
 
 
 class Carrier(typing.Protocol):
@@ -64,11 +64,6 @@ class Dialled:
     def client(self, timeout: float) -> Client:
         """A Client over it."""
         return Client(self.channel, self.contract, timeout=timeout)
-
-
-def shipped(name: str) -> Protocol:
-    """A protocol that comes with splnode, by its full name."""
-    return Protocol.load(SHIPPED / f"{name}.avpr")
 
 
 def load_protocol(file: str) -> Protocol:
@@ -110,7 +105,7 @@ async def _within(until: float, endpoint: Endpoint, step: Any, undo: Callable[[]
             await step
     except TimeoutError:
         await undo()
-        text = f"{endpoint}: connected, but there was no handshake in time; does it speak Avro?"
+        text = f"{endpoint}: connected, but there was no handshake in time; does it speak Avro, in this framing (?framing=spec)?"
         raise CallError(Code.UNAVAILABLE, text, started=False) from None
     except BaseException:
         await undo()
@@ -150,17 +145,33 @@ async def connected(
         await dialled.channel.close()
 
 
+async def discover(target: Target, service: str, phases: Phases | None = None) -> tuple[Endpoint, Protocol]:
+    """The protocol that a server shows to who asks for `service`: that one, or what else it has. NoEndpointError.
+
+    Nobody is called with a protocol that it has not shown: some servers (avsc's) take that for a fault and log it.
+    """
+    contract = Contract(_empty(service))
+    async with connected(target, contract, phases) as dialled:
+        return dialled.endpoint, dialled.server or await _discover_http(dialled)
+
+
 async def find(target: Target, service: str, phases: Phases | None = None) -> tuple[Endpoint, Protocol]:
     """Who serves `service` (a full or short name), and its protocol as that server wrote it. NoEndpointError."""
     phases = phases or Phases()
-    contract = Contract(_empty(service))
     with phases.phase("discover", service):
-        async with connected(target, contract) as dialled:
-            server = dialled.server or await _discover_http(dialled)
-            if not names(service, server):
-                raise await _not_here(target, dialled.endpoint, service, server)
-            phases.note(f"{server.name} at {dialled.endpoint}, md5 {server.md5.hex()}")
-            return dialled.endpoint, server
+        endpoint, server = await discover(target, service)
+    if not names(service, server):
+        raise await _not_here(target.at(endpoint), service, server)
+    phases.note(f"{server.name} at {endpoint}, md5 {server.md5.hex()}")
+    return endpoint, server
+
+
+@asynccontextmanager
+async def service(target: Target, name: str) -> AsyncIterator[Client]:
+    """A Client of a service of the target, which speaks the protocol that the server shows. NoEndpointError."""
+    endpoint, protocol = await find(target, name)
+    async with connected(target.at(endpoint), protocol) as dialled:
+        yield dialled.client(target.max_time)
 
 
 def names(service: str, protocol: Protocol) -> bool:
@@ -168,42 +179,31 @@ def names(service: str, protocol: Protocol) -> bool:
     return service in (protocol.name, protocol.short_name)
 
 
-async def listing(target: Target) -> tuple[Endpoint, list[dict[str, Any]]]:
+async def listing(target: Target) -> list[dict[str, Any]]:
     """What is served: `name`, `doc` and `messages` of each protocol.
 
-    A peer without splnode.Reflection has one protocol, and shows it in its handshake. NoEndpointError.
+    A peer without splnode.Reflection has one protocol, the one that it shows. NoEndpointError.
     """
-    contract = Contract(shipped(REFLECTION))
-    async with connected(target, contract) as dialled:
-        server = dialled.server
-        if server is None or server.name == REFLECTION:
-            try:
-                found = await dialled.client(target.max_time).call("listProtocols", {})
-            except CallError as error:
-                if error.code is not Code.UNIMPLEMENTED:
-                    raise
-            else:
-                return dialled.endpoint, list(found) if isinstance(found, list) else []
-        endpoint = dialled.endpoint
-    if server is None:
-        alone = Target((endpoint,), target.max_time, target.connect_timeout, {})
-        async with connected(alone, Contract(_empty(""))) as dialled:
-            server = await _discover_http(dialled)
-    return endpoint, [{"name": server.name, "doc": server.doc, "messages": list(server.messages)}]
+    endpoint, server = await discover(target, REFLECTION)
+    if server.name != REFLECTION:
+        return [{"name": server.name, "doc": server.doc, "messages": list(server.messages)}]
+    async with connected(target.at(endpoint), server) as dialled:
+        found = await dialled.client(target.max_time).call("listProtocols", {})
+    return list(found) if isinstance(found, list) else []
 
 
-async def _not_here(target: Target, endpoint: Endpoint, service: str, server: Protocol) -> NoEndpointError:
+async def _not_here(target: Target, service: str, server: Protocol) -> NoEndpointError:
     served = [server.name]
-    try:
-        alone = Target((endpoint,), min(target.max_time, 5.0), target.connect_timeout, {})
-        served = [each["name"] for each in (await listing(alone))[1]]
-    except (CallError, NoEndpointError):
-        pass  # what the handshake showed is all there is to tell
+    # What the handshake showed may be all there is to tell.
+    with contextlib.suppress(CallError, NoEndpointError):
+        served = [each["name"] for each in await listing(target)]
     import difflib
 
     near = difflib.get_close_matches(service, served, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return NoEndpointError(f"{endpoint} does not serve {service}{hint}; it serves {', '.join(sorted(served))}")
+    return NoEndpointError(
+        f"{target.endpoints[0]} does not serve {service}{hint}; it serves {', '.join(sorted(served))}"
+    )
 
 
 async def _discover_http(dialled: Dialled) -> Protocol:

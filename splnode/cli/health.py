@@ -31,10 +31,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _check(where: target.Target, service: str) -> tuple[str, str]:
-    from splnode.cli.dial import HEALTH, connected, shipped
+    from splnode.cli import dial
 
-    async with connected(where, shipped(HEALTH)) as dialled:
-        client = dialled.client(where.max_time)
+    async with dial.service(where, dial.HEALTH) as client:
         found = await client.call("check", {"service": service})
         if _status(found) == "SERVICE_UNKNOWN" and "." not in service:
             listed = await client.call("list", {})

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 async def _services(where: target.Target) -> list[dict[str, Any]]:
     from splnode.cli.dial import listing
 
-    _, found = await listing(where)
+    found = await listing(where)
     return [
         {"service": each["name"], "messages": len(each["messages"]), "doc": each["doc"]}
         for each in sorted(found, key=lambda each: str(each["name"]))

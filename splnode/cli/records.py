@@ -34,13 +34,12 @@ class Schemas:
 
     async def _ask(self) -> None:
         """Whatever the node says: each fingerprint is known, or known to be unknown, afterwards."""
-        from splnode.cli.dial import REFLECTION, connected, shipped
+        from splnode.cli import dial
 
         wanted = sorted(self._missed)
         self._known |= dict.fromkeys(wanted)
         try:
-            async with connected(self._where, shipped(REFLECTION)) as dialled:
-                client = dialled.client(self._where.max_time)
+            async with dial.service(self._where, dial.REFLECTION) as client:
                 for number in wanted:
                     text = await client.call("getSchema", {"fingerprint": single_object.show(number)})
                     self._known[number] = parse_schema(str(text))

@@ -24,6 +24,10 @@ class Target:
         self.connect_timeout = connect_timeout
         self.headers = headers
 
+    def at(self, endpoint: Endpoint) -> "Target":
+        """The same, narrowed to one endpoint."""
+        return Target((endpoint,), self.max_time, self.connect_timeout, self.headers)
+
 
 def seconds(text: str) -> float:
     """An argparse type: a time above 0 and at most a day."""

@@ -70,13 +70,13 @@ async def test_other_failures_than_of_the_connection_are_not_hidden(node: list[s
 
 @pytest.mark.parametrize("place", [0, 2], ids=["unix", "http"])
 async def test_a_node_lists_what_it_serves(node: list[str], place: int) -> None:
-    _, found = await dial.listing(at(node[place]))
+    found = await dial.listing(at(node[place]))
     assert [each["name"] for each in found] == ["splnode.Health", "splnode.Reflection", "test.Echo"]
     assert "add" in found[2]["messages"]
 
 
 async def test_a_stock_server_has_what_it_shows(stock: str) -> None:
-    _, found = await dial.listing(at(stock))
+    found = await dial.listing(at(stock))
     assert [each["name"] for each in found] == ["test.Echo"]
     assert found[0]["doc"] == PROTOCOL.doc
 

@@ -24,5 +24,5 @@ def test_nobody_there(shell: Shell) -> None:
 
 def test_a_server_without_health(shell: Shell, stock: str) -> None:
     done = shell("health", to=stock)
-    assert done.code == 76
-    assert "UNIMPLEMENTED" in done.err
+    assert done.code == 3
+    assert "does not serve splnode.Health; it serves test.Echo" in done.err
