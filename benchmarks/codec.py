@@ -53,9 +53,11 @@ def _of_object(got: Any) -> tuple[object, ...]:
 
 def splnode(engine: str, *, structs: bool) -> Codec:
     """One of splnode's engines, to dicts or to Structs."""
-    from splnode.avro.codec import decoder, encoder
+    from splnode.avro.codec import decoder, encoder, engines
     from splnode.avro.protocol import Protocol
 
+    if engine not in engines():
+        raise ModuleNotFoundError(f"the {engine} engine was not built")
     schema = Protocol.load(AVPR).types[NAME]
     encode = encoder(schema, engine=engine).encode
     decode = decoder(schema, into=ExecuteRequest if structs else None, engine=engine).decode
@@ -188,7 +190,9 @@ def measure(seconds: float) -> dict[str, Any]:
     made = list(_made(failures))
     timings = [(codec, data, Timing(codec.encode), Timing(partial(codec.decode, data))) for codec, data in made]
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    first = True
+    while first or time.monotonic() < end:
+        first = False
         for _, _, encode, decode in timings:
             encode.batch()
             decode.batch()

@@ -6,6 +6,8 @@ from typing import Any
 from benchmarks.stacks import GRPC, RAW, RAW_FUTURES
 
 MISSING = "-"
+BUSY = 0.2
+"""CPUs in use by others, the median over all rounds, from which on the report warns."""
 
 
 def text(results: dict[str, Any]) -> str:
@@ -36,6 +38,8 @@ def _head(results: dict[str, Any]) -> str:
     elsewhere = [row["elsewhere"] for stack in results["stacks"] for rows in stack["rounds"].values() for row in rows]
     busy = sorted(elsewhere)[len(elsewhere) // 2] if elsewhere else 0.0
     rough = "\nA quick run: rough numbers.\n" if results["quick"] else ""
+    if busy > BUSY:
+        rough += "\n**Others used this machine meanwhile: the rates are too low and the ratios rough.**\n"
     return f"""# Results
 
 Written by `scripts/bench` on {results["date"]} in {results["took_s"]:.0f} s.
