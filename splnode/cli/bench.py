@@ -5,18 +5,21 @@
 
 With --rate (the default: 100 calls a second for 5 seconds) the loop is open: a call begins when it is due, however
 the earlier ones fare, and its latency counts from the moment at which it was due. With -n each connection makes
-its next call when the last is answered. Numbers are printed once at the end; exit code 0 if a call succeeded.
+its next call when the last is answered, or keeps --in-flight of them going. Exit code 0 if a call succeeded.
 """
 
 import argparse
+import functools
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from splnode.cli import output, target
 from splnode.cli.call import add_headers
 from splnode.cli.failure import FAILED_CALL, UsageError, say
 from splnode.cli.latency import PERCENTILES, Tally, summary
+from splnode.cli.load import One, closed_loop, open_loop
 from splnode.cli.loop import run_long
 from splnode.errors import Code
 
@@ -32,6 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_headers(parser)
     parser.add_argument("--protocol", metavar="FILE", help="speak this .avpr instead of asking the server for its own")
     parser.add_argument("-c", "--connections", type=target.positive, default=1, metavar="N", help="default: 1")
+    parser.add_argument(
+        "--in-flight", type=target.positive, default=1, metavar="N", help="with -n: calls at a time on each connection"
+    )
     parser.add_argument("-n", "--calls", type=target.positive, metavar="N", help="closed loop: so many calls in all")
     parser.add_argument("--rate", type=target.rate, metavar="R", help=f"open loop: calls/s (default: {RATE:g})")
     parser.add_argument("--time", type=target.seconds, metavar="S", help=f"for so many seconds (default: {SECONDS:g})")
@@ -59,7 +65,6 @@ async def _bench(args: argparse.Namespace) -> tuple[Tally, dict[str, Any]]:
     from splnode.cli import inputs
     from splnode.cli.calling import message_of, speak
     from splnode.cli.dial import Dialled, dial_first, split_name
-    from splnode.cli.load import One, closed_loop, open_loop
     from splnode.cli.metadata import read_headers
     from splnode.cli.params import JsonForm
     from splnode.cli.phases import Phases
@@ -69,33 +74,33 @@ async def _bench(args: argparse.Namespace) -> tuple[Tally, dict[str, Any]]:
     value, metadata = inputs.one(args.data), read_headers(args.header, where.headers)
     service, name = split_name(args.message)
     protocol, where = await speak(args, where, service, Phases())
-    message = message_of(protocol, name)
-    params = JsonForm(bytes_as=args.bytes, named=args.named).params(message, value)
+    params = JsonForm(bytes_as=args.bytes, named=args.named).params(message_of(protocol, name), value)
     contract, opened = Contract(protocol), list[Dialled]()
-
-    def way(dialled: Dialled) -> One:
-        client = dialled.client(where.max_time)
-        return lambda: client.call(name, params, metadata=metadata)
-
     try:
         for _ in range(args.connections):
             opened.append(await dial_first(where, contract))
-        ways, tally = [way(dialled) for dialled in opened], Tally()
-        start = time.perf_counter()
-        if args.calls:
-            with Bar(args.calls) as bar:
-                await closed_loop(ways, args.calls, tally, time.perf_counter, bar.show)
-        else:
-            rate, seconds = args.rate or RATE, args.time or SECONDS
-            with Bar(round(rate * seconds)) as bar:
-                await open_loop(ways, rate, seconds, tally, time.perf_counter, bar.show)
-        took = time.perf_counter() - start
+        clients = [dialled.client(where.max_time) for dialled in opened]
+        ways = [functools.partial(client.call, name, params, metadata=metadata) for client in clients]
+        tally, loop, took = await _load(args, ways)
     finally:
         for dialled in opened:
             await dialled.channel.close()
-    loop: dict[str, Any] = {"loop": "closed"} if args.calls else {"loop": "open", "intended_rate": args.rate or RATE}
     head = {"message": f"{protocol.name}.{name}", "endpoint": str(opened[0].endpoint), "connections": args.connections}
     return tally, head | loop | summary(tally, took)
+
+
+async def _load(args: argparse.Namespace, ways: Sequence[One]) -> tuple[Tally, dict[str, Any], float]:
+    """What was counted, how it was done, and the seconds that it took."""
+    tally, clock = Tally(), time.perf_counter
+    start = clock()
+    if args.calls:
+        with Bar(args.calls) as bar:
+            await closed_loop([*ways] * args.in_flight, args.calls, tally, clock, bar.show)
+        return tally, {"loop": "closed", "in_flight": args.in_flight}, clock() - start
+    rate, seconds = args.rate or RATE, args.time or SECONDS
+    with Bar(round(rate * seconds)) as bar:
+        await open_loop(ways, rate, seconds, tally, clock, bar.show)
+    return tally, {"loop": "open", "intended_rate": rate}, clock() - start
 
 
 class Bar:

@@ -105,7 +105,9 @@ async def _within(until: float, endpoint: Endpoint, step: Any, undo: Callable[[]
             await step
     except TimeoutError:
         await undo()
-        text = f"{endpoint}: connected, but there was no handshake in time; does it speak Avro, in this framing (?framing=spec)?"
+        framing = endpoint.framing or "netty"
+        asked = f"does it speak Avro in {framing} framing? There are also ?framing=spec and sasl"
+        text = f"{endpoint}: connected, but there was no handshake in time; {asked}"
         raise CallError(Code.UNAVAILABLE, text, started=False) from None
     except BaseException:
         await undo()

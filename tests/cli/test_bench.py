@@ -6,11 +6,11 @@ from tests.cli.test_output import Terminal
 
 
 def test_closed_loop(shell: Shell, node: list[str]) -> None:
-    done = shell("bench", "Echo.add", "-d", '{"a": 1}', "-n", "50", "-c", "2", to=node[0])
+    done = shell("bench", "Echo.add", "-d", '{"a": 1}', "-n", "50", "-c", "2", "--in-flight", "4", to=node[0])
     [found] = done.results
     assert done.code == 0
     assert (found["message"], found["loop"], found["connections"]) == ("test.Echo.add", "closed", 2)
-    assert (found["calls"], found["ok"], found["errors"]) == (50, 50, {})
+    assert (found["calls"], found["ok"], found["errors"], found["in_flight"]) == (50, 50, {}, 4)
     assert {"p50", "p90", "p99", "p99.9"} <= set(found["latency_ms"])
 
 
