@@ -38,6 +38,8 @@
 #define RECENT_LONGEST 32 /* bytes of the longest string kept there */
 #define SPARE_LARGEST (64 * 1024) /* bytes of output buffer that an idle Encoder keeps */
 #define MOST_CLASSES 64  /* Struct classes that a union remembers the branch of */
+#define SHALLOW 64       /* levels that any stack has room for: below 48 KiB */
+#define FIRST_ITEMS 64   /* items of a list that room is made for at once */
 #define FEW 16           /* fields of a Struct that are gathered without an allocation */
 
 /* The values of plan.Op and plan.Promote; module_exec checks that they agree. */
@@ -145,6 +147,7 @@ typedef struct {
     State *state;
     const Limits *limits;
     Py_ssize_t depth_left, nodes_left;
+    bool deep; /* then the interpreter is asked whether there is stack left */
 } Budget;
 
 /* ---- errors ---------------------------------------------------------------------------------------- */
@@ -237,7 +240,8 @@ static void blame_depth(State *state, const Limits *limits)
 
 static Budget new_budget(Codec *codec)
 {
-    return (Budget){codec->state, &codec->limits, codec->limits.depth, codec->limits.nodes};
+    const Limits *limits = &codec->limits;
+    return (Budget){codec->state, limits, limits->depth, limits->nodes, limits->depth > SHALLOW};
 }
 
 static inline int spend(Budget *budget, int64_t nodes)
@@ -256,7 +260,7 @@ static inline int enter(Budget *budget)
         fail_limit(budget->state, "depth", budget->limits->depth, "records, arrays or maps nested too deep");
         return -1;
     }
-    if (Py_EnterRecursiveCall(" in an Avro datum"))
+    if (budget->deep && Py_EnterRecursiveCall(" in an Avro datum"))
         return -1;
     budget->depth_left--;
     return 0;
@@ -265,7 +269,8 @@ static inline int enter(Budget *budget)
 static inline void leave(Budget *budget)
 {
     budget->depth_left++;
-    Py_LeaveRecursiveCall();
+    if (budget->deep)
+        Py_LeaveRecursiveCall();
 }
 
 static inline int check_length(Budget *budget, int64_t length)
@@ -293,23 +298,37 @@ static void *not_utf8(State *state)
     return NULL;
 }
 
+/* Where the table of recent strings keeps this one, of 2 to RECENT_LONGEST bytes; the last word may overlap. */
+static inline uint64_t recent_place(const uint8_t *bytes, Py_ssize_t length)
+{
+    uint64_t hash = (uint64_t)length, word;
+    uint32_t half;
+    if (length >= 8) {
+        for (Py_ssize_t done = 0; done < length - 8; done += 8) {
+            memcpy(&word, bytes + done, 8);
+            hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+            hash ^= hash >> 32;
+        }
+        memcpy(&word, bytes + length - 8, 8);
+    }
+    else if (length >= 4) {
+        memcpy(&half, bytes, 4);
+        word = (uint64_t)half << 32;
+        memcpy(&half, bytes + length - 4, 4);
+        word |= half;
+    }
+    else
+        word = bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[length - 1] << 16;
+    hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+    return (hash >> 40) & (RECENT - 1);
+}
+
 /* The string of some UTF-8; short ASCII ones come from the table of recent strings. */
 static PyObject *text(State *state, const uint8_t *bytes, Py_ssize_t length)
 {
     PyObject **place = NULL;
     if (length <= RECENT_LONGEST && length > 1) { /* Python itself keeps those of one character */
-        uint64_t hash = (uint64_t)length * UINT64_C(0x9E3779B97F4A7C15), word;
-        Py_ssize_t done = 0;
-        for (; length - done >= 8; done += 8) {
-            memcpy(&word, bytes + done, 8);
-            hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-            hash ^= hash >> 32;
-        }
-        word = 0;
-        for (; done < length; done++)
-            word = word << 8 | bytes[done];
-        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-        place = &state->recent[(hash >> 40) & (RECENT - 1)];
+        place = &state->recent[recent_place(bytes, length)];
         PyObject *known = *place;
         if (known != NULL && PyUnicode_GET_LENGTH(known) == length
             && memcmp(PyUnicode_1BYTE_DATA(known), bytes, (size_t)length) == 0)
@@ -468,10 +487,10 @@ static void drop_record(Making *making)
 /* As msgspec does: the collector need not look at a Struct that holds nothing of its kind. */
 static void untrack_if_plain(PyObject *object, const ReadNode *node)
 {
-    if (!PyObject_IS_GC(object))
+    if (!PyType_IS_GC(Py_TYPE(object)))
         return;
     for (Py_ssize_t i = 0; i < node->places; i++) {
-        if (PyObject_IS_GC(*slot_at(object, node->offsets[i])))
+        if (PyType_IS_GC(Py_TYPE(*slot_at(object, node->offsets[i]))))
             return;
     }
     PyObject_GC_UnTrack(object);
@@ -504,6 +523,53 @@ static inline PyObject *end_record(State *state, Making *making)
         return blame_data(state->decode_error);
     }
     return finish(state, node, value);
+}
+
+/* ---- IEEE 754, little-endian: compilers make one load or store of each ------------------------------- */
+
+static inline uint64_t unpack(const uint8_t *bytes, int size)
+{
+    uint64_t bits = 0;
+    for (int i = 0; i < size; i++)
+        bits |= (uint64_t)bytes[i] << 8 * i;
+    return bits;
+}
+
+static inline double unpack_float(const uint8_t *bytes)
+{
+    uint32_t bits = (uint32_t)unpack(bytes, 4);
+    float number;
+    memcpy(&number, &bits, 4);
+    return number;
+}
+
+static inline double unpack_double(const uint8_t *bytes)
+{
+    uint64_t bits = unpack(bytes, 8);
+    double number;
+    memcpy(&number, &bits, 8);
+    return number;
+}
+
+static inline void pack(uint8_t *bytes, uint64_t bits, int size)
+{
+    for (int i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(bits >> 8 * i);
+}
+
+static inline void pack_float(uint8_t *bytes, double real)
+{
+    float number = (float)real;
+    uint32_t bits;
+    memcpy(&bits, &number, 4);
+    pack(bytes, bits, 4);
+}
+
+static inline void pack_double(uint8_t *bytes, double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, 8);
+    pack(bytes, bits, 8);
 }
 
 /* ---- decode ---------------------------------------------------------------------------------------- */
@@ -601,24 +667,45 @@ static int end_block(Reader *in, const uint8_t *block_end)
     return -1;
 }
 
-static int read_items(Reader *in, const ReadNode *items, PyObject *list)
+/* Room for the first items of a list; not for all that a sender only says will come. */
+static PyObject *new_list(int64_t count)
+{
+    PyObject *list = PyList_New((Py_ssize_t)Py_MIN(count, FIRST_ITEMS));
+    if (list != NULL)
+        Py_SET_SIZE(list, 0);
+    return list;
+}
+
+static inline int append(PyObject *object, PyObject *value) /* steals the value */
+{
+    PyListObject *list = (PyListObject *)object;
+    Py_ssize_t size = Py_SIZE(list);
+    if (size < list->allocated) {
+        list->ob_item[size] = value;
+        Py_SET_SIZE(list, size + 1);
+        return 0;
+    }
+    int failed = PyList_Append(object, value);
+    Py_DECREF(value);
+    return failed;
+}
+
+static int read_items(Reader *in, const ReadNode *items, PyObject **list)
 {
     int64_t count;
     const uint8_t *block_end;
     for (;;) {
         if (read_block(in, &count, &block_end) < 0)
             return -1;
+        if (*list == NULL && (*list = new_list(count)) == NULL)
+            return -1;
         if (count == 0)
             return end_block(in, block_end);
         for (; count > 0; count--) {
             PyObject *value = read_value(in, items);
-            if (value == NULL) {
-                at_index(in->budget.state, PyList_GET_SIZE(list));
-                return -1;
-            }
-            int failed = PyList_Append(list, value);
-            Py_DECREF(value);
-            if (failed)
+            if (value == NULL)
+                at_index(in->budget.state, PyList_GET_SIZE(*list));
+            if (value == NULL || append(*list, value) < 0)
                 return -1;
         }
         if (end_block(in, block_end) < 0)
@@ -684,18 +771,20 @@ static PyObject *read_record(Reader *in, const ReadNode *node)
 
 static PyObject *read_container(Reader *in, const ReadNode *node)
 {
-    PyObject *value;
+    PyObject *value = NULL;
+    int failed = 0;
     if (enter(&in->budget) < 0)
         return NULL;
     if (node->op == RECORD)
         value = spend(&in->budget, node->cost) < 0 ? NULL : read_record(in, node);
-    else {
-        value = node->op == ARRAY ? PyList_New(0) : PyDict_New();
-        if (value != NULL
-            && (node->op == ARRAY ? read_items(in, node->items, value) : read_entries(in, node->items, value)) < 0)
-            Py_CLEAR(value);
+    else if (node->op == ARRAY)
+        failed = read_items(in, node->items, &value);
+    else
+        failed = (value = PyDict_New()) == NULL ? -1 : read_entries(in, node->items, value);
+    if (failed)
+        Py_CLEAR(value);
+    if (node->op != RECORD)
         value = finish(in->budget.state, node, value);
-    }
     leave(&in->budget);
     return value;
 }
@@ -737,11 +826,11 @@ static PyObject *read_value(Reader *in, const ReadNode *node)
     case FLOAT:
         if ((bytes = read_raw(in, 4)) == NULL)
             return NULL;
-        return give_float(state, node, PyFloat_Unpack4((const char *)bytes, 1));
+        return give_float(state, node, unpack_float(bytes));
     case DOUBLE:
         if ((bytes = read_raw(in, 8)) == NULL)
             return NULL;
-        return give_float(state, node, PyFloat_Unpack8((const char *)bytes, 1));
+        return give_float(state, node, unpack_double(bytes));
     case BYTES:
     case STRING:
         if ((bytes = read_sized(in, &length)) == NULL)
@@ -760,6 +849,19 @@ static PyObject *read_value(Reader *in, const ReadNode *node)
     default:
         return read_container(in, node);
     }
+}
+
+static PyObject *pair(PyObject *first, PyObject *second) /* steals both */
+{
+    PyObject *tuple = second != NULL ? PyTuple_New(2) : NULL;
+    if (tuple != NULL) {
+        PyTuple_SET_ITEM(tuple, 0, first);
+        PyTuple_SET_ITEM(tuple, 1, second);
+        return tuple;
+    }
+    Py_DECREF(first);
+    Py_XDECREF(second);
+    return NULL;
 }
 
 static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
@@ -781,10 +883,8 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
         PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
         if (value == NULL)
             blame_depth(self->state, &self->limits);
-        PyObject *end = value != NULL ? PyLong_FromSsize_t(in.p - bytes) : NULL;
-        result = end != NULL ? PyTuple_Pack(2, value, end) : NULL;
-        Py_XDECREF(value);
-        Py_XDECREF(end);
+        else
+            result = pair(value, PyLong_FromSsize_t(in.p - bytes));
     }
     PyBuffer_Release(&data);
     return result;
@@ -876,6 +976,11 @@ static int take_text(State *state, PyObject *value, Span *span)
     if (!PyUnicode_Check(value)) {
         refuse(state, "str", value);
         return -1;
+    }
+    if (PyUnicode_IS_COMPACT_ASCII(value)) {
+        span->bytes = PyUnicode_1BYTE_DATA(value);
+        span->length = PyUnicode_GET_LENGTH(value);
+        return 0;
     }
     span->bytes = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &span->length);
     if (span->bytes != NULL)
@@ -981,14 +1086,15 @@ static int changed(State *state)
     return -1;
 }
 
-/* The next item, owned; NULL with no exception at the end. `sequence` is a list or a tuple. */
-static inline PyObject *next_item(State *state, PyObject *sequence, Py_ssize_t index, Py_ssize_t size)
+/* The next item of a list or tuple, owned: 1, or 0 at the end, or -1. */
+static inline int next_item(State *state, PyObject *sequence, Py_ssize_t index, Py_ssize_t size, PyObject **item)
 {
-    if (PySequence_Fast_GET_SIZE(sequence) != size) {
-        changed(state);
-        return NULL;
-    }
-    return index < size ? Py_NewRef(PySequence_Fast_GET_ITEM(sequence, index)) : NULL;
+    if (PySequence_Fast_GET_SIZE(sequence) != size)
+        return changed(state);
+    if (index == size)
+        return 0;
+    *item = Py_NewRef(PySequence_Fast_GET_ITEM(sequence, index));
+    return 1;
 }
 
 /* The next entry, both owned: 1, or 0 at the end, or -1. */
@@ -1016,6 +1122,7 @@ typedef struct {
     PyObject *dict;       /* owned; or NULL, and */
     PyObject *object;     /* a Struct, borrowed */
     Py_ssize_t found;
+    Py_ssize_t position;  /* of PyDict_Next, while the keys are the fields' names in order; then -1 */
 } Source;
 
 /* The attributes of a Struct class that hold the record's fields: a tuple by field, None where it has none. */
@@ -1085,8 +1192,8 @@ static PyObject *struct_field(State *state, const WriteNode *node, PyObject *val
 
 static int take_record(State *state, const WriteNode *node, PyObject *value, Source *source)
 {
-    *source = (Source){node, NULL, NULL, 0};
-    if (PyObject_TypeCheck(value, (PyTypeObject *)state->struct_class))
+    *source = (Source){node, NULL, NULL, 0, 0};
+    if (!PyDict_CheckExact(value) && PyObject_TypeCheck(value, (PyTypeObject *)state->struct_class))
         source->object = value;
     else
         source->dict = take_dict(state, "dict", value);
@@ -1095,10 +1202,23 @@ static int take_record(State *state, const WriteNode *node, PyObject *value, Sou
 
 static void release_record(Source *source) { Py_CLEAR(source->dict); }
 
+/* The value of a key, NULL without an exception if there is none. Most dicts have their keys in the schema's
+ * order and interned, as the fields' names are: then the next entry is the one, and nothing is looked up. */
+static inline PyObject *dict_field(Source *source, PyObject *name)
+{
+    PyObject *key, *value;
+    if (source->position >= 0) {
+        if (PyDict_Next(source->dict, &source->position, &key, &value) && key == name)
+            return Py_NewRef(value);
+        source->position = -1;
+    }
+    return Py_XNewRef(PyDict_GetItemWithError(source->dict, name));
+}
+
 static PyObject *take_field(State *state, Source *source, Py_ssize_t index)
 {
     const Field *field = &source->node->fields[index];
-    PyObject *value = source->dict != NULL ? Py_XNewRef(PyDict_GetItemWithError(source->dict, field->name))
+    PyObject *value = source->dict != NULL ? dict_field(source, field->name)
                                            : struct_field(state, source->node, source->object, index);
     if (value != NULL) {
         source->found++;
@@ -1361,17 +1481,17 @@ static int write_items(Writer *out, const WriteNode *node, PyObject *value)
     if (sequence == NULL)
         return -1;
     Py_ssize_t index = 0, size = PySequence_Fast_GET_SIZE(sequence);
-    int failed = spend(&out->budget, size);
+    int more = 0, failed = spend(&out->budget, size);
     if (!failed && size > 0)
         failed = write_long(out, size);
-    for (; !failed && (item = next_item(out->budget.state, sequence, index, size)) != NULL; index++) {
+    for (; !failed && (more = next_item(out->budget.state, sequence, index, size, &item)) > 0; index++) {
         failed = write_value(out, node->items, item);
         if (failed)
             at_index(out->budget.state, index);
         Py_DECREF(item);
     }
     Py_DECREF(sequence);
-    return failed || PyErr_Occurred() ? -1 : write_long(out, 0);
+    return failed || more < 0 ? -1 : write_long(out, 0);
 }
 
 static int write_entries(Writer *out, const WriteNode *node, PyObject *value)
@@ -1432,7 +1552,7 @@ static int write_raw_value(Writer *out, const WriteNode *node, PyObject *value)
     State *state = out->budget.state;
     int64_t number;
     double real;
-    char packed[8];
+    uint8_t packed[8];
 
     switch (node->op) {
     case NULL_:
@@ -1446,12 +1566,14 @@ static int write_raw_value(Writer *out, const WriteNode *node, PyObject *value)
     case LONG:
         return take_integer(state, node, value, &number) < 0 ? -1 : write_long(out, number);
     case FLOAT:
-        if (take_float(state, node, value, &real) < 0 || PyFloat_Pack4(real, packed, 1) < 0)
+        if (take_float(state, node, value, &real) < 0)
             return -1;
+        pack_float(packed, real);
         return write_raw(out, packed, 4);
     case DOUBLE:
-        if (take_float(state, node, value, &real) < 0 || PyFloat_Pack8(real, packed, 1) < 0)
+        if (take_float(state, node, value, &real) < 0)
             return -1;
+        pack_double(packed, real);
         return write_raw(out, packed, 8);
     case BYTES:
     case STRING:
@@ -1554,18 +1676,18 @@ static PyObject *conform_items(Conforming *c, const WriteNode *write, const Read
     if (sequence == NULL)
         return NULL;
     Py_ssize_t index = 0, size = PySequence_Fast_GET_SIZE(sequence);
-    PyObject *list = spend(&c->budget, size) < 0 ? NULL : PyList_New(0);
-    for (; list != NULL && (item = next_item(state, sequence, index, size)) != NULL; index++) {
+    PyObject *list = spend(&c->budget, size) < 0 ? NULL : new_list(size);
+    int more = 0;
+    for (; list != NULL && (more = next_item(state, sequence, index, size, &item)) > 0; index++) {
         PyObject *given = conform_value(c, write->items, read->items, item);
         Py_DECREF(item);
         if (given == NULL)
             at_index(state, index);
-        if (given == NULL || PyList_Append(list, given) < 0)
+        if (given == NULL || append(list, given) < 0)
             Py_CLEAR(list);
-        Py_XDECREF(given);
     }
     Py_DECREF(sequence);
-    if (list != NULL && PyErr_Occurred())
+    if (more < 0)
         Py_CLEAR(list);
     if (size > 0)
         count_long(c, size);
