@@ -1,15 +1,18 @@
 """Which branch of a union takes a value: the table of `plan.WriteNode`, carried out."""
 
 import enum
-from typing import Final
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 
 from splnode.avro.codec.plan import Branch, Op, WriteNode
 from splnode.errors import EncodeError
 
-_INT = 1 << 31
-_LONG = 1 << 63
+_INT: Final = 1 << 31
+_LONG: Final = 1 << 63
+_UNSET: Final = object()
+_attributes: "WeakKeyDictionary[type, dict[str, str]]" = WeakKeyDictionary()
 _DICT_OPS: Final = (Op.MAP, Op.RECORD)
 
 
@@ -66,6 +69,20 @@ def symbol_of(member: enum.Enum) -> str:
 def struct_attributes(struct: type[msgspec.Struct]) -> dict[str, str]:
     """The attributes of a Struct class by the names they have in data (`rename` applied)."""
     return dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
+
+
+def struct_values(value: object, known: frozenset[str]) -> dict[str, Any]:
+    """The attributes of a Struct that are fields of the record, by name; those never set are left out.
+
+    EncodeError for what is no Struct.
+    """
+    if not isinstance(value, msgspec.Struct):
+        raise EncodeError(f"dict expected, not {named(value)}")
+    names = _attributes.get(type(value))
+    if names is None:
+        names = _attributes[type(value)] = struct_attributes(type(value))
+    found = ((name, getattr(value, attribute, _UNSET)) for name, attribute in names.items() if name in known)
+    return {name: each for name, each in found if each is not _UNSET}
 
 
 def named(value: object) -> str:

@@ -1,12 +1,20 @@
 """The plain engine: carries out the plans of `plan` in Python. It serves where the native one is not built.
 
 It is also the measure of the native one: the same values, and the same class of error at the same place.
+
+There are two ways through it. The functions of `read` and `write` do everything, and say exactly what is wrong.
+Once a plan was used a few times, Python source made for it (`source_read`, `source_write`) goes first, several times
+as fast; where that meets anything wrong or unusual it gives up, and the functions do it again from the start.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from splnode.avro.codec.plan import ReadNode, WriteNode
 from splnode.avro.codec.read import Budget, compile_read
+from splnode.avro.codec.source import AFTER
+from splnode.avro.codec.source_read import quick_read
+from splnode.avro.codec.source_write import quick_write
 from splnode.avro.codec.write import compile_write
 from splnode.errors import DecodeError, LimitExceeded
 from splnode.limits import Limits
@@ -16,11 +24,31 @@ class Encoder:
     """Writes the values of one plan."""
 
     def __init__(self, plan: WriteNode, limits: Limits) -> None:
+        self._plan = plan
         self._limits = limits
         self._write = compile_write(plan)
+        self._quick: Callable[[Any], bytes] | None = None
+        self._uses = 0
 
     def encode(self, value: object) -> bytes:
         """The value's bytes. EncodeError, LimitExceeded."""
+        if self._quick is None:
+            self._count()
+        if self._quick is not None:
+            try:
+                data = self._quick(value)
+                if len(data) <= self._limits.message_bytes:
+                    return data
+            except Exception:  # noqa: BLE001 - what is wrong, if anything, is said below
+                pass
+        return self._encode(value)
+
+    def _count(self) -> None:
+        if self._uses == AFTER:
+            self._quick = quick_write(self._plan, self._limits)
+        self._uses += 1
+
+    def _encode(self, value: object) -> bytes:
         out = bytearray()
         try:
             self._write(value, out, Budget(self._limits))
@@ -35,17 +63,32 @@ class Decoder:
     """Reads the values of one plan."""
 
     def __init__(self, plan: ReadNode, limits: Limits) -> None:
+        self._plan = plan
         self._limits = limits
         self._read = compile_read(plan)
+        self._quick: Callable[[bytes, int], tuple[Any, int]] | None = None
+        self._uses = 0
 
     def decode(self, data: bytes | bytearray | memoryview, start: int = 0) -> tuple[Any, int]:
         """The datum that begins at `start`, and the place behind it. DecodeError, LimitExceeded."""
         if not 0 <= start <= len(data):
             raise DecodeError(f"start {start} lies outside of {len(data)} bytes")
+        if self._quick is None:
+            self._count()
+        if self._quick is not None and len(data) <= self._limits.message_bytes:
+            try:
+                return self._quick(data if type(data) is bytes else bytes(data), start)
+            except Exception:  # noqa: BLE001 - what is wrong, if anything, is said below
+                pass
         try:
             return self._read(data, start, Budget(self._limits))
         except RecursionError:
             raise _too_deep(self._limits) from None
+
+    def _count(self) -> None:
+        if self._uses == AFTER:
+            self._quick = quick_read(self._plan, self._limits)
+        self._uses += 1
 
 
 class Conformer:

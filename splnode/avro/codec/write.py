@@ -2,12 +2,10 @@
 
 import enum
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
-
-from splnode.avro.codec.choice import branch_of, named, struct_attributes, symbol_of
+from splnode.avro.codec.choice import branch_of, named, struct_values, symbol_of
 from splnode.avro.codec.plan import Op, WriteNode
 from splnode.avro.codec.read import Budget
 from splnode.errors import DataError, EncodeError
@@ -263,7 +261,7 @@ def _record(node: WriteNode, part: Find) -> Write:
     def write(value: Any, out: bytearray, left: Budget) -> None:
         left.enter()
         left.spend(len(fields))
-        values = value if isinstance(value, dict) else _struct_values(value)
+        values = value if isinstance(value, dict) else struct_values(value, known)
         name, found = "", 0
         try:
             for name, field, is_union, default in fields:
@@ -288,15 +286,6 @@ def _record(node: WriteNode, part: Find) -> Write:
 
 
 _MISSING: Final = object()
-
-
-def _struct_values(value: object) -> Mapping[str, Any]:
-    """The attributes of a Struct by the names they have in data; those never set are left out."""
-    if not isinstance(value, msgspec.Struct):
-        raise _refused("dict", value)
-    names = struct_attributes(type(value)).items()
-    found = ((name, getattr(value, attribute, _MISSING)) for name, attribute in names)
-    return {name: each for name, each in found if each is not _MISSING}
 
 
 _MAKERS: Final[dict[Op, Callable[[WriteNode, Find], Write]]] = {

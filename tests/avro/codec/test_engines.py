@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from splnode.avro import codec
-from splnode.avro.codec import Branch
+from splnode.avro.codec import Branch, plain
 from splnode.avro.logical import Duration
 from splnode.avro.protocol import Protocol
 from splnode.avro.schema import Schema, parse_schema
@@ -23,9 +23,11 @@ from splnode.limits import Limits
 UTC = datetime.UTC
 
 
-@pytest.fixture(params=codec.engines())
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=[*codec.engines(), "plain with generated code"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    name, _, generated = str(request.param).partition(" ")
+    monkeypatch.setattr(plain, "AFTER", 0 if generated else 1_000_000)
+    return name
 
 
 def schema_of(source: Any) -> Schema:

@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from splnode.avro.codec.plain import Conformer, Decoder, Encoder
+from splnode.avro.codec.source import AFTER
 from splnode.avro.resolution import read_plan, write_plan
 from splnode.avro.schema import parse_schema
 from splnode.errors import DecodeError, EncodeError, LimitExceeded
@@ -33,6 +34,19 @@ def test_a_stack_that_is_nearly_full_is_a_limit_too() -> None:
     finally:
         sys.setrecursionlimit(was)
     assert caught.value.limit == "depth"
+
+
+def test_generated_code_goes_first_once_a_plan_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, decoder = Encoder(write_plan(LIST), DEFAULT_LIMITS), Decoder(read_plan(LIST), DEFAULT_LIMITS)
+    for _ in range(AFTER + 1):
+        assert encoder.encode({"next": {}}) == b"\x02\x00"
+        assert decoder.decode(b"\x02\x00")[0] == {"next": {"next": None}}
+    monkeypatch.setattr(encoder, "_write", None)
+    monkeypatch.setattr(decoder, "_read", None)
+    assert encoder.encode({"next": {}}) == b"\x02\x00"
+    assert decoder.decode(b"\x02\x00")[0] == {"next": {"next": None}}
+    with pytest.raises(TypeError):  # what it cannot do goes to the functions, which are gone
+        encoder.encode({"next": 5})
 
 
 def test_errors_name_what_is_wrong() -> None:

@@ -1,0 +1,69 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from splnode.avro.codec.source_write import quick_write
+from splnode.avro.resolution import write_plan
+from splnode.avro.schema import parse_schema
+from splnode.limits import Limits
+
+
+def quick(source: Any, **limits: int) -> Any:
+    made = quick_write(write_plan(parse_schema(json.dumps(source))), Limits(**limits))
+    assert made is not None
+    return made
+
+
+class Point(msgspec.Struct):
+    x: int
+    extra: int = 0
+
+
+POINT = {"type": "record", "name": "Point", "fields": [{"name": "x", "type": "int"}]}
+
+
+def test_it_writes_what_is_as_usual() -> None:
+    assert quick({"type": "array", "items": ["null", "long", "string"]})([None, -1, "a"]) == bytes.fromhex(
+        "06000201040261" + "00"
+    )
+    assert quick(POINT)({"x": 5}) == quick(POINT)(Point(5)) == b"\x0a"
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("int", 2**31),
+        ("int", -(2**31) - 1),
+        ("int", True),
+        ("long", 2**63),
+        ("boolean", 1),
+        ("string", b""),
+        ("bytes", ""),
+        ("double", "x"),
+        ("float", 1e300),
+        ("null", 0),
+        (POINT, {}),
+        (POINT, {"x": 1, "y": 1}),
+        (POINT, 5),
+        (["null", "int"], "x"),
+        ([], None),
+    ],
+)
+def test_it_gives_up_where_anything_is_wrong(source: Any, value: Any) -> None:
+    with pytest.raises(Exception, match=r".*"):
+        quick(source)(value)
+
+
+def test_limits_are_never_passed() -> None:
+    write = quick({"type": "array", "items": "int"}, nodes=3)
+    assert write([1, 2]) == b"\x04\x02\x04\x00"
+    with pytest.raises(Exception, match=r".*"):
+        write([1, 2, 3])
+
+
+def test_a_plan_too_large_has_none() -> None:
+    fields = [{"name": f"f{n}", "type": "string"} for n in range(900)]
+    schema = parse_schema(json.dumps({"type": "record", "name": "R", "fields": fields}))
+    assert quick_write(write_plan(schema), Limits()) is None
