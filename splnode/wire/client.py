@@ -28,7 +28,7 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire import sasl
 from splnode.wire.directory import parse
 from splnode.wire.events import Event, Ready, Resend, Response
-from splnode.wire.framing import NettyReader, Reader, SpecReader, netty_frame, spec_frame
+from splnode.wire.framing import LARGE, NettyReader, Reader, SpecReader, netty_frame, spec_frame
 from splnode.wire.handshake import HandshakeRequest, HandshakeResponse, Match, read_response, write_request
 from splnode.wire.message import (
     CANCEL_KEY,
@@ -181,14 +181,16 @@ class ClientSession:
         calls = self._calls
         if len(calls) >= self._most:
             raise self._too_many()
-        if metadata:
-            payload = b"".join((self._metadata.write(metadata), request.name, request.encode(params)))
-        else:
-            payload = request.plain + request.encode(params)
-        if len(payload) > self._limits.message_bytes:
-            raise self._too_large(len(payload))
+        head = self._metadata.write(metadata) + request.name if metadata else request.plain
+        payload = request.encode(params)
+        length = len(head) + len(payload)
+        if length > self._limits.message_bytes:
+            raise self._too_large(length)
         serial = self._serial()
-        self._out.append(_NETTY.pack(serial, 1, len(payload)) + payload)
+        if length < LARGE:
+            self._out.append(b"".join((_NETTY.pack(serial, 1, length), head, payload)))
+        else:
+            self._out += (_NETTY.pack(serial, 1, length) + head, payload)
         if not request.one_way:
             calls[serial] = call
         return serial
@@ -499,6 +501,8 @@ class ClientSession:
                 metadata, at = self._metadata.read(body, position)
                 if body[at : at + 1] == b"\x01":
                     remote = self._failure(body, at, metadata)
+                    if remote.code is Code.UNKNOWN:  # it has no codes, but we see what it meant
+                        remote = CallError(error.code, remote.message, remote=True, started=False)
             events.append(Response(serial, None, remote, metadata))
             return
         if position < len(body):

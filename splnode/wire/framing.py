@@ -25,14 +25,29 @@ _SMALL: Final = 4096
 """Smaller chunks are gathered in one bytearray, so that a slow trickle costs no object a byte."""
 
 
+LARGE: Final = 16_384
+"""From so many bytes on a message is written in two pieces rather than copied behind its head."""
+
+
 class Reader:
     """What both framings share: the bytes that arrived and were not yet understood.
 
-    `feed`, then `take` until it gives nothing. `held` is the number of bytes not taken; `idle` is True where
-    no message has begun.
+    `feed`, then `take` until it gives nothing. `held` is the number of bytes not taken.
     """
 
-    __slots__ = ("_broken", "_chunks", "_data", "_need", "_parts", "_pos", "_total", "buffers", "held", "largest")
+    __slots__ = (
+        "_broken",
+        "_chunks",
+        "_data",
+        "_expect",
+        "_need",
+        "_parts",
+        "_pos",
+        "_total",
+        "buffers",
+        "held",
+        "largest",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.largest = limits.message_bytes
@@ -44,15 +59,13 @@ class Reader:
         self._need = 1
         self._parts: list[bytes] = []
         self._total = 0
+        self._expect = -1  # bytes of the buffer that has begun, or -1 before its length
         self._broken: RemoteWireError | None = None
-
-    @property
-    def idle(self) -> bool:
-        """True where the stream may end without cutting a message."""
-        return not self.held and not self._parts
 
     def feed(self, data: bytes) -> None:
         """Adds what arrived."""
+        if type(data) is not bytes:
+            data = bytes(data)  # a view of a buffer that its owner uses again
         if not self.held:
             self._data = data
             self._pos = 0
@@ -93,6 +106,11 @@ class Reader:
             self._pos = 0
         return out
 
+    @property
+    def idle(self) -> bool:
+        """True where the stream may end without cutting a message."""
+        raise NotImplementedError
+
     def rest(self) -> bytes:
         """Takes all bytes as they are."""
         data = b"".join((self._data[self._pos :], *self._chunks))
@@ -105,8 +123,41 @@ class Reader:
         """Moves `_pos` over all that is whole and sets `_need` to what the next step wants."""
         raise NotImplementedError
 
-    def _too_large(self, length: int) -> RemoteWireError:
-        return RemoteWireError(f"a message of at least {length} bytes (limit message_bytes = {self.largest})")
+    def _word(self) -> bool:
+        """Reads a length into `_expect`; False where it is not whole yet."""
+        pos = self._pos
+        if len(self._data) - pos < 4:
+            self._need = 4
+            return False
+        (length,) = _WORD.unpack_from(self._data, pos)
+        if self._total + length > self.largest:
+            at_least = self._total + length
+            raise RemoteWireError(f"a message of at least {at_least} bytes (limit message_bytes = {self.largest})")
+        self._pos = pos + 4
+        self._expect = length
+        return True
+
+    def _buffer(self) -> bool:
+        """Moves a buffer of `_expect` bytes to the parts; False where it is not whole yet."""
+        data, pos, length = self._data, self._pos, self._expect
+        size = len(data)
+        if size - pos < length:
+            self._need = length
+            return False
+        if length:
+            # A long buffer comes alone, joined out of its chunks: it is not copied once more.
+            self._parts.append(data if length == size else data[pos : pos + length])
+            self._total += length
+        self._pos = pos + length
+        self._expect = -1
+        return True
+
+    def _joined(self) -> bytes:
+        parts = self._parts
+        message = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._total = 0
+        return message
 
 
 class NettyReader(Reader):
@@ -119,6 +170,11 @@ class NettyReader(Reader):
         self._left = 0
         self._serial = 0
 
+    @property
+    def idle(self) -> bool:
+        """True where the stream may end without cutting a message."""
+        return not self.held and not self._left
+
     def _parse(self, out: list[tuple[int, bytes]], most: int) -> None:
         data, pos = self._data, self._pos
         size = len(data)
@@ -130,69 +186,37 @@ class NettyReader(Reader):
                 if not self._more_buffers(out):
                     return
                 pos = self._pos
-            elif size - pos < 12:
-                if size - pos >= 8:
-                    self._check(_NETTY_HEAD.unpack_from(data, pos)[1])
-                    self._need = 12
-                break
-            else:
+                continue
+            if size - pos >= 12:  # nearly always: one buffer, and all of it is here
                 serial, count, length = unpack(data, pos)
-                if count == 1:
-                    if length > largest:
-                        self._pos = pos
-                        raise self._too_large(length)
-                    end = pos + 12 + length
-                    if end > size:
-                        self._need = 12 + length
-                        break
+                end = pos + 12 + length
+                if count == 1 and end <= size and length <= largest:
                     out.append((serial, data[pos + 12 : end]))
                     pos = end
-                else:
-                    self._pos = pos
-                    self._begin(serial, count)
-                    pos += 8
+                    continue
+            if size - pos < 8:
+                break
+            self._pos = pos
+            self._begin(*_NETTY_HEAD.unpack_from(data, pos))
+            pos += 8
         self._pos = pos
 
-    def _check(self, count: int) -> None:
+    def _begin(self, serial: int, count: int) -> None:
         if not 1 <= count <= self.buffers:
             raise RemoteWireError(f"a Netty frame of {count} buffers (limit message_buffers = {self.buffers})")
-
-    def _begin(self, serial: int, count: int) -> None:
-        self._check(count)
         self._serial, self._left, self._total = serial, count, 0
 
     def _more_buffers(self, out: list[tuple[int, bytes]]) -> bool:
-        """Reads on in a message of several buffers; False where the bytes ended before it did."""
-        data, pos = self._data, self._pos
-        size = len(data)
+        """Reads on in a message; False where the bytes ended before it did."""
         while self._left:
-            self._need = 4
-            if size - pos < 4:
-                break
-            (length,) = _WORD.unpack_from(data, pos)
-            if self._total + length > self.largest:
-                raise self._too_large(self._total + length)
-            end = pos + 4 + length
-            if end > size:
-                self._need = 4 + length
-                break
-            if length:
-                self._parts.append(data[pos + 4 : end])
-                self._total += length
-            pos = end
+            if self._expect < 0 and not self._word():
+                return False
+            if not self._buffer():
+                return False
             self._left -= 1
-        self._pos = pos
-        if self._left:
-            return False
-        out.append((self._serial, b"".join(self._parts)))
-        self._parts.clear()
+        out.append((self._serial, self._joined()))
         self._need = 8
         return True
-
-    @property
-    def idle(self) -> bool:
-        """True where the stream may end without cutting a message."""
-        return not self.held and not self._left
 
 
 class SpecReader(Reader):
@@ -213,44 +237,39 @@ class SpecReader(Reader):
         self.early = early
         self._serial = 0
 
+    @property
+    def idle(self) -> bool:
+        """True where the stream may end without cutting a message."""
+        return not self.held and not self._parts and self._expect < 0
+
     def _parse(self, out: list[tuple[int, bytes]], most: int) -> None:
-        data, pos, parts = self._data, self._pos, self._parts
-        size = len(data)
+        parts = self._parts
         self._need = 4
-        while len(out) < most and size - pos >= 4:
-            (length,) = _WORD.unpack_from(data, pos)
-            if not length:
-                pos += 4
-                if parts:
-                    self._complete(out)
-                continue
-            self._pos = pos
-            if self._total + length > self.largest:
-                raise self._too_large(self._total + length)
-            if len(parts) >= self.buffers:
-                raise RemoteWireError(f"a message of more buffers than message_buffers = {self.buffers}")
-            end = pos + 4 + length
-            if end > size:
-                self._need = 4 + length
-                break
-            parts.append(data[pos + 4 : end])
-            self._total += length
-            pos = end
+        while len(out) < most:
+            if self._expect < 0:
+                if not self._word():
+                    return
+                if not self._expect:
+                    self._expect = -1
+                    if parts:
+                        self._complete(out)
+                    continue
+                if len(parts) >= self.buffers:
+                    raise RemoteWireError(f"a message of more buffers than message_buffers = {self.buffers}")
+            if not self._buffer():
+                return
             if self.early is not None and len(parts) <= self._TRIES and self.early(b"".join(parts)):
                 self._complete(out)
-        self._pos = pos
 
     def _complete(self, out: list[tuple[int, bytes]]) -> None:
-        parts = self._parts
-        out.append((self._serial, parts[0] if len(parts) == 1 else b"".join(parts)))
+        out.append((self._serial, self._joined()))
         self._serial += 1
-        self._total = 0
-        parts.clear()
+        self._need = 4
 
 
-def netty_frame(serial: int, message: bytes) -> bytes:
+def netty_frame(serial: int, *message: bytes) -> bytes:
     """One message in one buffer: n = 0 wedges Java's decoder, so an empty message is one empty buffer."""
-    return _NETTY.pack(serial, 1, len(message)) + message
+    return b"".join((_NETTY.pack(serial, 1, sum(map(len, message))), *message))
 
 
 def spec_frame(*buffers: bytes) -> bytes:

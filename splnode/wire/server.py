@@ -44,7 +44,7 @@ from splnode.wire import sasl
 from splnode.wire.detect import detect
 from splnode.wire.directory import ClientProtocols, Directory
 from splnode.wire.events import Cancel, Event, Handover, Request
-from splnode.wire.framing import NettyReader, Reader, SpecReader, netty_frame, spec_frame
+from splnode.wire.framing import LARGE, NettyReader, Reader, SpecReader, netty_frame, spec_frame
 from splnode.wire.handshake import (
     BOTH,
     SHORTEST_REQUEST,
@@ -79,8 +79,8 @@ class ServerSession:
 
     __slots__ = (
         "_answering", "_calls", "_client", "_client_hash", "_clients", "_directory", "_due", "_ended", "_finished",
-        "_greeted", "_guess", "_hello", "_limits", "_metadata", "_most", "_netty", "_open", "_out", "_pair", "_path",
-        "_reader", "_ready", "_service", "_stalled", "_stateless", "failed", "framing", "in_flight",
+        "_greeted", "_guess", "_hello", "_limits", "_longest", "_metadata", "_most", "_netty", "_open", "_out",
+        "_pair", "_path", "_reader", "_ready", "_service", "_stalled", "_stateless", "failed", "framing", "in_flight",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +102,7 @@ class ServerSession:
         self._path = path
         self._limits = limits
         self._most = limits.calls_per_connection
+        self._longest = min(LONGEST_TEXT, limits.message_bytes // 8)
         self._netty = False
         self._metadata = metadata_codec(limits)
         self._out: list[bytes] = []
@@ -184,7 +185,10 @@ class ServerSession:
                 length = len(payload) + 2
                 if length > self._limits.message_bytes:
                     raise self._too_large(length)
-                self._out.append(_SUCCESS.pack(request.serial, 1, length) + payload)
+                if length < LARGE:
+                    self._out.append(_SUCCESS.pack(request.serial, 1, length) + payload)
+                else:
+                    self._out += (_SUCCESS.pack(request.serial, 1, length), payload)
         request.open = False  # as in `_settle`, without its call
         self.in_flight -= 1
         self._answering = False
@@ -202,7 +206,12 @@ class ServerSession:
                 body = request.call.contract.error_writer(request.call.message).encode(error)
                 self._reply(request, b"\x01", body, metadata or NO_METADATA)
             else:
-                self._reply(request, b"\x01", _system_error(error), {**(metadata or {}), **failure_metadata(error)})
+                self._reply(
+                    request,
+                    b"\x01",
+                    self._system_error(error),
+                    {**(metadata or {}), **failure_metadata(error)},
+                )
         self._settle(request)
 
     def data_to_send(self) -> list[bytes]:
@@ -441,7 +450,13 @@ class ServerSession:
     def _refuse(self, serial: int, error: CallError, one_way: bool, prefix: bytes) -> None:
         """Answers a call that was never a Request."""
         if not one_way or prefix:
-            self._send(serial, prefix, self._metadata.write(failure_metadata(error)), b"\x01", _system_error(error))
+            self._send(
+                serial,
+                prefix,
+                self._metadata.write(failure_metadata(error)),
+                b"\x01",
+                self._system_error(error),
+            )
         elif not self._netty:
             self._in_order(serial, b"")
 
@@ -454,7 +469,7 @@ class ServerSession:
 
     def _send(self, serial: int, prefix: bytes, metadata: bytes, flag: bytes, body: bytes) -> None:
         if self._netty:
-            self._out.append(netty_frame(serial, b"".join((prefix, metadata, flag, body))))
+            self._out.append(netty_frame(serial, prefix, metadata, flag, body))
         else:
             self._in_order(serial, spec_frame(prefix, metadata, flag, body))
 
@@ -470,6 +485,9 @@ class ServerSession:
             self._due += 1
             waiting = self._ready.pop(self._due, None)
 
+    def _system_error(self, error: CallError) -> bytes:
+        return b"\0" + write_string(error.message[: self._longest])
+
     def _too_large(self, length: int) -> LimitExceeded:
         return LimitExceeded("message_bytes", self._limits.message_bytes, f"a response of {length} bytes")
 
@@ -481,10 +499,6 @@ def _left_over(count: int) -> DecodeError:
 def _unreadable(call: ServerCall, error: DataError) -> CallError:
     text = f"the parameters of {call.message.name} cannot be read: {error}"
     return CallError(Code.INVALID_ARGUMENT, text, started=False)
-
-
-def _system_error(error: CallError) -> bytes:
-    return b"\0" + write_string(error.message[:LONGEST_TEXT])
 
 
 def _serial(text: bytes) -> int:

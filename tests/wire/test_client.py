@@ -48,6 +48,7 @@ def ready(framing="netty", **options):
 def test_first_words():
     peer = Peer()
     assert not peer.client.ready
+    assert peer.client.refusal is None
     peer.client.start()
     assert peer.sent() == netty(0, handshake(OWN, OWN) + ASK)
     peer = Peer(framing="spec")
@@ -183,6 +184,7 @@ def test_refused(server):
     assert f"it speaks {server.name}" in response.error.message
     assert not response.error.started
     assert not peer.client.ready
+    assert peer.client.refusal.message == response.error.message
     with pytest.raises(CallError, match="FAILED_PRECONDITION: the server refused our protocol"):
         peer.client.call("add", {"a": 1, "b": 2})
     assert peer.client.in_flight == 0
@@ -563,3 +565,15 @@ def test_the_name_of_the_server_is_told_once():
         peer.feed(netty(serial, answer))
     with pytest.raises(CallError, match=r"it speaks org.example.Calculator"):
         peer.client.call("echo", {"text": "x"})
+
+
+@pytest.mark.parametrize("size", [16_370, 16_380, 100_000])
+@pytest.mark.parametrize("metadata", [None, {"k": b"v"}])
+def test_long_calls_go_out_in_two_pieces(size, metadata):
+    peer, wire = splnodes()
+    peer.client.call("echo", {"text": "x" * size}, metadata)
+    (request,) = wire.feed(peer.sent())
+    assert request.params == {"text": "x" * size}
+    wire.server.respond(request, request.params["text"])
+    (response,) = peer.feed(wire.sent())
+    assert response.value == "x" * size

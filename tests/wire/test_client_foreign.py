@@ -51,3 +51,16 @@ def test_python_writes_its_system_errors_to_nowhere(served: bool) -> None:
     (response,) = client.receive_data(spec(bytes(4), PING + long(1) + b"x"))
     assert isinstance(response, Response)
     assert (response.serial, response.value) == (again, "x")
+
+
+def test_java_over_http_says_that_it_has_no_such_message() -> None:
+    """Without a code of ours: its protocol, which comes with the answer, tells what it was."""
+    client = ClientSession(Contract(CALCULATOR), framing="http")
+    client.call("add", {"a": 1, "b": 2})
+    client.data_to_send()
+    body = b"\x02\x02" + string(OTHER.text) + b"\x02" + OTHER.md5 + b"\0"
+    _, response = client.receive_data(spec(body, b"\0\x01\0" + string("No message named add")))
+    assert isinstance(response, Response)
+    assert isinstance(response.error, CallError)
+    assert (response.error.code, response.error.message) == (Code.UNIMPLEMENTED, "No message named add")
+    assert (response.error.remote, response.error.started) == (True, False)

@@ -174,3 +174,22 @@ def test_slow_trickle_keeps_few_objects():
         reader.feed(b"xy")
         assert reader.take(1) == []
     assert len(reader._chunks) == 1
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_what_is_fed_may_be_used_again_by_its_owner(kind):
+    owned = bytearray(netty_frame(1, b"first"))
+    reader = NettyReader(LIMITS)
+    reader.feed(kind(owned))
+    owned[:] = bytes(len(owned))
+    assert reader.take(1) == [(1, b"first")]
+
+
+def test_a_long_message_alone_is_not_copied_again():
+    body = bytes(100_000)
+    reader = NettyReader(DEFAULT_LIMITS)
+    for chunk in (netty_frame(1, body)[:12], body[:50_000], body[50_000:]):
+        reader.feed(chunk)
+        messages = reader.take(1)
+    assert messages == [(1, body)]
+    assert reader.idle

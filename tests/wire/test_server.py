@@ -619,3 +619,32 @@ def test_bounded_memory_of_clients():
         hashes.append(each.md5)
         assert clients.learn(each.md5, each.text) == each
     assert [clients.get(each) is not None for each in hashes] == [False, False, True, True]
+
+
+def test_what_a_connection_has_shown_so_far():
+    wire = Wire()
+    assert not wire.server.established
+    wire.feed(netty(0, handshake(STRANGE, STRANGE) + PING))
+    assert not wire.server.established  # it was told NONE
+    wire.feed(netty(1, handshake(OWN, OWN) + PING))
+    assert wire.server.established
+    assert not wire.server.cancels
+    wire.feed(netty(2, b"\x02" + string("spl-peer") + b"\x02?\0\0"))
+    assert wire.server.cancels
+
+
+def test_failures_fit_however_small_a_message_may_be():
+    wire = established(limits=Limits(message_bytes=400))
+    (request,) = wire.feed(netty(1, ADD))
+    wire.server.fail(request, CallError(Code.INTERNAL, "ü" * 1000))
+    ((_, reply),) = replies(wire.sent())
+    assert len(reply) <= 400
+    assert "ü".encode() * 50 in reply
+
+
+@pytest.mark.parametrize("size", [16_381, 16_382, 100_000])
+def test_long_answers_go_out_in_two_pieces(size):
+    wire = established()
+    (request,) = wire.feed(netty(1, b"\0" + string("echo") + string("x" * size)))
+    wire.server.respond(request, request.params["text"])
+    assert replies(wire.sent()) == [(1, PING + string("x" * size))]
