@@ -52,3 +52,15 @@ def yaqc() -> Iterator[Peer]:
     peer = Peer([sys.executable, "-P", str(HERE / "peers" / "yaq_peer.py")])
     yield peer
     peer.end()
+
+
+@pytest.fixture(scope="session")
+def java() -> Iterator[Peer]:
+    """Java's avro-ipc 1.11.4, compiled by the JVM that runs it."""
+    jvm, home = shutil.which("java"), HERE / "java"
+    ready = jvm is not None and shutil.which("javac") is not None and any((home / "lib").glob("avro-ipc-netty-*.jar"))
+    require(ready, "java", f"a JDK and Maven, then mvn -f {home / 'pom.xml'} dependency:copy-dependencies")
+    options = ["-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", str(home / "lib" / "*")]
+    peer = Peer([str(jvm), *options, str(home / "Peer.java")])
+    yield peer
+    peer.end()

@@ -43,6 +43,10 @@ WAYS = [
     Way("avsc", "function"),
     Way("avsc", "function-unix"),
     Way("avsc", "http"),
+    Way("java", "netty", pings=False),
+    Way("java", "sasl", pings=False),
+    Way("java", "socket", pings=False),
+    Way("java", "http", pings=False),
     Way("python_avro", "http", metadata=False, pings=False, aliases=False, one_way=False),
 ]
 

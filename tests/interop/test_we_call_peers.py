@@ -35,6 +35,10 @@ WAYS = [
     Way("avsc", "netty", "tcp://127.0.0.1:{port}", strict=True),
     Way("avsc", "netty-unix", "unix://{path}", strict=True),
     Way("avsc", "http", "http+avro://127.0.0.1:{port}/any/path", strict=True),
+    Way("java", "netty", "tcp://127.0.0.1:{port}"),
+    Way("java", "sasl", "tcp://127.0.0.1:{port}?framing=sasl"),
+    Way("java", "socket", "tcp://127.0.0.1:{port}?framing=spec"),
+    Way("java", "http", "http+avro://127.0.0.1:{port}/"),
     Way("python_avro", "http", "http+avro://127.0.0.1:{port}/", metadata=False),
 ]
 
