@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from splnode.avro.logical import Duration
 from splnode.avro.schema import Schema
 
@@ -206,3 +208,42 @@ def damaged(rng: random.Random, data: bytes) -> bytes:
         else:
             result += rng.randbytes(rng.randint(0, 9))
     return bytes(result)
+
+
+class Structs:
+    """Makes a random type to read a schema's values into; each record of one schema has one class."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.classes: dict[str, Any] = {}
+
+    def type_of(self, schema: Schema) -> Any:
+        if schema.is_record:
+            return self._struct(schema)
+        if schema.kind == "array" and schema.items is not None:
+            return list[self.type_of(schema.items)]  # type: ignore[misc]  # made here
+        if schema.kind == "map" and schema.items is not None:
+            return dict[str, self.type_of(schema.items)]  # type: ignore[misc]  # made here
+        return Any
+
+    def _struct(self, schema: Schema) -> Any:
+        if schema.name in self.classes:
+            return self.classes[schema.name]
+        self.classes[schema.name] = Any  # within itself
+        fields = [(field.name, self.type_of(field.schema)) for field in schema.fields if self.rng.random() < 0.95]
+        namespace = {"__post_init__": _dislikes} if self.rng.random() < 0.3 else {}
+        made: Any = msgspec.defstruct(
+            schema.name,
+            fields,
+            namespace=namespace,
+            kw_only=self.rng.random() < 0.3,
+            frozen=self.rng.random() < 0.3,
+            rename="camel" if self.rng.random() < 0.1 else None,
+        )
+        self.classes[schema.name] = made
+        return made
+
+
+def _dislikes(self: Any) -> None:
+    if any(getattr(self, name) in ("a", 63, True) for name in self.__struct_fields__):
+        raise ValueError("it dislikes that")

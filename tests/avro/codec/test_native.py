@@ -3,6 +3,7 @@
 What both must do is in test_engines.py.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -19,6 +20,7 @@ import msgspec
 import pytest
 
 from splnode.avro.codec import plain
+from splnode.avro.codec.binding import bind
 from splnode.avro.codec.plan import Branch, Op, ReadNode, WriteNode
 from splnode.avro.resolution import read_plan, write_plan
 from splnode.avro.schema import parse_schema
@@ -79,14 +81,17 @@ def outcome(function: Callable[..., Any], *args: Any) -> tuple[str, ...]:
 
 
 def plans(rng: random.Random) -> Iterator[tuple[Any, WriteNode, ReadNode]]:
-    """A random schema with its plans: read as itself, and as some other."""
+    """A random schema with its plans: read as itself, as some other, and into Structs."""
     source = arbitrary.Schemas(rng).any()
     for reader in (source, arbitrary.evolved(rng, source)):
         try:
-            schema = parse_schema(json.dumps(source))
-            yield schema, write_plan(schema), read_plan(schema, parse_schema(json.dumps(reader)))
+            schema, other = parse_schema(json.dumps(source)), parse_schema(json.dumps(reader))
+            read = read_plan(schema, other)
         except SchemaError:
             return
+        yield schema, write_plan(schema), read
+        with contextlib.suppress(SchemaError):
+            yield schema, write_plan(schema), bind(read, arbitrary.Structs(rng).type_of(other))
 
 
 def fuzz_once(rng: random.Random) -> int:
@@ -98,6 +103,8 @@ def fuzz_once(rng: random.Random) -> int:
         conform = [engine.Conformer(write, read, SMALL).conform for engine in (plain, _native)]
         for _ in range(6):
             value = arbitrary.value_of(rng, schema)
+            with contextlib.suppress(DataError):
+                value = conform[0](value) if rng.random() < 0.3 else value  # a Struct, maybe
             assert outcome(encode[0], value) == outcome(encode[1], value), value
             assert outcome(conform[0], value) == outcome(conform[1], value), value
             try:
