@@ -12,7 +12,6 @@ import contextlib
 import os
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ import msgspec
 import structlog
 
 from splnode.avro.codec import engines
-from splnode.avro.protocol import Protocol
+from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.config import Config
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
@@ -40,7 +39,6 @@ from splnode.services.reflection import ReflectionService
 from splnode.services.store import Store
 from splnode.wire.directory import Directory
 
-SHIPPED = Path(__file__).parent / "protocols"
 RELOADABLE = ("log.level", "log.format", "admission.running", "admission.queued", "calls.timeout")
 
 NO_NATIVE = (
@@ -79,13 +77,13 @@ class Node:
         """The full names of the protocols that it serves."""
         return self._router.services
 
-    def serve(self, protocol: Protocol | str | os.PathLike[str], implementation: object) -> None:
+    def serve(self, protocol: ProtocolLike, implementation: object) -> None:
         """Serves one more protocol: a Protocol, the path of an `.avpr`, or the name of one that is shipped.
 
         SchemaError says which messages the implementation does not fit. From now on it is listed, healthy, and
         callable from here and from outside. The node calls the implementation's own `close` when it stops.
         """
-        found = protocol if isinstance(protocol, Protocol) else _load(protocol)
+        found = find_protocol(protocol)
         server = Server(
             found,
             implementation,
@@ -97,10 +95,9 @@ class Node:
         self._directory.add(server.contract)
         self._health.set(found.name, "SERVING")
 
-    def client(self, protocol: Protocol | str | os.PathLike[str]) -> Client:
+    def client(self, protocol: ProtocolLike) -> Client:
         """A Client of a service, wherever it is: in this process it is called without a byte being encoded."""
-        found = protocol if isinstance(protocol, Protocol) else _load(protocol)
-        return Client(self._router, found, timeout=self.config.calls.timeout)
+        return Client(self._router, find_protocol(protocol), timeout=self.config.calls.timeout)
 
     def stop(self) -> None:
         """Asks the node to stop; `stopped` returns, and leaving the `async with` drains it."""
@@ -162,7 +159,9 @@ class Node:
         )
         self.serve("SPLExecuteService", ExecuteService(modules))
         self.serve("splnode.Health", self._health)
-        self.serve("splnode.Reflection", ReflectionService(self._protocols, schemas=[data.schema_text, modules.schema_text]))
+        self.serve(
+            "splnode.Reflection", ReflectionService(self._protocols, schemas=[data.schema_text, modules.schema_text])
+        )
         self._listener = Listener(
             self._router,
             self._directory,
@@ -194,18 +193,6 @@ class Node:
 
     def _protocols(self) -> list[Protocol]:
         return [contract.protocol for contract in self._directory.contracts]
-
-
-def _load(protocol: str | os.PathLike[str]) -> Protocol:
-    path = Path(protocol)
-    shipped = SHIPPED / f"{path}.avpr"
-    if path.suffix != ".avpr" and shipped.is_file():
-        path = shipped
-    try:
-        return Protocol.load(path)
-    except OSError as error:
-        known = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.avpr")))
-        raise ConfigError(f"protocol {str(protocol)!r}: {error.strerror}; shipped are {known}") from None
 
 
 def _identity(config: Config) -> str:

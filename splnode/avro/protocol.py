@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from splnode.avro import referee
 from splnode.avro.builder import SchemaBuilder, check_branches, check_name, join, shown
@@ -105,6 +105,26 @@ class Protocol:
 
     def __repr__(self) -> str:
         return f"<Protocol {self.name}>"
+
+
+ProtocolLike = Protocol | str | os.PathLike[str]
+"""A Protocol, the path of an `.avpr` file, or the full name of a protocol that is shipped with splnode."""
+
+SHIPPED: Final = Path(__file__).parents[1] / "protocols"
+
+
+def find_protocol(protocol: ProtocolLike) -> Protocol:
+    """The Protocol that is meant. SchemaError says what was looked for, and which names are shipped."""
+    if isinstance(protocol, Protocol):
+        return protocol
+    path = Path(protocol)
+    if path.suffix == ".avpr" or path.is_file():
+        return Protocol.load(path)
+    shipped = {each.stem: each for each in SHIPPED.glob("*.avpr")}
+    if path.name != str(path) or path.name not in shipped:
+        names = ", ".join(sorted(shipped))
+        raise SchemaError(f"{str(path)!r} is no .avpr file, and no protocol of that name is shipped; there are {names}")
+    return Protocol.load(shipped[path.name])
 
 
 def _build(cls: type[Protocol], text: str, document: Any, limits: Limits) -> Protocol:

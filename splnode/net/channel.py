@@ -15,14 +15,12 @@ import asyncio
 import contextlib
 import enum
 import math
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from splnode.avro.protocol import Protocol
+from splnode.avro.protocol import ProtocolLike, find_protocol
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError
@@ -35,8 +33,6 @@ from splnode.rpc.client import Client
 from splnode.rpc.interceptor import Interceptor
 from splnode.wire.client import ClientSession
 from splnode.wire.message import Contract
-
-ProtocolLike = Protocol | str | os.PathLike[str]
 
 
 class State(enum.Enum):
@@ -197,19 +193,19 @@ async def connect(
     settings: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
     limits: Limits = DEFAULT_LIMITS,
 ) -> AsyncIterator[Client]:
-    """A Client of `protocol` (a Protocol, or the path of an `.avpr` file) at `endpoint`, for programs without a node.
+    """A Client of `protocol` (a Protocol, the path of an `.avpr` file, or the name of a protocol that is shipped) at
+    `endpoint`, for programs without a node.
 
-        async with splnode.connect("tcp://127.0.0.1:9090", "SPLDataService.avpr") as client:
-            await client.read(request={"topic": "users"})
+        async with splnode.connect("tcp://127.0.0.1:9090", "SPLDataService") as client:
+            await client.read(topic="users")
 
     `timeout` in seconds is what each call gets that names none. `results` gives the msgspec.Struct for a
     message's response, `errors` the classes to raise for declared errors. Connects on entering, so that
     CallError(UNAVAILABLE) comes from here; reconnects by itself; closes on leaving.
     """
-    found = protocol if isinstance(protocol, Protocol) else Protocol.load(Path(protocol))
     where = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
     named = {error.schema_name: error for error in errors}
-    contract = Contract(found, results=results or {}, errors=named, limits=limits)
+    contract = Contract(find_protocol(protocol), results=results or {}, errors=named, limits=limits)
     channel = EndpointChannel(where, contract, settings=settings, limits=limits)
     try:
         await channel.connect()

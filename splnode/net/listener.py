@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from splnode.avro.protocol import Protocol
+from splnode.avro.protocol import ProtocolLike, find_protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.limits import DEFAULT_LIMITS, Limits
@@ -112,7 +112,7 @@ class Listening:
 @contextlib.asynccontextmanager
 async def listen(
     endpoints: Iterable[str | Endpoint],
-    services: Mapping[Protocol, object],
+    services: Mapping[ProtocolLike, object],
     *,
     interceptors: Sequence[Interceptor] = (),
     admission: Admission | None = None,
@@ -122,7 +122,7 @@ async def listen(
 ) -> AsyncIterator[Listening]:
     """Serves implementations of protocols, for programs without a node.
 
-        async with splnode.listen(["tcp://127.0.0.1:0"], {protocol: Inventory()}) as server:
+        async with splnode.listen(["tcp://127.0.0.1:0"], {"inventory.avpr": Inventory()}) as server:
             print(server.endpoints[0])
 
     An implementation is any object with a method for each message (see `rpc.server.Server`; SchemaError says
@@ -130,7 +130,8 @@ async def listen(
     and the implementations' own `close` is called.
     """
     gate = admission or Admission()
-    servers = [Server(p, each, interceptors=(gate, *interceptors), limits=limits) for p, each in services.items()]
+    found = [(find_protocol(protocol), implementation) for protocol, implementation in services.items()]
+    servers = [Server(p, each, interceptors=(gate, *interceptors), limits=limits) for p, each in found]
     router = Router({server.protocol.name: server for server in servers})
     directory = Directory(server.contract for server in servers)
     listener = Listener(router, directory, limits=limits, timeout=timeout, insecure=insecure)

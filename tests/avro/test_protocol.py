@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from splnode.avro.protocol import Protocol
+from splnode.avro.protocol import Protocol, find_protocol
 from splnode.errors import SchemaError
 from splnode.limits import Limits
 
@@ -222,3 +222,17 @@ def test_hostile_texts_end_soon() -> None:
         with pytest.raises(SchemaError):
             Protocol.parse(text, limits=Limits(protocol_bytes=300_000))
     assert len(Protocol.parse(texts[0], limits=Limits(protocol_bytes=300_000)).types["E"].symbols) == 20_000
+
+
+def test_a_protocol_is_found_by_path_by_shipped_name_or_is_one(tmp_path: Path) -> None:
+    shipped = find_protocol("SPLDataService")
+    assert shipped.name == "SPLDataService"
+    assert find_protocol(shipped) is shipped
+    copy = tmp_path / "copy.avpr"
+    copy.write_text(shipped.text)
+    assert find_protocol(copy) == find_protocol(str(copy)) == shipped
+    for wrong in ("Nothing", tmp_path / "none.avpr", "../protocols/SPLDataService"):
+        with pytest.raises(
+            SchemaError, match=r"none\.avpr|no protocol of that name is shipped; there are SPLDataService"
+        ):
+            find_protocol(wrong)
