@@ -25,6 +25,7 @@ from weakref import WeakKeyDictionary
 
 from splnode.avro import logical
 from splnode.avro.codec.plan import Op, Promote, ReadNode, WriteNode
+from splnode.avro.codec.unfolding import mark_hopeless
 from splnode.avro.defaults import Default, Defaults
 from splnode.avro.schema import MISSING, Field, Schema
 from splnode.errors import SchemaError
@@ -117,6 +118,7 @@ class _Resolution:
         self._spread_failures()
         if root.reasons:
             raise SchemaError([f"{path}: {reason}" if path else reason for path, reason in root.reasons])
+        mark_hopeless(pair.node for pair in self._pairs.values())
         return root.node
 
     def _pair(self, writer: Schema, reader: Schema) -> _Pair:
