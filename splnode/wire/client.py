@@ -1,17 +1,6 @@
 """The client's end of a connection: calls in, bytes out; bytes in, answers out.
 
-```
-start ─► 1. hash only ─────────────► BOTH, CLIENT ─► ready
-            │ NONE                        ▲
-            ▼                             │
-         2. text, and the hash we were told, if its protocol has our name; else our own hash
-            │ NONE                        │
-            ▼                             │
-         3. text, and the hash we were told (where 2 sent our own) ──► NONE: refused, all calls fail
-```
-
-Step 3 is for peers that answer NONE to any other hash than theirs (yaqd); step 2 comes first, since with a
-port of many services their first guess may be another service than ours.
+`start` sends the handshake with a ping (attempts and hashes: `greeting`); calls made before it is done wait.
 
 HTTP has no connection of its own: every call carries its handshake, and one that was answered by NONE is
 sent once more with the text (`Resend`).
@@ -26,10 +15,10 @@ from splnode.avro.protocol import Protocol
 from splnode.errors import CallError, Code, DataError, LimitExceeded, LocalWireError, RemoteWireError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire import sasl
-from splnode.wire.directory import parse
 from splnode.wire.events import Event, Ready, Resend, Response
 from splnode.wire.framing import LARGE, NettyReader, Reader, SpecReader, netty_frame, spec_frame
-from splnode.wire.handshake import HandshakeRequest, HandshakeResponse, Match, read_response, write_request
+from splnode.wire.greeting import Greeting
+from splnode.wire.handshake import read_response
 from splnode.wire.message import (
     CANCEL_KEY,
     PEER_ANSWERS,
@@ -93,9 +82,9 @@ class ClientSession:
     """
 
     __slots__ = (
-        "_answered", "_attempt", "_calls", "_denied", "_due", "_hello", "_limits", "_metadata", "_most", "_netty",
-        "_next", "_out", "_pair", "_peer", "_presented", "_reader", "_shaking", "_stateless", "_told", "_waiting",
-        "_wrapped", "contract", "failed", "framing", "server", "server_hash",
+        "_answered", "_attempt", "_calls", "_denied", "_due", "_greeting", "_hello", "_limits", "_metadata", "_most",
+        "_netty", "_next", "_out", "_pair", "_peer", "_reader", "_shaking", "_stateless", "_waiting", "_wrapped",
+        "contract", "failed", "framing",
     )  # fmt: skip
 
     def __init__(
@@ -110,8 +99,6 @@ class ClientSession:
             raise LocalWireError(f"unknown framing {framing!r}; there are netty, spec, sasl and http")
         self.contract = contract
         self.framing = framing
-        self.server: Protocol | None = None
-        self.server_hash = b""
         self.failed: RemoteWireError | None = None
         self._limits = limits
         self._most = limits.calls_per_connection
@@ -128,14 +115,21 @@ class ClientSession:
         self._wrapped = False
         self._pair: ClientPair | None = None
         self._peer = False  # it is a splnode, and may be told to cancel
-        own = contract.protocol
-        # The hash that goes out, and the protocol it stands for where the server says BOTH.
-        self._presented: tuple[bytes, Protocol] = remembered or (own.md5, own)
-        self._told: tuple[bytes, Protocol] | None = None
+        self._greeting = Greeting(contract.protocol, remembered, limits)
         self._attempt = 0
         self._shaking = -1
         self._denied = False  # the last handshake was NONE
         self._answered = False  # this HTTP body has given its message
+
+    @property
+    def server(self) -> Protocol | None:
+        """The server's protocol, once it is known."""
+        return self._greeting.server
+
+    @property
+    def server_hash(self) -> bytes:
+        """What the server calls its protocol: an opaque key, good for `remembered` and nothing else."""
+        return self._greeting.server_hash
 
     @property
     def ready(self) -> bool:
@@ -145,7 +139,7 @@ class ClientSession:
     @property
     def refusal(self) -> CallError | None:
         """Why the server will not talk to us, once its last word in the handshake was NONE."""
-        return self._refused() if self._denied else None
+        return self._greeting.refusal() if self._denied else None
 
     @property
     def in_flight(self) -> int:
@@ -165,7 +159,7 @@ class ClientSession:
             raise LocalWireError("start is for stateful framings, and once only")
         if self.framing == "sasl":
             self._out.append(sasl.start())
-        self._shake(None)
+        self._shake()
 
     def call(self, message: str, params: Mapping[str, Any], metadata: Mapping[str, bytes] | None = None) -> int:
         """Sends a call, or keeps it until the handshake is done; its serial.
@@ -237,7 +231,7 @@ class ClientSession:
 
     def _keep_or_send(self, kept: _Kept) -> int:
         if self._denied:
-            raise self._refused()
+            raise self._greeting.refusal()
         if self.full:
             raise self._too_many()
         serial = self._serial()
@@ -250,7 +244,7 @@ class ClientSession:
     def _send(self, serial: int, kept: _Kept) -> None:
         writer = kept.writer
         if self._stateless:
-            self._post(serial, kept, None)
+            self._post(serial, kept)
             return
         call: ClientCall | _Marker = _PING
         if writer is not None:
@@ -269,17 +263,16 @@ class ClientSession:
         if not self._netty:
             self._due.append(serial)
 
-    def _post(self, serial: int, kept: _Kept, text: str | None) -> None:
+    def _post(self, serial: int, kept: _Kept) -> None:
         """One HTTP body: handshake and call."""
-        handshake = HandshakeRequest(self.contract.protocol.md5, text, self._presented[0])
-        self._out.append(spec_frame(write_request(handshake), *kept.parts()))
+        self._out.append(spec_frame(self._greeting.request(kept.attempt), *kept.parts()))
         self._expect(serial, kept)
 
-    def _shake(self, text: str | None) -> None:
+    def _shake(self) -> None:
         """The handshake, with a ping behind it."""
         self._attempt += 1
         serial = self._shaking = self._serial()
-        handshake = write_request(HandshakeRequest(self.contract.protocol.md5, text, self._presented[0]))
+        handshake = self._greeting.request(self._attempt)
         if self._netty:
             self._out.append(netty_frame(serial, handshake + self._metadata.write({PEER_KEY: PEER_ASKS}) + _EMPTY))
         else:
@@ -420,18 +413,18 @@ class ClientSession:
             raise RemoteWireError(f"a response to serial {serial} before the handshake {self._shaking} is answered")
         self._shaking = -1
         response, position = read_response(body, self._limits)
-        if not self._learn(response):
-            if self._again(self._attempt):
-                self._shake(self.contract.protocol.text)
+        server = self._greeting.learn(response)
+        if server is None:
+            if self._greeting.again(self._attempt):
+                self._shake()
             else:
                 self._give_up(events)
             return
-        assert self.server is not None  # just learned
         if position < len(body):
             metadata, _ = self._metadata.read(body, position)
             self._peer = metadata.get(PEER_KEY) == PEER_ANSWERS
-        self._pair = self.contract.calling(self.server)
-        events.append(Ready(self.server))
+        self._pair = self.contract.calling(server)
+        events.append(Ready(server))
         waiting, self._waiting = self._waiting, {}
         for each, kept in waiting.items():
             try:
@@ -440,59 +433,30 @@ class ClientSession:
                 if not kept.one_way:
                     events.append(Response(each, None, error))
 
-    def _learn(self, response: HandshakeResponse) -> bool:
-        """Takes in what the server says of itself; False for NONE."""
-        text, said = response.server_protocol, response.server_hash
-        told = None
-        if text is not None:
-            own = self.contract.protocol
-            protocol = own if text == own.text else parse(text, "the server's protocol", self._limits)
-            told = (said or protocol.md5, protocol)
-        if response.match is Match.NONE:
-            self._told = told or self._told  # avsc says it once, and not again to a client that has it right
-            return False
-        if told is None:
-            if response.match is Match.CLIENT:
-                raise RemoteWireError("the server answers CLIENT without its protocol")
-            told = self._presented
-        self._presented = told
-        self.server_hash, self.server = told
-        return True
-
-    def _again(self, attempt: int) -> bool:
-        """After a NONE to this attempt: whether another one makes sense, and which hash it presents."""
-        own, told = self.contract.protocol, self._told
-        if attempt == 1:
-            alike = told is not None and (not own.messages or told[1].short_name == own.short_name)
-            self._presented = told if told is not None and alike else (own.md5, own)
-            return True
-        if attempt == 2 and told is not None and told[0] != self._presented[0]:
-            self._presented = told
-            return True
-        return False
-
     def _give_up(self, events: list[Event]) -> None:
         self._denied = True
         waiting, self._waiting = self._waiting, {}
-        events.extend(Response(serial, None, self._refused()) for serial, kept in waiting.items() if not kept.one_way)
+        events.extend(
+            Response(serial, None, self._greeting.refusal()) for serial, kept in waiting.items() if not kept.one_way
+        )
 
     def _stateless_reply(self, serial: int, kept: _Kept, body: bytes, events: list[Event]) -> None:
         """HTTP: the handshake and the answer in one."""
         response, position = read_response(body, self._limits)
         unknown, writer = self.server is None, kept.writer
-        if not self._learn(response):
-            if self._again(kept.attempt):
+        server = self._greeting.learn(response)
+        if server is None:
+            if self._greeting.again(kept.attempt):
                 kept.attempt += 1
-                self._post(serial, kept, self.contract.protocol.text)
+                self._post(serial, kept)
                 events.append(Resend(serial))
             else:
-                self._presented = (self.contract.protocol.md5, self.contract.protocol)
-                events.append(Response(serial, None, self._refused()))
+                events.append(Response(serial, None, self._greeting.refusal()))
             return
-        assert self.server is not None and writer is not None  # just learned; and there is no ping over HTTP
+        assert writer is not None  # there is no ping over HTTP
         if unknown:
-            events.append(Ready(self.server))
-        self._pair = self.contract.calling(self.server)
+            events.append(Ready(server))
+        self._pair = self.contract.calling(server)
         try:
             call = self._pair.prepare(writer.message.name)
         except CallError as error:
@@ -511,11 +475,6 @@ class ClientSession:
         # Python's avro writes its system errors to nowhere.
         text = f"{writer.message.name} failed: the server answers with a handshake and nothing behind it"
         events.append(Response(serial, None, CallError(Code.UNKNOWN, text, remote=True), NO_METADATA))
-
-    def _refused(self) -> CallError:
-        told = f"it speaks {self._told[1].name}" if self._told else "it does not say what it speaks"
-        text = f"the server refused our protocol {self.contract.protocol.name}; {told}"
-        return CallError(Code.FAILED_PRECONDITION, text, started=False)
 
     def _too_many(self) -> LocalWireError:
         return LocalWireError(f"{self.in_flight} calls are in flight (limit calls_per_connection = {self._most})")

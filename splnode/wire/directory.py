@@ -2,9 +2,10 @@
 
 Avro knows one protocol a server; a port of ours has many. The order, first hit counts:
 
+0. the full name in the text that it sends: what it presents as serverHash may only be what our first guess was
 1. the serverHash it presents is one of ours
 2. its clientHash is the MD5 of one of our texts, or of one as JavaScript writes it
-3. the full name, then the short name, of its protocol
+3. the full name, then the short name, of its protocol, if that is known
 4. the HTTP path
 5. the `service` of the listener
 6. the message called with the handshake, if just one service has it
@@ -80,8 +81,10 @@ class Directory:
         says nothing, so its name goes before it (avsc repeats it, and takes CLIENT well).
         """
         presented = self._hashes.get(request.server_hash)
+        named = client.name if client is not None and request.client_protocol is not None else ""
         found = (
-            (presented if request.server_hash != guess else None)
+            self._contracts.get(named)
+            or (presented if request.server_hash != guess else None)
             or self._hashes.get(request.client_hash)
             or self._hints.get(request.client_hash)
             or (client and (self.by_name(client.name) or self.by_name(client.short_name)))

@@ -40,11 +40,9 @@ from splnode.errors import (
     RemoteWireError,
 )
 from splnode.limits import DEFAULT_LIMITS, Limits
-from splnode.wire import sasl
-from splnode.wire.detect import detect
 from splnode.wire.directory import ClientProtocols, Directory
 from splnode.wire.events import Cancel, Event, Handover, Request
-from splnode.wire.framing import LARGE, NettyReader, Reader, SpecReader, netty_frame, spec_frame
+from splnode.wire.framing import LARGE, Reader, SpecReader
 from splnode.wire.handshake import (
     BOTH,
     SHORTEST_REQUEST,
@@ -57,11 +55,12 @@ from splnode.wire.handshake import (
 )
 from splnode.wire.message import CANCEL_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, ServerCall, ServerPair, failure_metadata
 from splnode.wire.metadata import metadata_codec
+from splnode.wire.opening import ELSEWHERE, Opening
 from splnode.wire.primitive import NO_METADATA, read_bytes, write_string
+from splnode.wire.replies import Replies
 
 _SUCCESS: Final = Struct(">III2x")
 """Serial, one buffer, its length; then no metadata and the flag of a success."""
-_PONG: Final = b"\0\0"
 LONGEST_TEXT: Final = 16_384
 """Characters of a system error; the rest is cut off, since an error must get through."""
 
@@ -78,9 +77,9 @@ class ServerSession:
     """
 
     __slots__ = (
-        "_answering", "_calls", "_client", "_client_hash", "_clients", "_directory", "_due", "_ended", "_finished",
-        "_greeted", "_guess", "_hello", "_limits", "_longest", "_metadata", "_most", "_netty", "_open", "_out",
-        "_pair", "_path", "_reader", "_ready", "_service", "_stalled", "_stateless", "failed", "framing", "in_flight",
+        "_answering", "_calls", "_client", "_client_hash", "_clients", "_directory", "_ended", "_finished",
+        "_greeted", "_guess", "_limits", "_longest", "_metadata", "_most", "_open", "_opening", "_pair", "_path",
+        "_reader", "_replies", "_service", "_stalled", "_stateless", "failed", "framing", "in_flight",
     )  # fmt: skip
 
     def __init__(
@@ -93,7 +92,6 @@ class ServerSession:
         path: str | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.framing: str | None = None
         self.in_flight = 0
         self.failed: RemoteWireError | None = None
         self._directory = directory
@@ -103,11 +101,11 @@ class ServerSession:
         self._limits = limits
         self._most = limits.calls_per_connection
         self._longest = min(LONGEST_TEXT, limits.message_bytes // 8)
-        self._netty = False
         self._metadata = metadata_codec(limits)
-        self._out: list[bytes] = []
-        self._hello = b""  # what came before the framing was known, or SASL done
+        self._replies = Replies()
+        self._opening: Opening | None = Opening(framing, limits, self._replies.out)
         self._reader: Reader | None = None
+        self.framing: str | None = framing
         self._stateless = framing == "http"
         self._finished = False  # stateless, and the message has come
         self._pair: ServerPair | None = None
@@ -119,11 +117,9 @@ class ServerSession:
         self._answering = False  # the call that came with the first one runs, and all others wait (rule 9)
         self._stalled: tuple[int, bytes] | None = None
         self._ended = False
-        self._due = 0  # the next serial to be answered, where replies go in order
-        self._ready: dict[int, bytes] = {}  # replies that wait for an earlier one
         self._open: set[int] | None = None  # serials, for a client that may cancel
-        if framing is not None:
-            self._speak(framing)
+        if self._opening.reader is not None:
+            self._opened(self._opening)
 
     @property
     def established(self) -> bool:
@@ -149,9 +145,9 @@ class ServerSession:
             raise self.failed
         events: list[Event] = []
         try:
+            if self._reader is None:
+                data = self._open_with(data, events)
             reader = self._reader
-            if reader is None:
-                data, reader = self._begin(data, events)
             if reader is not None:
                 if data:
                     reader.feed(data)
@@ -166,7 +162,7 @@ class ServerSession:
         """The client sends no more; what is open can still be answered. RemoteWireError within a message."""
         self._ended = True
         if self._reader is None:
-            if self._hello and self.failed is None:
+            if self._opening is not None and self._opening.rest and self.failed is None:
                 self.failed = RemoteWireError("the connection ended before its first message")
             if self.failed is not None:
                 raise self.failed
@@ -179,16 +175,16 @@ class ServerSession:
             raise LocalWireError(f"{request!r} was answered before")
         if not request.one_way:
             payload = request.call.encode(value)
-            if metadata or request.prefix or not self._netty:
+            if metadata or request.prefix or not self._replies.netty:
                 self._reply(request, b"\0", payload, metadata or NO_METADATA)
             else:
                 length = len(payload) + 2
                 if length > self._limits.message_bytes:
                     raise self._too_large(length)
                 if length < LARGE:
-                    self._out.append(_SUCCESS.pack(request.serial, 1, length) + payload)
+                    self._replies.out.append(_SUCCESS.pack(request.serial, 1, length) + payload)
                 else:
-                    self._out += (_SUCCESS.pack(request.serial, 1, length), payload)
+                    self._replies.out += (_SUCCESS.pack(request.serial, 1, length), payload)
         request.open = False  # as in `_settle`, without its call
         self.in_flight -= 1
         self._answering = False
@@ -216,72 +212,40 @@ class ServerSession:
 
     def data_to_send(self) -> list[bytes]:
         """What is to be written now, in order; each byte is given once."""
-        out = self._out
-        if out:
-            self._out = []
-        return out
+        return self._replies.take()
 
     # -- the beginning of a connection
 
-    def _speak(self, framing: str) -> None:
-        self.framing = framing
-        if framing == "netty":
-            self._reader = NettyReader(self._limits)
-            self._netty = True
-        elif framing == "spec":
-            self._reader = SpecReader(self._limits, self._is_whole_ping)
-        elif framing == "http":
-            self._reader = SpecReader(self._limits)
-        elif framing != "sasl":
-            raise LocalWireError(f"unknown framing {framing!r}; there are netty, spec, sasl and http")
-
-    def _begin(self, data: bytes, events: list[Event]) -> tuple[bytes, Reader | None]:
-        """The framing and SASL. What is left of the data, and its reader if there is one by now."""
-        if self.framing in ("http", "tls"):
+    def _open_with(self, data: bytes, events: list[Event]) -> bytes:
+        """Finds out what the connection speaks; what it leaves for the reader."""
+        opening = self._opening
+        if opening is None:
             raise LocalWireError(f"this connection was handed over as {self.framing}")
-        hello = self._hello = self._hello + data
-        if self.framing is None:
-            framing = detect(hello, self._limits)
-            if framing is None:
-                return b"", None
-            if framing in ("http", "tls"):
-                self._hello = b""
-                self.framing = framing
-                events.append(Handover(framing, hello))
-                return b"", None
-            self._speak(framing)
-        if self.framing == "sasl":
-            start = sasl.read_start(hello)
-            if start is None:
-                return b"", None
-            if start[0] != sasl.ANONYMOUS:
-                self._out.append(sasl.fail("ANONYMOUS is the only mechanism here"))
-                raise RemoteWireError(f"SASL mechanism {start[0][:20]!r}; only ANONYMOUS is served")
-            self._out.append(sasl.COMPLETED)
-            hello = hello[start[1] :]
-            self._reader = SpecReader(self._limits, self._is_whole_ping)
-        self._hello = b""
-        return hello, self._reader
+        opening.feed(data)
+        self.framing = opening.framing
+        if opening.reader is not None:
+            return self._opened(opening)
+        if opening.framing in ELSEWHERE:
+            self._opening = None
+            events.append(Handover(opening.framing, opening.rest))
+        return b""
 
-    def _is_whole_ping(self, data: bytes) -> bool:
-        """Whether the buffers so far are a handshake with a ping: yaqc sends no terminator behind its own."""
-        if len(data) < SHORTEST_REQUEST + 2 or not data.endswith(_PONG):
-            return False
-        try:
-            return read_request(data, self._limits)[1] == len(data) - 2
-        except RemoteWireError:
-            return False
+    def _opened(self, opening: Opening) -> bytes:
+        self._opening = None
+        self._reader = opening.reader
+        self._replies.netty = opening.framing == "netty"
+        return opening.rest
 
     # -- messages
 
     def _read(self, reader: Reader, events: list[Event]) -> None:
         if self._stalled is not None:
-            if self.in_flight + len(self._ready) >= self._most:
+            if self.in_flight + len(self._replies.ready) >= self._most:
                 return
             stalled, self._stalled = self._stalled, None
             self._message(*stalled, events)
         while not self._answering and not self._finished:
-            room = self._most - self.in_flight - len(self._ready)
+            room = self._most - self.in_flight - len(self._replies.ready)
             messages = reader.take(1 if room < 1 or self._pair is None else room)
             if not messages:
                 break
@@ -297,7 +261,7 @@ class ServerSession:
 
     def _may_pass(self, body: bytes) -> bool:
         """A ping goes past calls that wait for room, since it may cancel one; not where replies go in order."""
-        if not self._netty:
+        if not self._replies.netty:
             return False
         try:
             _, position = self._metadata.read(body, 0)
@@ -335,8 +299,8 @@ class ServerSession:
         except DataError as error:
             self._refuse(serial, _unreadable(call, error), call.one_way, b"")
             return
-        if call.one_way and not self._netty:
-            self._in_order(serial, b"")
+        if call.one_way:
+            self._replies.skip(serial)
         self.in_flight += 1
         if self._open is not None:
             self._open.add(serial)
@@ -359,7 +323,7 @@ class ServerSession:
         self._finished = self._stateless
         if client is None:
             self._guess = own.md5 if request.server_hash != own.md5 else b""
-            self._send(serial, prefix, b"\0", b"\0", b"")
+            self._replies.send(serial, prefix, b"\0", b"\0", b"")
             return
         self._client, self._client_hash = client, request.client_hash
         self._pair = contract.serving(client)
@@ -395,12 +359,12 @@ class ServerSession:
         if metadata:
             if metadata.get(PEER_KEY) == PEER_ASKS:
                 answer = {PEER_KEY: PEER_ANSWERS}
-                if self._netty and self._open is None:
+                if self._replies.netty and self._open is None:
                     self._open = set()
             cancelled = _serial(metadata.get(CANCEL_KEY, b""))
             if self._open is not None and cancelled in self._open:
                 events.append(Cancel(cancelled))
-        self._send(serial, prefix, self._metadata.write(answer), b"\0", b"")
+        self._replies.send(serial, prefix, self._metadata.write(answer), b"\0", b"")
 
     def _start(
         self,
@@ -431,8 +395,8 @@ class ServerSession:
             return
         # A handshake makes it a call that is answered, and over HTTP each message has one.
         one_way = call.one_way and not prefix
-        if one_way and not self._netty:
-            self._in_order(serial, b"")
+        if one_way:
+            self._replies.skip(serial)
         self.in_flight += 1
         if self._open is not None:
             self._open.add(serial)
@@ -450,40 +414,22 @@ class ServerSession:
     def _refuse(self, serial: int, error: CallError, one_way: bool, prefix: bytes) -> None:
         """Answers a call that was never a Request."""
         if not one_way or prefix:
-            self._send(
+            self._replies.send(
                 serial,
                 prefix,
                 self._metadata.write(failure_metadata(error)),
                 b"\x01",
                 self._system_error(error),
             )
-        elif not self._netty:
-            self._in_order(serial, b"")
+        else:
+            self._replies.skip(serial)
 
     def _reply(self, request: Request, flag: bytes, body: bytes, metadata: Mapping[str, bytes]) -> None:
         written = self._metadata.write(metadata)
         length = len(request.prefix) + len(written) + 1 + len(body)
         if length > self._limits.message_bytes:
             raise self._too_large(length)
-        self._send(request.serial, request.prefix, written, flag, body)
-
-    def _send(self, serial: int, prefix: bytes, metadata: bytes, flag: bytes, body: bytes) -> None:
-        if self._netty:
-            self._out.append(netty_frame(serial, prefix, metadata, flag, body))
-        else:
-            self._in_order(serial, spec_frame(prefix, metadata, flag, body))
-
-    def _in_order(self, serial: int, frame: bytes) -> None:
-        """Spec framing has no serial: replies leave in the order of the requests. An empty frame is no reply."""
-        if serial != self._due:
-            self._ready[serial] = frame
-            return
-        waiting: bytes | None = frame
-        while waiting is not None:
-            if waiting:
-                self._out.append(waiting)
-            self._due += 1
-            waiting = self._ready.pop(self._due, None)
+        self._replies.send(request.serial, request.prefix, written, flag, body)
 
     def _system_error(self, error: CallError) -> bytes:
         return b"\0" + write_string(error.message[: self._longest])

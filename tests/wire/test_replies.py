@@ -1,0 +1,26 @@
+from splnode.wire.replies import Replies
+from tests.wire.conftest import netty, spec
+
+
+def test_netty_replies_leave_as_they_come():
+    replies = Replies()
+    replies.netty = True
+    replies.send(7, b"", b"\0", b"\0", b"")
+    replies.skip(6)
+    replies.send(5, b"BOTH", b"\0", b"\x01", b"no")
+    assert replies.take() == [netty(7, b"\0\0"), netty(5, b"BOTH\0\x01no")]
+    assert replies.take() == []
+    assert not replies.ready
+
+
+def test_spec_replies_leave_in_the_order_of_the_requests():
+    replies = Replies()
+    replies.send(3, b"", b"\0", b"\0", b"three")
+    replies.skip(1)
+    assert replies.take() == []
+    assert len(replies.ready) == 2
+    replies.send(0, b"BOTH", b"\0", b"\0", b"")
+    assert replies.take() == [spec(b"BOTH", b"\0", b"\0")]
+    replies.send(2, b"", b"\0", b"\0", b"two")
+    assert replies.take() == [spec(b"\0", b"\0", b"two"), spec(b"\0", b"\0", b"three")]
+    assert not replies.ready
