@@ -20,10 +20,10 @@ from splnode.rpc.client import Client
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 
-_PROTOCOL = Protocol.load(Path(__file__).parent / "bench.avpr")
+PROTOCOL = Protocol.load(Path(__file__).parent / "bench.avpr")
 
 
-class _Bench:
+class Bench:
     """Sync, as a handler that only computes should be: it runs inline."""
 
     def execute(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -33,14 +33,14 @@ class _Bench:
         return bytes(size)
 
 
-class _AsyncBench(_Bench):
+class AsyncBench(Bench):
     async def execute(  # type: ignore[override]  # async where the base is not: both are handlers
         self, request: dict[str, Any]
     ) -> dict[str, Any]:
         return {"module": request["module"], "headers": request["headers"], "value": request["value"]}
 
 
-class _StructBench(_Bench):
+class StructBench(Bench):
     def execute(self, request: ExecuteRequest) -> ExecuteResponse:  # type: ignore[override]  # Structs, not dicts
         return ExecuteResponse(request.module, request.headers, request.value)
 
@@ -50,13 +50,13 @@ def _server(implementation: object, *, unix: bool = False) -> Callable[[], Abstr
     async def serve() -> AsyncIterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             endpoint = f"unix://{folder}/bench.sock" if unix else "tcp://127.0.0.1:0"
-            async with splnode.listen([endpoint], {_PROTOCOL: implementation}) as server:
+            async with splnode.listen([endpoint], {PROTOCOL: implementation}) as server:
                 yield str(server.endpoints[0])
 
     return serve
 
 
-def _caller(execute: Any, value: bytes) -> Callable[[], Awaitable[None]]:
+def caller(execute: Any, value: bytes) -> Callable[[], Awaitable[None]]:
     async def call() -> None:
         answer = await execute(request={"module": MODULE, "headers": HEADERS, "value": value})
         peer.check(answer["value"], value)
@@ -66,19 +66,19 @@ def _caller(execute: Any, value: bytes) -> Callable[[], Awaitable[None]]:
 
 @asynccontextmanager
 async def _dicts(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    async with splnode.connect(endpoint, _PROTOCOL) as client:
-        yield _caller(client.execute, value)
+    async with splnode.connect(endpoint, PROTOCOL) as client:
+        yield caller(client.execute, value)
 
 
 @asynccontextmanager
 async def _local(_endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    server = Server(_PROTOCOL, _Bench(), interceptors=(Admission(),))
-    yield _caller(Client(Router({_PROTOCOL.name: server}), _PROTOCOL).execute, value)
+    server = Server(PROTOCOL, Bench(), interceptors=(Admission(),))
+    yield caller(Client(Router({PROTOCOL.name: server}), PROTOCOL).execute, value)
 
 
 @asynccontextmanager
 async def _structs(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    async with splnode.connect(endpoint, _PROTOCOL, results={"execute": ExecuteResponse}) as client:
+    async with splnode.connect(endpoint, PROTOCOL, results={"execute": ExecuteResponse}) as client:
 
         async def call() -> None:
             answer = await client.execute(request=ExecuteRequest(MODULE, HEADERS, value))
@@ -90,10 +90,10 @@ async def _structs(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Aw
 if __name__ == "__main__":
     peer.main(
         {
-            "tcp": _server(_Bench()),
-            "unix": _server(_Bench(), unix=True),
-            "tcp-async": _server(_AsyncBench()),
-            "tcp-structs": _server(_StructBench()),
+            "tcp": _server(Bench()),
+            "unix": _server(Bench(), unix=True),
+            "tcp-async": _server(AsyncBench()),
+            "tcp-structs": _server(StructBench()),
         },
         {"dicts": concurrent(_dicts), "structs": concurrent(_structs), "local": concurrent(_local)},
     )
