@@ -2,7 +2,7 @@
 
 Avro knows one protocol a server; a port of ours has many. The order, first hit counts:
 
-0. the full name in the text that it sends: what it presents as serverHash may only be what our first guess was
+0. the full name in the text that it sends
 1. the serverHash it presents is one of ours
 2. its clientHash is the MD5 of one of our texts, or of one as JavaScript writes it
 3. the full name, then the short name, of its protocol, if that is known
@@ -15,6 +15,10 @@ It matters to guess right at the first NONE: Python and Ruby clients then take t
 for the server's, and fail if the answer to their text is not BOTH. avsc closes its channel where that protocol
 is not the one it means, and says nothing before but its hash, the MD5 of JSON.stringify(protocol). That hash
 only tells which service is meant; what the client speaks it still has to tell.
+
+A text comes after a NONE, so the serverHash beside it may be no more than our own guess, which the client
+repeats: over HTTP on another connection. So the name in the text goes first: else a message that two services
+have would be called at the wrong one.
 """
 
 import hashlib

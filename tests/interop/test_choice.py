@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import splnode
+from splnode.avro.protocol import Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError
-from tests.interop.peer import PROTOCOLS, Peer, Remote
+from tests.interop.peer import PROTOCOLS, Peer, Remote, RemoteFailure
 from tests.interop.service import DEPOT, WEATHER, Weather, served
 
 TWO = {WEATHER: Weather()}
@@ -39,7 +40,7 @@ async def test_avsc_by_its_hash(avsc: Peer, tmp_path: Path, transport: str) -> N
             await depot.ask("close")
 
 
-@pytest.mark.parametrize("peer", ["avsc", "python_avro"])
+@pytest.mark.parametrize("peer", ["avsc", "python_avro", "java"])
 async def test_by_the_path(peer: str, peer_named: Callable[[str], Peer], tmp_path: Path) -> None:
     async with served(tmp_path, TWO) as node:
         for resource in ("/Weather", "/com.acme.Weather", "/api/Weather"):
@@ -64,6 +65,59 @@ async def test_python_by_the_message(python_avro: Peer, tmp_path: Path) -> None:
     async with served(tmp_path, TWO) as node:
         client = await opened(python_avro, node.where("http"), "weather")
         assert await client.call("forecast", {"place": "Bern"}) == "rain in Bern"
+        await client.ask("close")
+
+
+JAVA = ["netty", "sasl", "socket", "http"]
+
+
+@pytest.mark.parametrize("transport", JAVA)
+async def test_java_by_the_message(java: Peer, tmp_path: Path, transport: str) -> None:
+    """It sends its first call with its handshake."""
+    async with served(tmp_path, TWO) as node:
+        client = await opened(java, node.where(transport), "weather")
+        assert await client.call("forecast", {"place": "Bern"}) == "rain in Bern"
+        assert await client.call("add", {"a": 1, "b": 2}) == "1 and 2 degrees"
+        await client.ask("close")
+
+
+PAIR = [{"name": "a", "type": "long"}, {"name": "b", "type": "long"}]
+"""Twin's message is one of Depot too, and fits it; its keys are in an order that no serialisation has."""
+TWIN = Protocol.parse(
+    json.dumps(
+        {"messages": {"add": {"response": "long", "request": PAIR}}, "protocol": "Twin", "namespace": "com.acme"}
+    )
+)
+
+
+class Twin:
+    def add(self, a: int, b: int) -> int:
+        return a * b
+
+
+@pytest.mark.parametrize("transport", JAVA)
+async def test_java_by_its_name(java: Peer, tmp_path: Path, transport: str) -> None:
+    """The first answer names the wrong service, and its hash comes back; the name in the client's text counts."""
+    (tmp_path / "twin.avpr").write_text(TWIN.text)
+    async with served(tmp_path, {TWIN: Twin()}) as node:
+        for _ in range(2):
+            answer = await java.ask("open", protocol=str(tmp_path / "twin.avpr"), **node.where(transport))
+            client = Remote(java, answer["ok"])
+            assert await client.call("add", {"a": 5, "b": 7}) == 35
+            await client.ask("close")
+
+
+async def test_python_does_not_get_another_service_than_it_names(python_avro: Peer, tmp_path: Path) -> None:
+    """It takes the first answer for the truth, and fails when that turns out to be wrong: it needs the path."""
+    (tmp_path / "twin.avpr").write_text(TWIN.text)
+    async with served(tmp_path, {TWIN: Twin()}) as node:
+        where = {"protocol": str(tmp_path / "twin.avpr"), **node.where("http")}
+        client = Remote(python_avro, (await python_avro.ask("open", **where))["ok"])
+        with pytest.raises(RemoteFailure, match=r"Handshake failure\."):
+            await client.call("add", {"a": 5, "b": 7})
+        await client.ask("close")
+        client = Remote(python_avro, (await python_avro.ask("open", **(where | {"resource": "/Twin"})))["ok"])
+        assert await client.call("add", {"a": 5, "b": 7}) == 35
         await client.ask("close")
 
 

@@ -8,7 +8,7 @@ from splnode.limits import Limits
 from splnode.wire.directory import ClientProtocols, Directory, parse
 from splnode.wire.handshake import HandshakeRequest
 from splnode.wire.message import Contract
-from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, handshake, netty, protocol, string
+from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, handshake, netty, protocol, spec, string
 
 STRANGE = b"?" * 16
 THIRD = protocol({"protocol": "Third", "namespace": "com.acme", "messages": {}})
@@ -115,12 +115,24 @@ def test_a_guess_of_ours_that_is_repeated_says_nothing():
     assert wire.sent()[12:].startswith(b"\x04\x02" + string(OTHER.text))
     wire.feed(netty(1, handshake(text.md5, OTHER.md5, text.text) + b"\0\0"))
     assert wire.sent()[12:].startswith(b"\x02\x02" + string(CALCULATOR.text))
-    # One who came with that hash by himself means it.
+    # One who came with that hash by himself means it, where he is not called like another service.
+    stranger = protocol(calculator(protocol="Stranger"))
     wire = Wire(OTHER, CALCULATOR)
-    wire.feed(netty(0, handshake(text.md5, OTHER.md5) + b"\0\0"))
+    wire.feed(netty(0, handshake(stranger.md5, OTHER.md5) + b"\0\0"))
     wire.sent()
-    wire.feed(netty(1, handshake(text.md5, OTHER.md5, text.text) + b"\0\0"))
+    wire.feed(netty(1, handshake(stranger.md5, OTHER.md5, stranger.text) + b"\0\0"))
     assert wire.sent()[12:] == bytes(4) + b"\0\0"
+
+
+@pytest.mark.parametrize("framing", ["http", "netty"])
+def test_the_full_name_in_a_text_goes_before_the_hash(framing):
+    """Java and Python over HTTP, avsc over connections of one call: the guess came back on another connection."""
+    text = protocol(calculator(doc="another serialisation"))
+    wire = Wire(OTHER, CALCULATOR, framing=framing)
+    request = handshake(text.md5, OTHER.md5, text.text) + b"\0\0"
+    wire.feed(netty(0, request) if framing == "netty" else spec(request))
+    told = b"\x02\x02" + string(CALCULATOR.text) + b"\x02" + CALCULATOR.md5 + b"\0"
+    assert told in wire.sent()
 
 
 def test_what_is_remembered_of_clients():
