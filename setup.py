@@ -7,6 +7,7 @@ from setuptools import Extension, setup
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
 
 setup(
+    package_data={"splnode.avro.codec": ["_native.pyi"]},  # added to what pyproject.toml lists
     ext_modules=[
         Extension(
             "splnode.avro.codec._native",
@@ -14,5 +15,5 @@ setup(
             extra_compile_args=FLAGS,
             optional=True,  # without a compiler the install goes on, and the plain engine serves
         )
-    ]
+    ],
 )

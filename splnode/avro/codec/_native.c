@@ -19,7 +19,7 @@
  *
  * Callbacks (logical types, defaults, constructors, __eq__ of keys) run any Python, which may change the
  * lists and dicts being encoded, or use the same Codec. So: every item is owned while it is used, sizes are
- * read again after each item, and a Codec's spare output buffer is taken away from it while in use.
+ * read again after each item, and the spare output buffer is taken out of the module's state while in use.
  *
  * The C stack is bounded by Limits.depth and by the interpreter's own recursion limit.
  */
@@ -36,7 +36,7 @@
 
 #define RECENT 1024      /* places in the table of recent strings; a power of two */
 #define RECENT_LONGEST 32 /* bytes of the longest string kept there */
-#define SPARE_LARGEST (64 * 1024) /* bytes of output buffer that an idle Encoder keeps */
+#define SPARE_LARGEST (64 * 1024) /* bytes of the output buffer that is kept; larger values get their own */
 #define MOST_CLASSES 64  /* Struct classes that a union remembers the branch of */
 #define SHALLOW 64       /* levels that any stack has room for: below 48 KiB */
 #define FIRST_ITEMS 64   /* items of a list that room is made for at once */
@@ -51,6 +51,8 @@ typedef struct {
     PyObject *struct_class, *enum_class;
     PyObject *branch_of, *symbol_of, *struct_attributes; /* of choice.py */
     PyObject *recent[RECENT]; /* short ASCII strings met lately, by hash; owned */
+    uint8_t *spare;           /* the output buffer that no Encoder is using now, or NULL */
+    Py_ssize_t spare_size;
 } State;
 
 typedef struct {
@@ -138,8 +140,6 @@ typedef struct {
     Py_ssize_t write_count; /* of the nodes from `write` on, for their `seen` */
     PyObject *keep;
     Block *blocks; /* the memory of the plan */
-    uint8_t *spare;
-    Py_ssize_t spare_size;
 } Codec;
 
 /* What is left to spend on one datum. */
@@ -1395,11 +1395,9 @@ static inline Py_ssize_t take_branch(State *state, const WriteNode *node, PyObje
     return place;
 }
 
-/* The raw value that is to be written: the logical type's, or the value itself; owned. */
+/* The raw value that a logical type's value is written as; owned. */
 static inline PyObject *take_logical(State *state, const WriteNode *node, PyObject *value)
 {
-    if (node->logical == NULL)
-        return Py_NewRef(value);
     PyObject *raw = PyObject_CallOneArg(node->logical, value);
     return raw != NULL ? raw : blame_data(state->encode_error);
 }
@@ -1408,8 +1406,11 @@ static inline PyObject *take_logical(State *state, const WriteNode *node, PyObje
 
 typedef struct {
     Budget budget;
-    uint8_t *bytes;
+    uint8_t *bytes; /* where the output goes: `buffer`, or within `result` */
     Py_ssize_t used, size;
+    uint8_t *buffer; /* reused from one value to the next */
+    Py_ssize_t buffer_size;
+    PyObject *result; /* bytes, for a large value, which then need not be copied; else NULL */
 } Writer;
 
 static int write_value(Writer *out, const WriteNode *node, PyObject *value);
@@ -1422,19 +1423,37 @@ static int check_size(Budget *budget, Py_ssize_t size)
     return -1;
 }
 
+static int grow_buffer(Writer *out, Py_ssize_t size)
+{
+    uint8_t *buffer = PyMem_Realloc(out->buffer, (size_t)size);
+    if (buffer == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    out->bytes = out->buffer = buffer;
+    out->size = out->buffer_size = size;
+    return 0;
+}
+
+static int grow_result(Writer *out, Py_ssize_t size)
+{
+    if (out->result != NULL)
+        _PyBytes_Resize(&out->result, size);
+    else if ((out->result = PyBytes_FromStringAndSize(NULL, size)) != NULL && out->used > 0)
+        memcpy(PyBytes_AS_STRING(out->result), out->buffer, (size_t)out->used);
+    if (out->result == NULL)
+        return -1;
+    out->bytes = (uint8_t *)PyBytes_AS_STRING(out->result);
+    out->size = size;
+    return 0;
+}
+
 static int grow(Writer *out, Py_ssize_t need)
 {
     if (check_size(&out->budget, out->used) < 0)
         return -1;
-    Py_ssize_t size = Py_MAX(Py_MAX(2 * out->size, out->used + need), 256);
-    uint8_t *bytes = PyMem_Realloc(out->bytes, (size_t)size);
-    if (bytes == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    out->bytes = bytes;
-    out->size = size;
-    return 0;
+    Py_ssize_t size = Py_MAX(out->size + out->size / 2, out->used + need + 256);
+    return size <= SPARE_LARGEST ? grow_buffer(out, size) : grow_result(out, size);
 }
 
 static inline int make_room(Writer *out, Py_ssize_t need)
@@ -1611,25 +1630,43 @@ static int write_value(Writer *out, const WriteNode *node, PyObject *value)
     return failed;
 }
 
+static Writer begin_writing(Codec *codec)
+{
+    State *state = codec->state;
+    Writer out = {new_budget(codec), state->spare, 0, state->spare_size, state->spare, state->spare_size, NULL};
+    state->spare = NULL; /* ours alone now: a callback may encode too */
+    state->spare_size = 0;
+    return out;
+}
+
+static void end_writing(Writer *out)
+{
+    State *state = out->budget.state;
+    Py_CLEAR(out->result);
+    if (out->buffer_size > state->spare_size) {
+        PyMem_Free(state->spare);
+        state->spare = out->buffer;
+        state->spare_size = out->buffer_size;
+    }
+    else
+        PyMem_Free(out->buffer);
+}
+
 /* The encoding of the value, as bytes. */
 static PyObject *encode(Codec *self, PyObject *value)
 {
-    Writer out = {new_budget(self), self->spare, 0, self->spare_size};
+    Writer out = begin_writing(self);
     PyObject *result = NULL;
-    self->spare = NULL; /* ours alone now: a callback may encode too */
-    self->spare_size = 0;
-    if (spend(&out.budget, 1) == 0 && write_value(&out, self->write, value) == 0
-        && check_size(&out.budget, out.used) == 0)
-        result = PyBytes_FromStringAndSize((const char *)out.bytes, out.used);
-    else
+    if (spend(&out.budget, 1) < 0 || write_value(&out, self->write, value) < 0
+        || check_size(&out.budget, out.used) < 0)
         blame_depth(self->state, &self->limits);
-    if (out.size <= SPARE_LARGEST && out.size > self->spare_size) {
-        PyMem_Free(self->spare);
-        self->spare = out.bytes;
-        self->spare_size = out.size;
+    else if (out.result == NULL)
+        result = PyBytes_FromStringAndSize((const char *)out.bytes, out.used);
+    else if (_PyBytes_Resize(&out.result, out.used) == 0) {
+        result = out.result;
+        out.result = NULL;
     }
-    else
-        PyMem_Free(out.bytes);
+    end_writing(&out);
     return result;
 }
 
@@ -1654,6 +1691,12 @@ static inline void count_long(Conforming *c, int64_t number)
     while (bits >>= 7);
 }
 
+/* Whether reading gives what was written: nobody can change it, so it need not be copied. */
+static inline bool is_same(const ReadNode *read, PyObject *value, PyTypeObject *type)
+{
+    return Py_IS_TYPE(value, type) && read->promote == NONE;
+}
+
 static PyObject *conform_span(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
 {
     Span span;
@@ -1662,8 +1705,10 @@ static PyObject *conform_span(Conforming *c, const WriteNode *write, const ReadN
         if (write->op != FIXED)
             count_long(c, span.length);
         c->size += span.length;
+        bool same = is_same(read, value, read->op == STRING ? &PyUnicode_Type : &PyBytes_Type);
         if (check_size(&c->budget, c->size) == 0)
-            result = give_bytes(c->budget.state, read, span.bytes, span.length);
+            result = same ? finish(c->budget.state, read, Py_NewRef(value))
+                          : give_bytes(c->budget.state, read, span.bytes, span.length);
     }
     release_span(&span);
     return result;
@@ -1784,11 +1829,17 @@ static PyObject *conform_raw(Conforming *c, const WriteNode *write, const ReadNo
         if (take_integer(state, write, value, &number) < 0)
             return NULL;
         count_long(c, number);
+        if (is_same(read, value, &PyLong_Type))
+            return finish(state, read, Py_NewRef(value));
         return give_integer(state, read, number);
     case FLOAT:
     case DOUBLE:
         c->size += write->op == FLOAT ? 4 : 8;
-        return take_float(state, write, value, &real) < 0 ? NULL : give_float(state, read, real);
+        if (take_float(state, write, value, &real) < 0)
+            return NULL;
+        if (write->op == DOUBLE && is_same(read, value, &PyFloat_Type))
+            return finish(state, read, Py_NewRef(value));
+        return give_float(state, read, real);
     case BYTES:
     case STRING:
     case FIXED:
@@ -1826,6 +1877,8 @@ static PyObject *conform_value(Conforming *c, const WriteNode *write, const Read
         inner = Py_NewRef(value);
     if (read->op == FAIL)
         fail(state->decode_error, "%U", read->reason);
+    else if (write->logical == NULL)
+        result = conform_raw(c, write, read, inner);
     else {
         PyObject *raw = take_logical(state, write, inner);
         result = raw == NULL ? NULL : conform_raw(c, write, read, raw);
@@ -2419,7 +2472,6 @@ static void codec_dealloc(Codec *self)
         PyMem_Free(block);
     }
     Py_XDECREF(self->keep);
-    PyMem_Free(self->spare);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -2568,6 +2620,7 @@ static void module_free(void *module)
     Py_CLEAR(state->struct_attributes);
     for (int i = 0; i < RECENT; i++)
         Py_CLEAR(state->recent[i]);
+    PyMem_Free(state->spare);
 }
 
 static PyModuleDef_Slot module_slots[] = {
