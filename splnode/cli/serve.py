@@ -14,6 +14,7 @@ import msgspec
 
 from splnode import config
 from splnode.cli import output
+from splnode.cli.allocator import keep_large_buffers
 from splnode.cli.failure import UsageError, describe, say
 from splnode.cli.loop import run_long
 from splnode.endpoint import Endpoint
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves until told to stop. ConfigError before anything is served."""
     settings = settings_of(args)
     logging.configure(settings.log.level, settings.log.format)
+    keep_large_buffers()
     run_long(_serve(args, settings))
     return 0
 
