@@ -2,10 +2,10 @@
 
 Avro knows one protocol a server; a port of ours has many. The order, first hit counts:
 
-0. the full name in the text that it sends
+0. the full name of its protocol, where that is known: from its text, or from its hash
 1. the serverHash it presents is one of ours
 2. its clientHash is the MD5 of one of our texts, or of one as JavaScript writes it
-3. the full name, then the short name, of its protocol, if that is known
+3. the short name of its protocol
 4. the HTTP path
 5. the `service` of the listener
 6. the message called with the handshake, if just one service has it
@@ -16,9 +16,9 @@ for the server's, and fail if the answer to their text is not BOTH. avsc closes 
 is not the one it means, and says nothing before but its hash, the MD5 of JSON.stringify(protocol). That hash
 only tells which service is meant; what the client speaks it still has to tell.
 
-A text comes after a NONE, so the serverHash beside it may be no more than our own guess, which the client
-repeats: over HTTP on another connection. So the name in the text goes first: else a message that two services
-have would be called at the wrong one.
+The serverHash may be no more than our own guess, which the client repeats (over HTTP on another connection), or
+what another client in its process was told at this address (Java). So the full name goes first: else a message
+that two services have would be called at the wrong one.
 """
 
 import hashlib
@@ -85,9 +85,8 @@ class Directory:
         says nothing, so its name goes before it (avsc repeats it, and takes CLIENT well).
         """
         presented = self._hashes.get(request.server_hash)
-        named = client.name if client is not None and request.client_protocol is not None else ""
         found = (
-            self._contracts.get(named)
+            (client and self._contracts.get(client.name))
             or (presented if request.server_hash != guess else None)
             or self._hashes.get(request.client_hash)
             or self._hints.get(request.client_hash)

@@ -74,12 +74,18 @@ class Weather:
 
 
 class Served:
-    """A Depot with its addresses: what a peer's `open` needs for each transport."""
+    """A Depot (None: another node) with its addresses: what a peer's `open` needs for each transport."""
 
-    def __init__(self, depot: Depot, port: int, path: str) -> None:
-        self.depot = depot
+    def __init__(self, depot: Depot | None, port: int, path: str) -> None:
+        self._depot = depot
         self.port = port
         self.path = path
+
+    @property
+    def depot(self) -> Depot:
+        """What it is that serves, where that is of this process."""
+        assert self._depot is not None
+        return self._depot
 
     def where(self, transport: str, resource: str = "/") -> dict[str, object]:
         """`transport` is a peer's own word, with -unix behind it for the Unix socket."""

@@ -82,7 +82,7 @@ async def test_java_by_the_message(java: Peer, tmp_path: Path, transport: str) -
 
 
 PAIR = [{"name": "a", "type": "long"}, {"name": "b", "type": "long"}]
-"""Twin's message is one of Depot too, and fits it; its keys are in an order that no serialisation has."""
+# Twin's message is one of Depot too, and fits it; its keys are in an order that no serialisation has.
 TWIN = Protocol.parse(
     json.dumps(
         {"messages": {"add": {"response": "long", "request": PAIR}}, "protocol": "Twin", "namespace": "com.acme"}

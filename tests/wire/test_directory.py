@@ -35,7 +35,7 @@ def test_the_order():
     hints = {
         "server_hash": services[0].md5,
         "client_hash": services[1].md5,
-        "client": named("org.S2"),
+        "client": named("com.S2"),  # a short name of ours
         "path": "/S3",
         "service": "S4",
         "message": "m5",
@@ -44,6 +44,12 @@ def test_the_order():
         assert chosen(where, **hints) == services[place]
         if key:
             del hints[key]
+
+
+def test_the_full_name_of_a_known_client_goes_first():
+    """Java keeps one serverHash for an address, whatever service its last client there called."""
+    where = directory(OTHER, CALCULATOR)
+    assert chosen(where, client=CALCULATOR, server_hash=OTHER.md5, client_hash=OTHER.md5) == CALCULATOR
 
 
 def test_full_name_before_short_name():

@@ -74,7 +74,7 @@ public class Peer {
         return map;
       case UNION:
         for (Schema branch : schema.getTypes()) {
-          if ((branch.getType() == Schema.Type.NULL) == value.isNull()) return fromJson(branch, value);
+          if (fits(branch, value)) return fromJson(branch, value);
         }
         throw new IllegalArgumentException("no branch for " + value);
       case ENUM:
@@ -97,6 +97,18 @@ public class Peer {
         return value.asBoolean();
       default:
         return null;
+    }
+  }
+
+  static boolean fits(Schema branch, JsonNode value) {
+    switch (branch.getType()) {
+      case NULL: return value.isNull();
+      case BYTES: case FIXED: return value.has("$bytes");
+      case STRING: case ENUM: return value.isTextual();
+      case RECORD: case MAP: return value.isObject() && !value.has("$bytes");
+      case ARRAY: return value.isArray();
+      case BOOLEAN: return value.isBoolean();
+      default: return value.isNumber();
     }
   }
 

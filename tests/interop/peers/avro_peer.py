@@ -1,6 +1,7 @@
 """The Python avro package as client and as server over HTTP, told what to do by JSON lines (see peer.py)."""
 
 import base64
+import datetime
 import http.server
 import json
 import sys
@@ -21,6 +22,8 @@ def pack(value):
         return {key: pack(each) for key, each in value.items()}
     if isinstance(value, list):
         return [pack(each) for each in value]
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
     return value
 
 
