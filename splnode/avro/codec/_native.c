@@ -21,7 +21,8 @@
  * lists and dicts being encoded, or use the same Codec. So: every item is owned while it is used, sizes are
  * read again after each item, and the spare output buffer is taken out of the module's state while in use.
  *
- * The C stack is bounded by Limits.depth and by the interpreter's own recursion limit.
+ * The C stack is bounded by Limits.depth, and where that allows more than SHALLOW levels also by the
+ * interpreter's own recursion limit.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -892,11 +893,16 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
 
 /* ---- what a value must be like to be taken --------------------------------------------------------- */
 
+static const char *type_name(PyObject *value)
+{
+    const char *dot = strrchr(Py_TYPE(value)->tp_name, '.');
+    return dot != NULL ? dot + 1 : Py_TYPE(value)->tp_name;
+}
+
 static void *refuse_as(State *state, PyObject *wanted, PyObject *value) /* steals wanted */
 {
-    const char *name = strrchr(Py_TYPE(value)->tp_name, '.');
     if (wanted != NULL)
-        fail(state->encode_error, "%U expected, not %s", wanted, name != NULL ? name + 1 : Py_TYPE(value)->tp_name);
+        fail(state->encode_error, "%U expected, not %s", wanted, type_name(value));
     Py_XDECREF(wanted);
     return NULL;
 }
@@ -1041,9 +1047,8 @@ static int take_span(Budget *budget, const WriteNode *node, PyObject *value, Spa
 
 static int take_symbol(State *state, const WriteNode *node, PyObject *value, int64_t *index)
 {
-    PyObject *symbol = PyObject_TypeCheck(value, (PyTypeObject *)state->enum_class)
-        ? PyObject_CallOneArg(state->symbol_of, value)
-        : Py_NewRef(value);
+    bool member = !PyUnicode_CheckExact(value) && PyObject_TypeCheck(value, (PyTypeObject *)state->enum_class);
+    PyObject *symbol = member ? PyObject_CallOneArg(state->symbol_of, value) : Py_NewRef(value);
     if (symbol == NULL)
         return -1;
     if (!PyUnicode_Check(symbol)) {
@@ -1071,13 +1076,13 @@ static PyObject *take_sequence(State *state, PyObject *value)
 }
 
 /* The same for dicts: a subclass may have an order or values of its own. */
-static PyObject *take_dict(State *state, const char *wanted, PyObject *value)
+static PyObject *take_dict(State *state, PyObject *value)
 {
     if (PyDict_CheckExact(value))
         return Py_NewRef(value);
     if (PyDict_Check(value))
         return PyObject_CallOneArg((PyObject *)&PyDict_Type, value);
-    return refuse(state, wanted, value);
+    return refuse(state, "dict", value);
 }
 
 static int changed(State *state)
@@ -1108,7 +1113,7 @@ static inline int next_entry(State *state, PyObject *dict, Py_ssize_t *position,
     if (index == size)
         return changed(state);
     if (!PyUnicode_Check(*key)) {
-        fail(state->encode_error, "a map's keys are str, not %s", Py_TYPE(*key)->tp_name);
+        fail(state->encode_error, "a map's keys are str, not %s", type_name(*key));
         return -1;
     }
     Py_INCREF(*key);
@@ -1119,17 +1124,21 @@ static inline int next_entry(State *state, PyObject *dict, Py_ssize_t *position,
 /* A value that is to be a record, being read field by field. */
 typedef struct {
     const WriteNode *node;
-    PyObject *dict;       /* owned; or NULL, and */
-    PyObject *object;     /* a Struct, borrowed */
-    Py_ssize_t found;
-    Py_ssize_t position;  /* of PyDict_Next, while the keys are the fields' names in order; then -1 */
+    PyObject *dict;      /* owned; or NULL, and */
+    PyObject *object;    /* a Struct, borrowed */
+    Py_ssize_t found;    /* fields that the value has */
+    Py_ssize_t position; /* see dict_field */
 } Source;
 
 /* The attributes of a Struct class that hold the record's fields: a tuple by field, None where it has none. */
 static PyObject *attributes_by_field(State *state, const WriteNode *node, PyTypeObject *class)
 {
     PyObject *known = PyObject_CallOneArg(state->struct_attributes, (PyObject *)class);
-    PyObject *attributes = known != NULL && PyDict_Check(known) ? PyTuple_New(node->count) : NULL;
+    if (known != NULL && !PyDict_Check(known)) {
+        fail(PyExc_TypeError, "struct_attributes gave no dict");
+        Py_CLEAR(known);
+    }
+    PyObject *attributes = known != NULL ? PyTuple_New(node->count) : NULL;
     for (Py_ssize_t i = 0; attributes != NULL && i < node->count; i++) {
         PyObject *attribute = PyDict_GetItemWithError(known, node->fields[i].name);
         PyTuple_SET_ITEM(attributes, i, Py_NewRef(attribute != NULL ? attribute : Py_None));
@@ -1174,9 +1183,11 @@ static int see_class(State *state, const WriteNode *constant, PyTypeObject *clas
 /* The field of a Struct; NULL without an exception if there is none. */
 static PyObject *struct_field(State *state, const WriteNode *node, PyObject *value, Py_ssize_t index)
 {
-    /* asked each time: the fields before this one may have seen other classes */
-    if (node->seen.class != Py_TYPE(value) && see_class(state, node, Py_TYPE(value)) < 0)
-        return NULL;
+    /* Asked each time: the fields before this one may have seen other classes, and seeing one may run Python. */
+    while (node->seen.class != Py_TYPE(value)) {
+        if (see_class(state, node, Py_TYPE(value)) < 0)
+            return NULL;
+    }
     if (node->seen.offsets[index] != 0)
         return Py_XNewRef(*slot_at(value, node->seen.offsets[index]));
     PyObject *name = PyTuple_GET_ITEM(node->seen.names, index), *found;
@@ -1196,29 +1207,30 @@ static int take_record(State *state, const WriteNode *node, PyObject *value, Sou
     if (!PyDict_CheckExact(value) && PyObject_TypeCheck(value, (PyTypeObject *)state->struct_class))
         source->object = value;
     else
-        source->dict = take_dict(state, "dict", value);
+        source->dict = take_dict(state, value);
     return source->object != NULL || source->dict != NULL ? 0 : -1;
 }
 
 static void release_record(Source *source) { Py_CLEAR(source->dict); }
 
-/* The value of a key, NULL without an exception if there is none. Most dicts have their keys in the schema's
- * order and interned, as the fields' names are: then the next entry is the one, and nothing is looked up. */
-static inline PyObject *dict_field(Source *source, PyObject *name)
+/* The value of a key, borrowed; NULL without an exception if there is none. Most dicts have their keys in the
+ * schema's order and interned, as the fields' names are: then the next entry is the one, and nothing is looked
+ * up. `position` is that of PyDict_Next, from 0 on, and -1 once the dict has turned out to be another. */
+static inline PyObject *dict_field(PyObject *dict, Py_ssize_t *position, PyObject *name)
 {
     PyObject *key, *value;
-    if (source->position >= 0) {
-        if (PyDict_Next(source->dict, &source->position, &key, &value) && key == name)
-            return Py_NewRef(value);
-        source->position = -1;
+    if (*position >= 0) {
+        if (PyDict_Next(dict, position, &key, &value) && key == name)
+            return value;
+        *position = -1;
     }
-    return Py_XNewRef(PyDict_GetItemWithError(source->dict, name));
+    return PyDict_GetItemWithError(dict, name);
 }
 
 static PyObject *take_field(State *state, Source *source, Py_ssize_t index)
 {
     const Field *field = &source->node->fields[index];
-    PyObject *value = source->dict != NULL ? dict_field(source, field->name)
+    PyObject *value = source->dict != NULL ? Py_XNewRef(dict_field(source->dict, &source->position, field->name))
                                            : struct_field(state, source->node, source->object, index);
     if (value != NULL) {
         source->found++;
@@ -1283,37 +1295,42 @@ static const unsigned takes[OPS] = {
     [ARRAY] = IS_LIST, [MAP] = IS_DICT, [RECORD] = IS_DICT,
 };
 
-/* True if the record has all of the dict's keys, and the dict all the fields that have no default. */
+/* Whether the record has all of the dict's keys, and the dict all the fields that have no default. */
 static int dict_fits(const WriteNode *node, PyObject *dict)
 {
-    Py_ssize_t found = 0;
+    Py_ssize_t found = 0, position = 0;
     for (Py_ssize_t i = 0; i < node->count; i++) {
-        int has = PyDict_Contains(dict, node->fields[i].name);
-        if (has < 0 || (has == 0 && node->fields[i].make == NULL))
-            return has;
-        found += has;
+        if (dict_field(dict, &position, node->fields[i].name) != NULL)
+            found++;
+        else if (PyErr_Occurred())
+            return -1;
+        else if (node->fields[i].make == NULL)
+            return 0;
     }
     return found == PyDict_GET_SIZE(dict);
+}
+
+static Py_ssize_t raw_size(PyObject *value)
+{
+    if (PyMemoryView_Check(value))
+        return PyMemoryView_GET_BUFFER(value)->len;
+    return PyBytes_Check(value) ? PyBytes_GET_SIZE(value) : PyByteArray_GET_SIZE(value);
 }
 
 /* Whether the branch takes a value of this kind: 1, 0, or -1 with an exception. */
 static int fits(const WriteNode *node, PyObject *value, unsigned kind)
 {
+    int overflow;
     int64_t number;
     if (!(node->kinds & kind))
         return 0;
     switch (node->op) {
     case INT:
     case LONG:
-    case FLOAT:
-        if (kind == IS_INT && node->op != FLOAT) {
-            int overflow;
-            number = PyLong_AsLongLongAndOverflow(value, &overflow);
-            return !overflow && (node->op == LONG || (number >= INT32_MIN && number <= INT32_MAX));
-        }
-        return 1;
+        number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        return !overflow && (node->op == LONG || (number >= INT32_MIN && number <= INT32_MAX));
     case FIXED:
-        return (PyMemoryView_Check(value) ? PyMemoryView_GET_BUFFER(value)->len : PyObject_Size(value)) == node->size;
+        return raw_size(value) == node->size;
     case ENUM:
         return PyDict_Contains(node->indexes, value);
     case RECORD:
@@ -1516,7 +1533,7 @@ static int write_items(Writer *out, const WriteNode *node, PyObject *value)
 static int write_entries(Writer *out, const WriteNode *node, PyObject *value)
 {
     State *state = out->budget.state;
-    PyObject *dict = take_dict(state, "dict", value), *key;
+    PyObject *dict = take_dict(state, value), *key;
     if (dict == NULL)
         return -1;
     static const WriteNode string = {.op = STRING};
@@ -1745,7 +1762,7 @@ static PyObject *conform_entries(Conforming *c, const WriteNode *write, const Re
     static const WriteNode string = {.op = STRING};
     static const ReadNode plain = {.op = STRING};
     State *state = c->budget.state;
-    PyObject *dict = take_dict(state, "dict", value), *key;
+    PyObject *dict = take_dict(state, value), *key;
     if (dict == NULL)
         return NULL;
     Py_ssize_t index = 0, position = 0, size = PyDict_GET_SIZE(dict);
