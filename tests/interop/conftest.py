@@ -1,16 +1,19 @@
 """The peers: each program starts once a session, and is told to open clients or to serve."""
 
+import asyncio
+import importlib
 import importlib.util
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.interop.peer import HERE, Peer
 from tests.interop.service import Served, served
-from tests.require import require
+from tests.require import require, required
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +67,13 @@ def java() -> Iterator[Peer]:
     peer = Peer([str(jvm), *options, str(home / "Peer.java")])
     yield peer
     peer.end()
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """uvloop, which a node runs on where it is installed; in CI asyncio's own loop as well."""
+    loops: dict[str, Callable[[], Any]] = {}
+    if importlib.util.find_spec("uvloop") is not None:
+        loops["uvloop"] = importlib.import_module("uvloop").new_event_loop
+    if required("asyncio") or not loops:
+        loops["asyncio"] = asyncio.new_event_loop
+    return loops

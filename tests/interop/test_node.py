@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ async def opened(way: Way, peer_named: Callable[[str], Peer], running: Served, s
 
 async def test_records_are_written_and_read(way: Way, peer_named: Callable[[str], Peer], running: Served) -> None:
     client = await opened(way, peer_named, running, "SPLDataService")
-    topic = f"from-{way}"
+    topic = f"from-{way}-{uuid.uuid4()}"  # the node stays, and the test comes again on another loop
     for data in ("text", b"\0\xff", None):
         params: dict[str, Any] = {"topic": topic, "primaryKey": "k", "data": data, "schema": None}
         await client.call("write", params)
