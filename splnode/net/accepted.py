@@ -14,7 +14,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
 from splnode.net.http_server import HttpServerConnection
 from splnode.net.outbox import Outbox
-from splnode.net.peer import peer_of
+from splnode.net.peer import acknowledge, peer_of
 from splnode.net.serving import Host, Serving
 from splnode.rpc.call import Peer
 from splnode.wire.events import Cancel, Event, Handover, Request
@@ -77,6 +77,8 @@ class ServerConnection(asyncio.Protocol):
             self._greeted = True
             self._host.patience.discard(self)
         self._outbox.collect()
+        if not events and self._transport is not None:
+            acknowledge(self._transport)
         if session.full:
             self._full = True
             if self._transport is not None:

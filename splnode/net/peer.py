@@ -1,6 +1,7 @@
-"""Who is at the other end of a transport."""
+"""Who is at the other end of a transport, and what helps it."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import Final
@@ -24,3 +25,17 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
         return Peer("unknown")
     host, port = address[:2]
     return Peer(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+
+
+def acknowledge(transport: asyncio.BaseTransport) -> None:
+    """Acknowledges at once what came, instead of 40 ms later. For a peer in the middle of a message; Linux only.
+
+    One that writes a message in pieces and leaves Nagle's algorithm on (yaqc) sends no second piece until its first
+    is acknowledged. The kernel forgets this again, so it is asked each time. (tcp(7), TCP_QUICKACK)
+    """
+    sock = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_QUICKACK", None)
+    if sock is None or option is None or sock.family == socket.AF_UNIX:
+        return
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, option, 1)

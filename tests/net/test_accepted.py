@@ -206,3 +206,15 @@ async def test_spec_framing_answers_in_order(site: Site, line: Line) -> None:
     waiting["first"].set_result("1")
     expected = b"".join(spec_frame(b"\0", b"\0", write_string(text)) for text in "12")
     assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
+
+
+async def test_a_peer_in_the_middle_of_a_message_is_acknowledged(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """yaqc sends the second piece of a message once the first is acknowledged."""
+    seen = asyncio.Event()
+    monkeypatch.setattr(accepted, "acknowledge", lambda transport: seen.set())
+    reader, writer = line
+    writer.write(PING + call(1, "add", a=1, b=2))
+    await asyncio.wait_for(reader.readexactly(len(PONG) + len(netty_frame(1, b"\0\0\x06"))), 5)
+    assert not seen.is_set()
+    writer.write(call(2, "add", a=1, b=2)[:-1])
+    await asyncio.wait_for(seen.wait(), 5)

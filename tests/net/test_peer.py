@@ -1,7 +1,10 @@
+import asyncio
 import os
+import socket
 from pathlib import Path
 
 import splnode
+from splnode.net.peer import acknowledge
 from splnode.rpc.call import current_call
 from tests.rpc.conftest import PROTOCOL, Inventory
 
@@ -19,3 +22,28 @@ async def test_a_unix_peer_has_a_uid_a_tcp_peer_an_address(tmp_path: Path) -> No
             where, uid = (await client.wait(name="")).split()
             assert where.startswith("tcp://127.0.0.1:")
             assert uid == "None"
+
+
+class FakeSocket:
+    def __init__(self, family: int, broken: bool = False) -> None:
+        self.family = family
+        self.broken = broken
+        self.options: list[tuple[int, int, int]] = []
+
+    def setsockopt(self, *option: int) -> None:
+        if self.broken:
+            raise OSError("gone")
+        self.options.append(option)
+
+
+class FakeTransport(asyncio.BaseTransport):
+    def __init__(self, sock: FakeSocket | None) -> None:
+        super().__init__({"socket": sock})
+
+
+def test_what_came_is_acknowledged_at_once() -> None:
+    tcp, unix, broken = FakeSocket(socket.AF_INET), FakeSocket(socket.AF_UNIX), FakeSocket(socket.AF_INET6, broken=True)
+    for each in (tcp, unix, broken, None):
+        acknowledge(FakeTransport(each))
+    assert tcp.options == [(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)]
+    assert unix.options == []
