@@ -286,7 +286,8 @@ def _decorate(schema: Schema, source: Mapping[str, Any], path: str) -> None:
         if logical == "decimal":
             schema.precision, schema.scale = source["precision"], source.get("scale", 0)
     else:
-        schema.properties = {**schema.properties, "logicalType": source["logicalType"]}
+        ignored = {key: source[key] for key in ("logicalType", "precision", "scale") if key in source}
+        schema.properties = {**schema.properties, **ignored}
 
 
 def misfit(schema: Schema, source: Mapping[str, Any]) -> str | None:

@@ -73,6 +73,8 @@ class Decoder:
         """The datum that begins at `start`, and the place behind it. DecodeError, LimitExceeded."""
         if not 0 <= start <= len(data):
             raise DecodeError(f"start {start} lies outside of {len(data)} bytes")
+        if type(data) is memoryview and data.format != "B":
+            data = data.cast("B")
         if self._quick is None:
             self._count()
         if self._quick is not None and len(data) <= self._limits.message_bytes:
@@ -92,7 +94,7 @@ class Decoder:
 
 
 class Conformer:
-    """Gives what reading a value written would give."""
+    """Gives what reading a value written would give; here simply by doing both."""
 
     def __init__(self, write: WriteNode, read: ReadNode, limits: Limits) -> None:
         self._encoder = Encoder(write, limits)

@@ -123,14 +123,16 @@ class WriteNode:
     | float | float, double |
     | bytes, bytearray, memoryview | bytes, fixed of that length |
     | str | string, enum with that symbol |
+    | enum.Enum member | enum with its value, or where that is no str its name, as a symbol |
     | list, tuple | array |
     | dict | map; record with no unknown key and none missing without a default |
-    | Struct | record with the short or full name of its class or tag, else one with all its fields |
+    | Struct | record with the short or full name of its class or tag, else the first with all its fields |
     | a value of a logical type (Decimal, UUID, date, ...) | the branch of that logical type (`accepts`) |
     | Branch(name, value) | the branch of that name: full name, short name, or kind |
 
-    A dict that fits no record is tried on the only record or map branch there is, so that the error says
-    what is wrong inside. `accepts` is the tuple of Python classes that `logical` converts.
+    The branches of logical types come before all others, then the order of the schema. A dict that fits no record
+    is tried on the only record or map branch there is, a Struct on the only record, so that the error says what is
+    wrong inside. `accepts` is the tuple of Python classes that `logical` converts.
     """
 
     __slots__ = ("accepts", "branches", "fields", "indexes", "items", "label", "logical", "names", "op", "size")
