@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.interop.peer import PROTOCOLS, Peer, Remote, RemoteFailure
-from tests.interop.service import Depot, Served
+from tests.interop.service import DEPOT, Depot, Served
 
 ITEM: dict[str, Any] = {
     "sku": "A1",
@@ -64,11 +64,19 @@ class Caller:
     def depot(self) -> Depot:
         return self.node.depot
 
-    async def open(self, protocol: str = "depot", resource: str = "/") -> Remote:
-        where = self.node.where(self.way.transport, resource)
-        answer = await self.peer.ask("open", protocol=str(PROTOCOLS / f"{protocol}.avpr"), **where)
+    async def open(self, protocol: str | Path = "depot") -> Remote:
+        """`protocol` is the name of one of ours, or a file."""
+        path = PROTOCOLS / f"{protocol}.avpr" if isinstance(protocol, str) else protocol
+        answer = await self.peer.ask("open", protocol=str(path), **self.node.where(self.way.transport))
         self.opened.append(Remote(self.peer, answer["ok"]))
         return self.opened[-1]
+
+
+def add_burn(directory: Path) -> Path:
+    """Depot with one more message."""
+    path = directory / "burn.avpr"
+    path.write_text(DEPOT.text.replace('"seen":', '"burn": {"request": [], "response": "null"}, "seen":'))
+    return path
 
 
 @contextlib.asynccontextmanager
@@ -163,6 +171,30 @@ async def test_a_newer_client(caller: Caller) -> None:
         await client.call("reserve", {"item": sent | {"count": 11}})
     assert caught.value.declared is not None
     assert caught.value.declared["fields"] == {"hint": "try again", "left": 10, "sku": "B2"}
+
+
+@pytest.mark.parametrize("caller", [way for way in WAYS if way.peer != "avsc"], ids=str, indirect=True)
+async def test_a_message_that_we_do_not_have(caller: Caller, tmp_path: Path) -> None:
+    """It fails alone. (avsc refuses such a server by itself, as a whole.)"""
+    client = await caller.open(add_burn(tmp_path))
+    for _ in range(2):
+        assert await client.call("add", {"a": 1, "b": 2}) == 3
+        with pytest.raises(RemoteFailure, match="burn"):
+            await client.call("burn", {})
+
+
+async def test_a_message_that_does_not_fit(caller: Caller, tmp_path: Path) -> None:
+    """It fails alone, and no handler runs; avsc refuses the server for it."""
+    protocol = tmp_path / "unfit.avpr"
+    reserve = '"response": "Item", "errors": ["OutOfStock", "Refused"]}'
+    text = DEPOT.text.replace(reserve, reserve.replace('"Item"', '"long"', 1))
+    protocol.write_text(text)
+    client = await caller.open(protocol)
+    with pytest.raises(RemoteFailure):
+        await client.call("reserve", {"item": ITEM})
+    assert caller.depot.reserved == []
+    if caller.way.peer != "avsc":
+        assert await client.call("add", {"a": 1, "b": 2}) == 3
 
 
 async def test_a_large_message(caller: Caller) -> None:
