@@ -60,7 +60,7 @@ class Store:
         self._connection = store_format.prepare(path, sync, max_bytes)
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(READERS, "splnode-store-read", self._open_reader)
+        self._readers = ThreadPoolExecutor(READERS, "splnode-store-read")
         self._writer = threading.Thread(target=self._write_all, name="splnode-store-write", daemon=True)
         self._closing = False
         self._failing: str | None = None
@@ -148,25 +148,30 @@ class Store:
 
     # -- reading
 
-    def _open_reader(self) -> None:
-        connection = store_format.connect(self.path)
-        connection.execute("PRAGMA query_only = 1")
-        self._local.connection = connection
-        self._opened.append(connection)
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's connection. Not made by the pool's initializer: one that fails once ends the pool for ever."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = store_format.connect(self.path)
+            connection.execute("PRAGMA query_only = 1")
+            self._local.connection = connection
+            self._opened.append(connection)
+        return connection
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         self._refuse_closed()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
     def _query(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        connection: sqlite3.Connection = self._local.connection
+        connection: sqlite3.Connection | None = None
         try:
+            connection = self._reader()
             connection.execute("BEGIN")  # the count and the page see the same moment
             return query(connection)
         except sqlite3.Error as error:
             raise self._fault(error) from error
         finally:
-            if connection.in_transaction:
+            if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
 
     # -- writing

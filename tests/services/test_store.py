@@ -198,6 +198,21 @@ async def test_a_full_disk_keeps_what_was_answered(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_reader_that_cannot_be_opened_once_is_opened_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.write("t", "k", "v", None)
+
+    def no_descriptors(path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("splnode.services.store_format.connect", no_descriptors)
+        with pytest.raises(StoreFault, match="unable to open"):
+            await store.read("t")
+    assert (await store.read("t")).total == 1
+
+
 async def test_a_store_that_cannot_be_written_says_so(store: Store) -> None:
     await store.write("t", "k", None, None)
     store._connection.execute("PRAGMA query_only = 1")  # as root no file mode would stop us
