@@ -9,8 +9,10 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import structlog
 
 from splnode import config
 from splnode.cli import output
@@ -21,6 +23,10 @@ from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.node import Node
 from splnode.observe import logging
+
+STDERR: Final = 2
+
+log = structlog.get_logger("splnode.cli")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until told to stop. ConfigError before anything is served."""
+    _open_standard_streams()
     settings = settings_of(args)
     logging.configure(settings.log.level, settings.log.format)
     keep_large_buffers()
@@ -70,6 +77,14 @@ def settings_of(args: argparse.Namespace) -> config.Config:
         modules = replace(modules, path=str(folder))
     log = replace(log, level=args.log_level or log.level, format=args.log_format or log.format)
     return replace(settings, node=node, data=data, modules=modules, log=log)
+
+
+def _open_standard_streams() -> None:
+    """Gives those that were closed to /dev/null: no socket may become what somebody takes for stderr."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= STDERR:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
 
 
 async def _serve(args: argparse.Namespace, settings: config.Config) -> None:
@@ -107,7 +122,7 @@ def _on_signals(node: Node, args: argparse.Namespace) -> None:
         try:
             node.reload(settings_of(args))
         except ConfigError as error:
-            say(f"nothing was reloaded: {error}")
+            log.error("nothing was reloaded", reason=str(error))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)

@@ -1,5 +1,7 @@
 import io
 import json
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -55,3 +57,19 @@ def test_the_level_can_change_while_running() -> None:
     configure("info", "json", out)
     log.info("heard")
     assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["heard"]
+
+
+def test_stderr_that_nobody_reads_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb", 0) as pipe, open(writer, "w") as stderr:  # noqa: PTH123 - descriptors
+        monkeypatch.setattr(sys, "stderr", stderr)
+        configure("info", "json")
+        for number in range(10_000):
+            structlog.get_logger().info("flood", number=number)
+        assert json.loads(pipe.readline())["number"] == 0
+
+
+def test_no_stderr_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    configure("info", "auto")
+    structlog.get_logger().info("to nobody")
