@@ -3,10 +3,9 @@
 Times are seconds of `time.monotonic()`; a deadline is such a moment, never a duration.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from typing import Any, Final
 
 from splnode.avro.protocol import Message, Protocol
@@ -15,6 +14,9 @@ from splnode.wire.message import Contract
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds that a call may take where nobody says otherwise. There is no way to wait for ever."""
+
+LONGEST: Final = 24 * 3600.0
+"""Seconds: the longest deadline; a longer timeout, asked for here or by a peer, is cut to it."""
 
 TIMEOUT_KEY: Final = "spl-timeout-ms"
 """Metadata: what is left of the deadline, ASCII decimal milliseconds."""
@@ -47,9 +49,13 @@ class Call:
     `params` are plain values by parameter name. `checked` says that they already are what the server's
     protocol wants (a decoder made them); a call in process comes unchecked and the server checks it.
     Whoever answers may put bytes into `answer_metadata`; whoever asked finds there what came back.
+
+    `begun` and `ended` are the server's: its handler was called, and has returned or raised.
     """
 
-    __slots__ = ("answer_metadata", "checked", "contract", "deadline", "message", "metadata", "params", "peer")
+    __slots__ = (
+        "answer_metadata", "begun", "checked", "contract", "deadline", "ended", "message", "metadata", "params", "peer",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -69,6 +75,8 @@ class Call:
         self.peer = peer
         self.checked = checked
         self.answer_metadata: Mapping[str, bytes] = NO_METADATA
+        self.begun = False
+        self.ended = False
 
     @property
     def protocol(self) -> Protocol:
@@ -85,51 +93,97 @@ class Call:
         """Seconds until the deadline; negative once it has passed."""
         return self.deadline - time.monotonic()
 
-    def expired(self) -> CallError:
-        """The error of a call whose deadline has passed here."""
-        return CallError(Code.DEADLINE_EXCEEDED, f"{self.name}: no answer before the deadline")
+    def expired(self, *, started: bool = True) -> CallError:
+        """The error of a call whose deadline has passed here; `started` is False if it went nowhere before."""
+        return CallError(Code.DEADLINE_EXCEEDED, f"{self.name}: no answer before the deadline", started=started)
 
 
 running: ContextVar[Call | None] = ContextVar("splnode_call", default=None)
-_limit: ContextVar[float] = ContextVar("splnode_deadline", default=float("inf"))
+
+
+class _Limit:
+    """A moment that a block of code has set for the calls inside of it, as long as it is `open`."""
+
+    __slots__ = ("open", "until")
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.open = True
+
+
+_limit: ContextVar[_Limit | None] = ContextVar("splnode_deadline", default=None)
 
 
 def current_call() -> Call:
-    """The call that the running handler serves. LookupError outside of a handler."""
+    """The call that the running handler serves. LookupError outside of a handler.
+
+    A task or thread that the handler started still finds it here after it was answered (`ended`).
+    """
     call = running.get()
     if call is None:
         raise LookupError("no call is being served here: current_call() is for handlers")
     return call
 
 
-@contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[float]:
+def serving() -> Call | None:
+    """The call whose handler runs here. None outside, and in what a handler left running when it ended.
+
+    So a task in the background has neither the deadline of a call that was answered long ago, nor its place.
+    """
+    call = running.get()
+    return None if call is None or call.ended else call
+
+
+class deadline:  # noqa: N801 - said like asyncio.timeout
     """Every call made inside ends within `seconds` from now, whatever timeout it names itself.
 
-    Nests: the nearest deadline wins. Works with `with` and, for symmetry, wherever a handler runs.
+        async with deadline(0.5):
+            await inventory.reserve(sku="A1", count=2)
+
+    `with` does the same. Nests: the nearest deadline wins. It bounds calls, not what else is awaited inside, and a
+    task started inside only until the block ends. Gives the moment, in seconds of `time.monotonic()`.
     """
-    until = min(time.monotonic() + seconds, _limit.get())
-    token = _limit.set(until)
-    try:
-        yield until
-    finally:
-        _limit.reset(token)
+
+    __slots__ = ("_limit", "_seconds", "_token")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> float:
+        until, outer = time.monotonic() + self._seconds, _limit.get()
+        if outer is not None and outer.open:
+            until = min(until, outer.until)
+        self._limit = _Limit(until)
+        self._token: Token[_Limit | None] = _limit.set(self._limit)
+        return until
+
+    def __exit__(self, *_: object) -> None:
+        self._limit.open = False
+        _limit.reset(self._token)
+
+    async def __aenter__(self) -> float:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
 
 
 def deadline_for(timeout: float) -> float:
     """The moment at which a call that starts now must end: its own timeout, or sooner if one is inherited."""
-    until = time.monotonic() + timeout
+    until = time.monotonic() + (timeout if timeout < LONGEST else LONGEST)
     served = running.get()
-    if served is not None and served.deadline < until:
+    if served is not None and served.deadline < until and not served.ended:
         until = served.deadline
     limit = _limit.get()
-    return limit if limit < until else until
+    if limit is not None and limit.until < until and limit.open:
+        until = limit.until
+    return until
 
 
 def inherited_metadata(own: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
     """The metadata of a new call: its own, and the trace of the call that is being served."""
     served = running.get()
-    if served is None or not served.metadata:
+    if served is None or not served.metadata or served.ended:
         return own or NO_METADATA
     kept = {key: served.metadata[key] for key in PASSED_ON if key in served.metadata}
     return {**kept, **(own or NO_METADATA)} if kept else own or NO_METADATA

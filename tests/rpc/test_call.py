@@ -1,22 +1,34 @@
+import asyncio
+import math
 import time
 
 import pytest
 
-from splnode.rpc.call import Call, Peer, current_call, deadline, deadline_for, inherited_metadata, running
+from splnode.rpc.call import (
+    LONGEST,
+    Call,
+    Peer,
+    current_call,
+    deadline,
+    deadline_for,
+    inherited_metadata,
+    running,
+    serving,
+)
 from splnode.wire.message import Contract
 from tests.rpc.conftest import PROTOCOL
 
 CONTRACT = Contract(PROTOCOL)
 
 
-def serving(seconds: float, metadata: dict[str, bytes] | None = None) -> Call:
+def a_call(seconds: float, metadata: dict[str, bytes] | None = None) -> Call:
     return Call(CONTRACT, PROTOCOL.messages["add"], {}, time.monotonic() + seconds, metadata or {})
 
 
 def test_current_call_is_for_handlers() -> None:
     with pytest.raises(LookupError, match="for handlers"):
         current_call()
-    call = serving(1)
+    call = a_call(1)
     token = running.set(call)
     assert current_call() is call
     running.reset(token)
@@ -31,7 +43,7 @@ def test_the_nearest_deadline_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         assert deadline_for(5) == 1005
         with deadline(20):
             assert deadline_for(30) == 1010
-        token = running.set(serving(3))
+        token = running.set(a_call(3))
         assert deadline_for(30) == 1003
         running.reset(token)
     assert deadline_for(30) == 1030
@@ -39,7 +51,7 @@ def test_the_nearest_deadline_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_handlers_calls_carry_its_trace_and_nothing_else() -> None:
     assert inherited_metadata(None) == {}
-    token = running.set(serving(1, {"traceparent": b"00-1", "authorization": b"secret"}))
+    token = running.set(a_call(1, {"traceparent": b"00-1", "authorization": b"secret"}))
     assert inherited_metadata(None) == {"traceparent": b"00-1"}
     assert inherited_metadata({"traceparent": b"own", "k": b"v"}) == {"traceparent": b"own", "k": b"v"}
     running.reset(token)
@@ -47,10 +59,54 @@ def test_a_handlers_calls_carry_its_trace_and_nothing_else() -> None:
 
 def test_a_call_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
-    call = serving(2)
+    call = a_call(2)
     assert call.name == "com.acme.Inventory.add"
     assert call.protocol is PROTOCOL
     assert call.remaining == 2
     assert "com.acme.Inventory.add" in str(call.expired())
     assert str(Peer("tcp://1.2.3.4:5")) == "tcp://1.2.3.4:5"
     assert str(Peer("unix", 1000)) == "unix (uid 1000)"
+
+
+@pytest.mark.parametrize("timeout", [math.inf, math.nan, 1e300, LONGEST + 1])
+def test_nothing_waits_for_ever(monkeypatch: pytest.MonkeyPatch, timeout: float) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert deadline_for(timeout) == 1000 + LONGEST
+
+
+async def test_async_with_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    async with deadline(10) as until:
+        assert until == deadline_for(30) == 1010
+    assert deadline_for(30) == 1030
+
+
+async def test_a_call_that_has_ended_binds_nothing_that_it_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    call = a_call(1, {"traceparent": b"00-1"})
+    token = running.set(call)
+
+    async def in_background() -> tuple[object, ...]:
+        return serving(), deadline_for(30), dict(inherited_metadata(None)), current_call()
+
+    assert await asyncio.create_task(in_background()) == (call, 1001, {"traceparent": b"00-1"}, call)
+    call.ended = True
+    assert await asyncio.create_task(in_background()) == (None, 1030, {}, call)
+    running.reset(token)
+    assert serving() is None
+
+
+async def test_a_block_that_has_ended_limits_nothing_that_it_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    go = asyncio.Event()
+
+    async def in_background() -> tuple[float, float]:
+        await go.wait()
+        with deadline(20):
+            return deadline_for(5), deadline_for(30)
+
+    with deadline(3):
+        task = asyncio.create_task(in_background())
+        await asyncio.sleep(0)
+    go.set()
+    assert await task == (1005, 1020)

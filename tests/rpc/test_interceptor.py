@@ -1,6 +1,6 @@
 from splnode.rpc.call import Call
 from splnode.rpc.interceptor import Proceed, chain
-from tests.rpc.test_call import serving
+from tests.rpc.test_call import a_call
 
 
 def named(name: str, seen: list[str]) -> object:
@@ -22,7 +22,7 @@ async def test_the_first_is_the_outermost() -> None:
         return "x"
 
     proceed = chain([named("a", seen), named("b", seen)], innermost)  # type: ignore[list-item]  # a plain function will do
-    assert await proceed(serving(1)) == "a(b(x))"
+    assert await proceed(a_call(1)) == "a(b(x))"
     assert seen == ["a in", "b in", "handler", "b out", "a out"]
 
 

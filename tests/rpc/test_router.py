@@ -3,7 +3,7 @@ import pytest
 from splnode.errors import CallError, Code
 from splnode.rpc.call import Call
 from splnode.rpc.router import Router
-from tests.rpc.test_call import serving
+from tests.rpc.test_call import a_call
 
 
 class Fake:
@@ -19,14 +19,14 @@ class Fake:
 
 async def test_goes_to_the_route_of_the_callers_protocol() -> None:
     router = Router({"com.acme.Inventory": Fake([])})
-    assert await router.call(serving(1)) == "com.acme.Inventory.add"
+    assert await router.call(a_call(1)) == "com.acme.Inventory.add"
     assert router.services == ("com.acme.Inventory",)
 
 
 async def test_no_route_says_what_there_is_and_nothing_was_started() -> None:
     router = Router({"Other": Fake([])})
     with pytest.raises(CallError, match=r"no endpoint serves com\.acme\.Inventory; this node has Other") as caught:
-        await router.call(serving(1))
+        await router.call(a_call(1))
     assert (caught.value.code, caught.value.started) == (Code.UNAVAILABLE, False)
     assert router.remove("Other") is not None
     assert router.remove("Other") is None
