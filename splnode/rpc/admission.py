@@ -9,15 +9,16 @@
 ```
 
 A call made by a handler in the same process is part of the call that was already let in: it is never
-made to wait for itself.
+made to wait for itself. What a handler left running when it ended is let in like anybody else.
 """
 
 import asyncio
-from collections import deque
+import time
+from collections import OrderedDict
 from typing import Final
 
 from splnode.errors import CallError, Code
-from splnode.rpc.call import Call, running
+from splnode.rpc.call import Call, serving
 from splnode.rpc.interceptor import Proceed
 
 RETRY_AFTER: Final = 0.1
@@ -31,7 +32,8 @@ class Admission:
         self._limit = running
         self._room = queued
         self._running = 0
-        self._waiting: deque[tuple[asyncio.Future[None], Call]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[None], Call] = OrderedDict()
+        self._soonest = 0.0  # no waiting call is past its deadline before this moment
         self._closed = ""
         self._idle: asyncio.Event | None = None
 
@@ -47,7 +49,7 @@ class Admission:
 
     async def __call__(self, call: Call, proceed: Proceed) -> object:
         """Lets the call in, at once or in its turn, or refuses it."""
-        if running.get() is not None:
+        if serving() is not None:
             return await proceed(call)
         if self._closed:
             raise CallError(Code.UNAVAILABLE, self._closed, started=False)
@@ -65,9 +67,11 @@ class Admission:
         self._closed = reason
 
     def resize(self, running: int, queued: int) -> None:
-        """Changes both numbers while calls run; those let in stay in."""
+        """Changes both numbers while calls run. Those let in stay in; those waiting get the places that are new."""
         self._limit = running
         self._room = queued
+        while self._running < running and self._hand_over():
+            self._running += 1
 
     async def idle(self) -> None:
         """Returns once no call runs or waits. The caller sets the deadline."""
@@ -80,33 +84,48 @@ class Admission:
             text = f"{self._running} handlers run and {len(self._waiting)} calls wait already"
             raise CallError(Code.RESOURCE_EXHAUSTED, text, retry_after=RETRY_AFTER, started=False)
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((turn, call))
+        self._soonest = min(self._soonest, call.deadline) if self._waiting else call.deadline
+        self._waiting[turn] = call
         try:
             await turn
         except asyncio.CancelledError:
+            self._waiting.pop(turn, None)
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._leave()  # the place came in the same moment as the cancelling: pass it on
             raise
 
     def _shed(self) -> bool:
-        """Ends the waiting calls that nobody waits for any more; True if that made room."""
-        late = [(turn, call) for turn, call in self._waiting if turn.done() or call.remaining <= 0]
-        for entry in late:
-            self._waiting.remove(entry)
-            if not entry[0].done():
-                entry[0].set_exception(entry[1].expired())
-        return bool(late)
+        """Ends the waiting calls that are past their deadline; True if that made room."""
+        now = time.monotonic()
+        if now < self._soonest:
+            return False
+        late = [turn for turn, call in self._waiting.items() if call.deadline <= now]
+        for turn in late:
+            self._end(turn, self._waiting.pop(turn))
+        self._soonest = min((call.deadline for call in self._waiting.values()), default=now)
+        return len(self._waiting) < self._room
 
     def _leave(self) -> None:
-        while self._waiting:
-            turn, call = self._waiting.popleft()
-            if turn.done():
-                continue
-            if call.remaining > 0:
-                turn.set_result(None)
-                return
-            turn.set_exception(call.expired())
+        if self._running <= self._limit and self._hand_over():
+            return
         self._running -= 1
         if not self._running and self._idle is not None:
             self._idle.set()
             self._idle = None
+
+    def _hand_over(self) -> bool:
+        """Gives a place to the call that has waited longest and still has time; False if there is none."""
+        while self._waiting:
+            turn, call = self._waiting.popitem(last=False)
+            if turn.done():  # cancelled in this turn of the loop
+                continue
+            if call.remaining > 0:
+                turn.set_result(None)
+                return True
+            self._end(turn, call)
+        return False
+
+    @staticmethod
+    def _end(turn: asyncio.Future[None], call: Call) -> None:
+        if not turn.done():
+            turn.set_exception(call.expired(started=False))

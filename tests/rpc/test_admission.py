@@ -152,3 +152,104 @@ async def test_resize_takes_effect_for_the_next() -> None:
     assert admission.running == 2
     handler.gate.set()
     await asyncio.gather(first, second)
+
+
+async def test_places_that_are_new_go_to_those_that_wait() -> None:
+    admission, handler = Admission(1, 5), Handler()
+    calls = [asyncio.create_task(admission(a_call(), handler)) for _ in range(4)]
+    await turns()
+    admission.resize(3, 5)
+    await turns()
+    assert (admission.running, admission.waiting, handler.ran) == (3, 1, 3)
+    handler.gate.set()
+    await asyncio.gather(*calls)
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_fewer_places_are_fewer_although_others_wait() -> None:
+    admission = Admission(3, 5)
+    gates = [asyncio.Event() for _ in range(5)]
+
+    async def handler(call: Call) -> object:
+        await call.params["gate"].wait()
+        return None
+
+    calls = []
+    for gate in gates:
+        call = a_call()
+        call.params = {"gate": gate}
+        calls.append(asyncio.create_task(admission(call, handler)))
+    await turns()
+    admission.resize(1, 5)
+    gates[0].set()
+    await turns()
+    assert (admission.running, admission.waiting) == (2, 2)
+    gates[1].set()
+    await turns()
+    assert (admission.running, admission.waiting) == (1, 2)
+    for gate in gates:
+        gate.set()
+    await asyncio.gather(*calls)
+
+
+async def test_what_gives_up_waiting_leaves_no_trace() -> None:
+    admission, handler = Admission(1, 1000), Handler()
+    first = asyncio.create_task(admission(a_call(), handler))
+    waiting = [asyncio.create_task(admission(a_call(), handler)) for _ in range(100)]
+    await turns()
+    for call in waiting:
+        call.cancel()
+    await turns()
+    assert admission.waiting == 0
+    handler.gate.set()
+    await first
+
+
+async def test_a_full_queue_is_not_searched_for_each_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    admission, handler = Admission(1, 100), Handler()
+    calls = [asyncio.create_task(admission(a_call(), handler)) for _ in range(101)]
+    await turns()
+    looked = 0
+
+    def counting(queue: object) -> object:
+        nonlocal looked
+        looked += 1
+        raise AssertionError
+
+    class Queue(type(admission._waiting)):  # type: ignore[misc]  # an OrderedDict
+        items = values = counting
+
+    admission._waiting = Queue(admission._waiting)
+    for _ in range(10):
+        with pytest.raises(CallError, match="100 calls wait already"):
+            await admission(a_call(), handler)
+    assert looked == 0
+    handler.gate.set()
+    await asyncio.gather(*calls)
+
+
+async def test_what_never_ran_says_so() -> None:
+    admission, handler = Admission(1, 1), Handler()
+    first = asyncio.create_task(admission(a_call(), handler))
+    late = asyncio.create_task(admission(a_call(-1), handler))
+    await turns()
+    handler.gate.set()
+    await first
+    with pytest.raises(CallError) as caught:
+        await late
+    assert (caught.value.code, caught.value.started) == (Code.DEADLINE_EXCEEDED, False)
+
+
+async def test_a_task_that_outlives_its_handler_is_let_in_like_anybody() -> None:
+    admission, handler = Admission(1, 0), Handler()
+    served = a_call()
+    served.ended = True
+    token = running.set(served)
+    first = asyncio.create_task(admission(a_call(), handler))
+    await turns()
+    with pytest.raises(CallError) as caught:
+        await admission(a_call(), handler)
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+    running.reset(token)
+    handler.gate.set()
+    await first
