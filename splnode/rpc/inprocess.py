@@ -3,6 +3,9 @@
 The caller's values are copied and checked against its own schema and resolved to the server's, as if they
 had been sent; the answer comes back the same way. So a handler cannot change what its caller holds, and a
 test over this passes over TCP.
+
+The handler runs in its caller's task: cancelling one cancels the other, and nothing is scheduled. The price is that a
+handler which swallows its cancelling holds its caller until it returns; the answer is then still DEADLINE_EXCEEDED.
 """
 
 import asyncio
@@ -65,16 +68,24 @@ class _Route:
 
     async def call(self, call: Call, proceed: Callable[[Call], Awaitable[object]]) -> object:
         params = typing.cast("dict[str, Any]", self._params(call.params))
+        left = call.remaining
+        if left <= 0:
+            raise call.expired(started=False)
         served = Call(self._server, self._message, params, call.deadline, call.metadata, call.peer, checked=True)
+        limit = asyncio.timeout(left)
         try:
-            async with asyncio.timeout(max(0.0, call.remaining)):
+            async with limit:
                 result = await proceed(served)
-        except TimeoutError:
-            raise call.expired() from None
-        except DeclaredError as error:
-            raise self._declared(call, error) from None
+        except (TimeoutError, CallError, DeclaredError) as error:
+            if limit.expired():  # whatever the handler made of its cancelling: the peer of a wire is told this too
+                raise call.expired() from None
+            if isinstance(error, DeclaredError):
+                raise self._declared(call, error) from None
+            raise
         finally:
             call.answer_metadata = served.answer_metadata
+        if limit.expired():
+            raise call.expired()
         try:
             return None if self._message.one_way else self._result(result)
         except DataError as error:

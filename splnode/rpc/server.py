@@ -2,7 +2,11 @@
 
 The only place that turns exceptions of handlers into what may leave: errors that the message declares and
 CallErrors go out as they are; anything else is logged with an id and leaves as INTERNAL with that id, no
-text and no class name.
+text and no class name. What another node said of a call that the handler made is "anything else" too, but for its
+deadline, which is this call's as well.
+
+Whether a call was started is decided here and nowhere else: an error that comes out of a handler says yes, even if
+the handler got it from a call of its own that was not.
 """
 
 import asyncio
@@ -14,12 +18,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from splnode.avro.protocol import Message, Protocol
-from splnode.errors import CallError, DeclaredError, SchemaError
+from splnode.errors import CallError, Code, DeclaredError, SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.rpc.call import Call, running
 from splnode.rpc.failure import internal
 from splnode.rpc.inprocess import Bridge, carries_types
 from splnode.rpc.interceptor import Interceptor, chain
+from splnode.rpc.threads import THREADS, Threads
 from splnode.wire.message import Contract
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,8 +34,11 @@ _BLOCKING: Final = "__splnode_blocking__"
 def blocking(handler: F) -> F:
     """Marks a handler that is not async and may block: it runs in a thread, not in the event loop.
 
-    A thread cannot be cancelled: past its deadline the caller is answered, the thread ends when it ends.
+    A thread cannot be cancelled: past its deadline the caller is answered and the place of the call is free, the
+    thread ends when it ends (`rpc.threads` says how many there are). TypeError for an async handler.
     """
+    if inspect.iscoroutinefunction(handler):
+        raise TypeError(f"{handler.__qualname__} is async: it runs in the event loop, where it must not block")
     setattr(handler, _BLOCKING, True)
     return handler
 
@@ -44,7 +52,7 @@ class Server:
     that has no method that fits.
 
     `interceptors` see every call, the first outermost. `force_codec` sends calls in process through the
-    codec too, to show that both ways answer alike.
+    codec too, to show that both ways answer alike. `threads` bounds the blocking handlers that run at a time.
     """
 
     def __init__(
@@ -55,10 +63,12 @@ class Server:
         interceptors: Sequence[Interceptor] = (),
         limits: Limits = DEFAULT_LIMITS,
         force_codec: bool = False,
+        threads: int = THREADS,
     ) -> None:
         self.protocol = protocol
         self.implementation = implementation
-        self._handlers, into = _bind(protocol, implementation)
+        self._threads = Threads(protocol.name, threads)
+        self._handlers, into = _bind(protocol, implementation, self._threads)
         self.contract = Contract(protocol, into=into, limits=limits)
         self._entry = chain(interceptors, self._run)
         self._bridge = Bridge(self.contract, self._call, limits=limits, force_codec=force_codec)
@@ -69,6 +79,7 @@ class Server:
 
     async def close(self) -> None:
         """Closes the implementation, if it has a `close` that is no message of the protocol."""
+        self._threads.close()
         close = getattr(self.implementation, "close", None)
         if close is not None and "close" not in self.protocol.messages:
             closing = close()
@@ -79,31 +90,55 @@ class Server:
         try:
             return await self._entry(call)
         except CallError as error:
-            error.started = error.started and not error.remote
             if error.remote:
-                raise internal(call, error) from error
+                raise _said_elsewhere(call, error) from error
+            if call.begun and not error.started:
+                raise _begun(error) from error
             raise
         except DeclaredError:
             raise  # whether the message declares it shows when it is written
-        except Exception as error:
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise internal(call, error) from error  # nobody has cancelled this call: it came out of the handler
+        except (Exception, SystemExit) as error:  # a handler that exits ends its own call, not the node
             raise internal(call, error) from error
 
     async def _run(self, call: Call) -> object:
         handler = self._handlers[call.message.name]
         token = running.set(call)
+        call.begun, call.ended = True, False
         try:
             result = handler(**call.params)
             if type(result) is types.CoroutineType or hasattr(result, "__await__"):
                 return await result
             return result
+        except CallError as error:
+            if error.started:
+                raise
+            raise _begun(error) from error
         finally:
+            call.ended = True
             running.reset(token)
+
+
+def _said_elsewhere(call: Call, error: CallError) -> CallError:
+    """What may be told of an error that another node gave to the handler: nothing, but that time is over."""
+    return call.expired() if error.code is Code.DEADLINE_EXCEEDED else internal(call, error)
+
+
+def _begun(error: CallError) -> CallError:
+    """The same for a call whose handler has run: it must not be sent again as if it had not."""
+    return CallError(
+        error.code, error.message, remote=error.remote, attempts=error.attempts, retry_after=error.retry_after
+    )
 
 
 Handlers = dict[str, Callable[..., Any]]
 
 
-def _bind(protocol: Protocol, implementation: object) -> tuple[Handlers, dict[str, dict[str, type]]]:
+def _bind(protocol: Protocol, implementation: object, threads: Threads) -> tuple[Handlers, dict[str, dict[str, type]]]:
     """A callable and the types of its parameters for each message, or all that is wrong in one SchemaError."""
     handlers: Handlers = {}
     into: dict[str, dict[str, type]] = {}
@@ -113,7 +148,11 @@ def _bind(protocol: Protocol, implementation: object) -> tuple[Handlers, dict[st
         if not callable(method):
             wrong.append(f"message {name} has no method {name}{tuple(f.name for f in message.request.fields)}")
             continue
-        takes = inspect.signature(method).parameters
+        try:
+            takes = inspect.signature(method).parameters
+        except (TypeError, ValueError):
+            wrong.append(f"message {name}: its method does not tell its parameters (it is written in C?)")
+            continue
         renamed = {
             f.name: f.name + "_" for f in message.request.fields if keyword.iskeyword(f.name) and f.name + "_" in takes
         }
@@ -122,7 +161,7 @@ def _bind(protocol: Protocol, implementation: object) -> tuple[Handlers, dict[st
             wrong.append(f"message {name}: {problem}")
             continue
         into[name] = _types(method, message, renamed)
-        handlers[name] = _prepare(method, renamed)
+        handlers[name] = _prepare(method, renamed, threads)
     if wrong:
         raise SchemaError(wrong, f"{type(implementation).__name__} does not serve {protocol.name}")
     return handlers, into
@@ -144,21 +183,21 @@ def _mismatch(message: Message, has: Mapping[str, inspect.Parameter], renamed: d
 def _types(method: Callable[..., Any], message: Message, renamed: dict[str, str]) -> dict[str, type]:
     try:
         hints = typing.get_type_hints(method)
-    except (NameError, TypeError):
+    except (AttributeError, NameError, SyntaxError, TypeError):
         return {}  # annotations that cannot be evaluated say nothing of Structs
     names = {field.name: renamed.get(field.name, field.name) for field in message.request.fields}
     return {name: hints[own] for name, own in names.items() if own in hints and carries_types(hints[own])}
 
 
-def _prepare(method: Callable[..., Any], renamed: dict[str, str]) -> Callable[..., Any]:
+def _prepare(method: Callable[..., Any], renamed: dict[str, str], threads: Threads) -> Callable[..., Any]:
     """The method as the hot path calls it: by the message's own names, in a thread where it blocks."""
+    if renamed:
+        plain = method
+
+        def handler(**params: Any) -> Any:
+            return plain(**{renamed.get(name, name): value for name, value in params.items()})
+    else:
+        handler = method
     if getattr(method, _BLOCKING, False):
-        in_loop = method
-
-        def method(**params: Any) -> Any:
-            return asyncio.to_thread(in_loop, **params)
-
-    if not renamed:
-        return method
-    plain = method
-    return lambda **params: plain(**{renamed.get(name, name): value for name, value in params.items()})
+        return lambda **params: threads.run(handler, params)
+    return handler

@@ -1,11 +1,15 @@
+import asyncio
+import sys
 from typing import Any
 
 import pytest
 
 from splnode.avro.protocol import Protocol
-from splnode.errors import SchemaError
+from splnode.errors import CallError, Code, SchemaError
+from splnode.rpc.call import Call
 from splnode.rpc.client import Client
-from splnode.rpc.server import Server
+from splnode.rpc.interceptor import Proceed
+from splnode.rpc.server import Server, blocking
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 KEYWORDS = Protocol.parse("""{"protocol": "K", "messages": {
@@ -71,3 +75,77 @@ async def test_closes_what_it_serves() -> None:
     await Server(PROTOCOL, inventory).close()
     assert inventory.closed
     await Server(KEYWORDS, type("S", (), {"import_": lambda self, **params: ""})()).close()
+
+
+REFUSED = CallError(Code.UNAVAILABLE, "another node was not reached", started=False)
+
+
+async def error_of(server: Server, message: str = "echo") -> CallError:
+    with pytest.raises(CallError) as caught:
+        await Client(server, PROTOCOL).call(message, {"value": 1} if message == "echo" else {})
+    return caught.value
+
+
+async def test_a_handler_has_run_although_its_own_call_was_not_started() -> None:
+    class Front(Inventory):
+        def echo(self, value: object) -> object:
+            raise REFUSED
+
+    error = await error_of(Server(PROTOCOL, Front()))
+    assert (error.code, error.message, error.started) == (Code.UNAVAILABLE, "another node was not reached", True)
+    assert not REFUSED.started  # it may be somebody else's too
+
+
+async def test_what_an_interceptor_says_before_and_after_the_handler() -> None:
+    async def before(call: Call, proceed: Proceed) -> object:
+        raise REFUSED
+
+    async def after(call: Call, proceed: Proceed) -> object:
+        await proceed(call)
+        raise REFUSED
+
+    assert not (await error_of(Server(PROTOCOL, Inventory(), interceptors=[before]))).started
+    assert (await error_of(Server(PROTOCOL, Inventory(), interceptors=[after]))).started
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError(), StopIteration(), TimeoutError("mine")])
+async def test_nothing_that_a_handler_raises_ends_more_than_its_call(error: BaseException) -> None:
+    class Service(Inventory):
+        async def echo(self, value: object) -> object:
+            raise error
+
+    assert (await error_of(Server(PROTOCOL, Service()))).code is Code.INTERNAL
+
+
+async def test_time_is_over_here_too_if_it_is_over_in_the_node_behind() -> None:
+    class Front(Inventory):
+        def echo(self, value: object) -> object:
+            raise CallError(Code.DEADLINE_EXCEEDED, "s3cret", remote=True)
+
+    error = await error_of(Server(PROTOCOL, Front()))
+    assert (error.code, error.remote, error.started) == (Code.DEADLINE_EXCEEDED, False, True)
+    assert "s3cret" not in str(error)
+
+
+def test_blocking_is_not_for_async_handlers() -> None:
+    async def handler() -> None: ...
+
+    with pytest.raises(TypeError, match="is async"):
+        blocking(handler)
+
+
+def test_a_method_without_a_signature() -> None:
+    class Service(Inventory):
+        add = min
+
+    with pytest.raises(SchemaError, match="message add: its method does not tell its parameters"):
+        Server(PROTOCOL, Service())
+
+
+async def test_a_keyword_in_a_thread() -> None:
+    class Service:
+        @blocking
+        def import_(self, from_: str, x: int) -> str:
+            return f"{from_} {x} {sys._getframe().f_code.co_name}"
+
+    assert await Client(Server(KEYWORDS, Service()), KEYWORDS).call("import", {"from": "a", "x": 1}) == "a 1 import_"
