@@ -65,4 +65,8 @@ class Outbox:
     def _write(self) -> None:
         if self._parts and self._transport is not None:
             parts, self._parts, self._size = self._parts, [], 0
-            self._transport.writelines(parts)
+            # `writelines` of asyncio 3.12 and 3.13 never pauses its protocol; `write` of the last part does.
+            last = parts.pop()
+            if parts:
+                self._transport.writelines(parts)
+            self._transport.write(last)

@@ -38,7 +38,7 @@ MIGRATIONS: Final = (
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection in autocommit mode, for one thread at a time."""
-    connection = sqlite3.connect(path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
 

@@ -13,56 +13,73 @@ class Session:
 
 
 class Transport(asyncio.WriteTransport):
+    """Keeps what it is given; `last` is what came by `write`, after which a real one may pause its protocol."""
+
     def __init__(self) -> None:
-        self.writes: list[bytes] = []
+        self.data = b""
+        self.last: list[bytes] = []
         self.high = 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = high or 0
 
     def writelines(self, parts: object) -> None:
-        self.writes.append(b"".join(parts))  # type: ignore[call-overload]  # the list that Outbox gives
+        self.data += b"".join(parts)  # type: ignore[call-overload]  # the list that Outbox gives
+
+    def write(self, data: object) -> None:
+        self.data += data  # type: ignore[operator]  # bytes
+        self.last.append(data)  # type: ignore[arg-type]  # bytes
 
 
-async def test_one_write_for_each_turn_of_the_loop() -> None:
+def opened() -> tuple[Session, Transport, Outbox]:
     session, transport = Session(), Transport()
     outbox = Outbox(session)
     outbox.open(transport)
+    return session, transport, outbox
+
+
+async def test_what_one_turn_of_the_loop_gathers_goes_in_order_at_its_end() -> None:
+    session, transport, outbox = opened()
     assert transport.high == HIGH_WATER
     for part in (b"a", b"b", b"c"):
         session.parts.append(part)
         outbox.collect()
-    assert transport.writes == []
+    assert transport.data == b""
     await asyncio.sleep(0)
-    assert transport.writes == [b"abc"]
+    assert transport.data == b"abc"
     outbox.collect()
     await asyncio.sleep(0)
-    assert transport.writes == [b"abc"]
+    assert transport.data == b"abc"
+
+
+async def test_every_write_ends_in_one_that_may_pause() -> None:
+    session, transport, outbox = opened()
+    session.parts += [b"a", b"b"]
+    outbox.flush()
+    session.parts += [b"c"]
+    outbox.flush()
+    assert transport.last == [b"b", b"c"]
 
 
 async def test_much_goes_at_once() -> None:
-    session, transport = Session(), Transport()
-    outbox = Outbox(session)
-    outbox.open(transport)
+    session, transport, outbox = opened()
     session.parts.append(b"a")
     outbox.collect()
     session.parts.append(bytes(HIGH_WATER))
     outbox.collect()
-    assert transport.writes == [b"a" + bytes(HIGH_WATER)]
+    assert transport.data == b"a" + bytes(HIGH_WATER)
     await asyncio.sleep(0)
-    assert len(transport.writes) == 1
+    assert len(transport.data) == 1 + HIGH_WATER
 
 
 async def test_flushed_now_and_dropped_when_closed() -> None:
-    session, transport = Session(), Transport()
-    outbox = Outbox(session)
-    outbox.open(transport)
+    session, transport, outbox = opened()
     session.parts.append(b"last")
     outbox.flush()
-    assert transport.writes == [b"last"]
+    assert transport.data == b"last"
     session.parts.append(b"never")
     outbox.collect()
     outbox.close()
     await asyncio.sleep(0)
     outbox.flush()
-    assert transport.writes == [b"last"]
+    assert transport.data == b"last"
