@@ -135,12 +135,18 @@ class ClientProtocols:
         """What a client means that sends no text."""
         return self._known.get(client_hash)
 
-    def learn(self, client_hash: bytes, text: str) -> Protocol:
-        """The protocol of a text that came with this hash. RemoteWireError where it is none."""
-        protocol = self._parsed.get(text)
-        if protocol is None:
-            protocol = parse(text, "the client's protocol", self.limits)
-            self._parsed.put(text, protocol, len(text))
+    def of_text(self, text: str) -> Protocol | None:
+        """The protocol of a text that was read before."""
+        return self._parsed.get(text)
+
+    def read(self, text: str) -> Protocol:
+        """The protocol of any text; nothing is kept, so that a thread may do it. RemoteWireError: it is none."""
+        return parse(text, "the client's protocol", self.limits)
+
+    def learn(self, client_hash: bytes, text: str, found: Protocol | None = None) -> Protocol:
+        """The protocol of a text that came with this hash, kept; `found` where it was read already."""
+        protocol = found or self._parsed.get(text) or self.read(text)
+        self._parsed.put(text, protocol, len(text))
         if protocol.md5 == client_hash:
             self._known.put(client_hash, protocol, len(text))
         return protocol

@@ -1,6 +1,6 @@
 """What a session tells its holder. Small slotted classes: one is made for every call."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
@@ -14,10 +14,11 @@ class Request:
 
     That goes for a one-way call too: nothing is sent for it, but only then is its place free again.
     `serial` is the peer's own number on a Netty connection, and counts messages elsewhere. `params` are the
-    parameters by name. `open` is True until it was answered.
+    parameters by name. `open` is True until it was answered. `weight` is the size of a large message, in bytes; 0 for
+    the others.
     """
 
-    __slots__ = ("call", "metadata", "one_way", "open", "params", "prefix", "serial")
+    __slots__ = ("call", "metadata", "one_way", "open", "params", "prefix", "serial", "weight")
 
     def __init__(
         self, serial: int, call: ServerCall, params: Any, metadata: Mapping[str, bytes], one_way: bool, prefix: bytes
@@ -29,6 +30,7 @@ class Request:
         self.one_way = one_way
         self.prefix = prefix
         self.open = True
+        self.weight = 0
 
     @property
     def contract(self) -> Contract:
@@ -92,6 +94,20 @@ class Resend:
         self.serial = serial
 
 
+class Errand:
+    """Work that a peer can make long: its holder calls `run` once, in a thread if it likes, then `receive_data(b"")`.
+
+    Until then the session takes nothing more from its peer. `size` is what the work grows with: characters of a
+    protocol. An exception of `run` is a bug: close the connection.
+    """
+
+    __slots__ = ("run", "size")
+
+    def __init__(self, run: Callable[[], None], size: int) -> None:
+        self.run = run
+        self.size = size
+
+
 class Handover:
     """The connection speaks `framing` (http or tls), which is somebody else's; `data` is all that came so far."""
 
@@ -102,4 +118,4 @@ class Handover:
         self.data = data
 
 
-Event = Request | Response | Ready | Cancel | Resend | Handover
+Event = Request | Response | Ready | Cancel | Resend | Errand | Handover

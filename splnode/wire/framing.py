@@ -107,6 +107,11 @@ class Reader:
         return out
 
     @property
+    def total(self) -> int:
+        """Bytes of the buffers that are here of a message that is not whole."""
+        return self._total if self._parts else 0
+
+    @property
     def idle(self) -> bool:
         """True where the stream may end without cutting a message."""
         raise NotImplementedError

@@ -184,6 +184,13 @@ class ServerPair:
         told = f"{served}.{text} cannot be called with the client's protocol: {'; '.join(reasons)}"
         return CallError(Code.FAILED_PRECONDITION, told[:4000], started=False)
 
+    def is_slow(self, name: bytes) -> bool:
+        """Whether `prepare` has more to do than to look up: both ends have the message, and it was not tried yet."""
+        text = name.decode(errors="replace")
+        if name in self.calls or text in self._refused or self.client is self.contract.protocol:
+            return False
+        return text in self.contract.protocol.messages and text in self.client.messages
+
     def is_one_way(self, name: bytes) -> bool:
         """Whether the client's text says that it waits for no reply."""
         message = self.client.messages.get(name.decode(errors="replace"))

@@ -41,7 +41,7 @@ from splnode.errors import (
 )
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.directory import ClientProtocols, Directory
-from splnode.wire.events import Cancel, Event, Handover, Request
+from splnode.wire.events import Cancel, Errand, Event, Handover, Request
 from splnode.wire.framing import LARGE, Reader, SpecReader
 from splnode.wire.handshake import (
     BOTH,
@@ -63,6 +63,14 @@ _SUCCESS: Final = Struct(">III2x")
 """Serial, one buffer, its length; then no metadata and the flag of a success."""
 LONGEST_TEXT: Final = 16_384
 """Characters of a system error; the rest is cut off, since an error must get through."""
+TURN: Final = 128
+"""Messages that one `receive_data` takes: who sends faster than it is served must not keep the others waiting."""
+HEAVY: Final = 65_536
+"""Bytes from which on a message weighs something."""
+MOST_WEIGHT: Final = 4
+"""Messages of the greatest length that one connection may have open together; further calls wait in the socket."""
+LONG_TEXT: Final = 16_384
+"""Characters of a client's protocol from which on a message of it may take some ms to resolve."""
 
 
 class ServerSession:
@@ -74,12 +82,17 @@ class ServerSession:
     The holder feeds `receive_data`, answers every Request once, and sends `data_to_send` after each of both.
     While `full` it does not read on; once it is not any more it calls `receive_data(b"")`, since messages may
     be waiting inside. After a RemoteWireError it sends what is left to send and closes.
+
+    A `cooperative` session costs its holder a few ms at a time: `receive_data` takes at most TURN messages, and what
+    is left makes it `pending` (do not read on, and call `receive_data(b"")` when the others have had their turn);
+    what one message can make long comes as an Errand.
     """
 
     __slots__ = (
-        "_answering", "_calls", "_client", "_client_hash", "_clients", "_directory", "_ended", "_finished",
-        "_greeted", "_guess", "_limits", "_longest", "_metadata", "_most", "_open", "_opening", "_pair", "_path",
-        "_reader", "_replies", "_service", "_stalled", "_stateless", "failed", "framing", "in_flight",
+        "_answering", "_away", "_calls", "_client", "_client_hash", "_clients", "_cooperative", "_directory", "_ended",
+        "_finished", "_found", "_greeted", "_guess", "_halted", "_limits", "_longest", "_metadata", "_most",
+        "_most_weight", "_open", "_opening", "_pair", "_path", "_reader", "_replies", "_service", "_stalled",
+        "_stateless", "_turn", "_weight", "failed", "framing", "in_flight", "pending", "unread",
     )  # fmt: skip
 
     def __init__(
@@ -91,8 +104,11 @@ class ServerSession:
         service: str | None = None,
         path: str | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        cooperative: bool = False,
     ) -> None:
         self.in_flight = 0
+        self.pending = False
+        self.unread = 0  # bytes that have come and are no whole message yet, or wait for their turn
         self.failed: RemoteWireError | None = None
         self._directory = directory
         self._clients = clients
@@ -115,7 +131,14 @@ class ServerSession:
         self._guess = b""  # the hash last told with NONE
         self._greeted = False  # a handshake was accepted
         self._answering = False  # the call that came with the first one runs, and all others wait (rule 9)
-        self._stalled: tuple[int, bytes] | None = None
+        self._stalled: list[tuple[int, bytes]] = []  # taken, but they must wait for an answer or an errand
+        self._cooperative = cooperative
+        self._turn = TURN if cooperative else 2**31
+        self._away = 0  # errands that are out
+        self._halted = False  # the messages behind this one must wait
+        self._found: tuple[str, Protocol | RemoteWireError] | None = None  # what the errand brought
+        self._weight = 0
+        self._most_weight = MOST_WEIGHT * limits.message_bytes
         self._ended = False
         self._open: set[int] | None = None  # serials, for a client that may cancel
         if self._opening.reader is not None:
@@ -134,7 +157,7 @@ class ServerSession:
     @property
     def full(self) -> bool:
         """True while reading on would only fill memory: answer calls first, then `receive_data(b"")`."""
-        return self._stalled is not None or (self._answering and self._reader is not None and self._reader.held > 0)
+        return bool(self._stalled) or (self._answering and self._reader is not None and self._reader.held > 0)
 
     def receive_data(self, data: bytes) -> list[Event]:
         """What the bytes mean. RemoteWireError: close the connection.
@@ -152,6 +175,7 @@ class ServerSession:
                 if data:
                     reader.feed(data)
                 self._read(reader, events)
+                self.unread = reader.held + reader.total
         except RemoteWireError as error:
             self.failed = error
             if not events:
@@ -187,6 +211,7 @@ class ServerSession:
                     self._replies.out += (_SUCCESS.pack(request.serial, 1, length), payload)
         request.open = False  # as in `_settle`, without its call
         self.in_flight -= 1
+        self._weight -= request.weight
         self._answering = False
         if self._open is not None:
             self._open.discard(request.serial)
@@ -239,24 +264,35 @@ class ServerSession:
     # -- messages
 
     def _read(self, reader: Reader, events: list[Event]) -> None:
-        if self._stalled is not None:
-            if self.in_flight + len(self._replies.ready) >= self._most:
-                return
-            stalled, self._stalled = self._stalled, None
-            self._message(*stalled, events)
-        while not self._answering and not self._finished:
+        self.pending = False
+        left = self._turn
+        while not self._answering and not self._finished and self._away < 1:
             room = self._most - self.in_flight - len(self._replies.ready)
-            messages = reader.take(1 if room < 1 or self._pair is None else room)
+            if self._weight >= self._most_weight:
+                room = 0
+            if left < 1:
+                self.pending = reader.held > 0
+                return
+            if self._stalled:
+                messages, self._stalled = self._stalled, []
+            else:
+                messages = reader.take(1 if room < 1 or self._pair is None else min(room, left))
             if not messages:
                 break
-            for serial, body in messages:
+            left -= len(messages)
+            coming = iter(messages)
+            for serial, body in coming:
                 if room < 1 and not self._may_pass(body):
-                    self._stalled = (serial, body)
+                    self._stalled = [(serial, body), *coming]
                     return
                 self._message(serial, body, events)
+                if self._halted:
+                    self._halted = False
+                    self._stalled = [(serial, body), *coming] if self._away else list(coming)
+                    break
         if self._finished:
             reader.rest()  # what follows the first terminator
-        elif self._ended and not self._answering and (self._stateless or not reader.idle):
+        elif self._ended and not self._answering and (self._stateless or not reader.idle) and not self._away:
             raise RemoteWireError("the connection ended within a message")
 
     def _may_pass(self, body: bytes) -> bool:
@@ -287,10 +323,10 @@ class ServerSession:
             name = body[position + 1 : end]
         call = self._calls.get(name)
         if call is None:
-            if name:
-                self._start(serial, name, metadata, body, end, b"", events)
-            else:
+            if not name:
                 self._ping(serial, metadata, body, end, b"", events)
+            elif not self._must_resolve(self._pair, name, events):
+                self._start(serial, name, metadata, body, end, b"", events)
             return
         try:
             params, end = call.decode(body, end)
@@ -304,7 +340,15 @@ class ServerSession:
         self.in_flight += 1
         if self._open is not None:
             self._open.add(serial)
-        events.append(Request(serial, call, params, metadata, call.one_way, b""))
+        request = Request(serial, call, params, metadata, call.one_way, b"")
+        if size >= HEAVY:
+            self._weigh(request, size)
+        events.append(request)
+
+    def _weigh(self, request: Request, size: int) -> None:
+        request.weight = size
+        self._weight += size
+        self._halted = self._weight >= self._most_weight
 
     def _handshake(self, serial: int, body: bytes, events: list[Event]) -> None:
         request, position = read_request(body, self._limits)
@@ -312,22 +356,27 @@ class ServerSession:
         if position < len(body):
             metadata, position = self._metadata.read(body, position)
             name, position = read_bytes(body, position)
+        if self._must_read(request, events):
+            return
         client = self._client_of(request)
         called = name.decode(errors="replace")
         contract = self._directory.choose(
             request, client, path=self._path, service=self._service, message=called, guess=self._guess
         )
+        pair = contract.serving(client) if client is not None else None
+        if pair is not None and name and self._must_resolve(pair, name, events):
+            return
         own = contract.protocol
         match = decide(client is not None, request.server_hash == own.md5)
         prefix = BOTH if match is Match.BOTH else write_response(HandshakeResponse(match, own.text, own.md5))
         self._finished = self._stateless
-        if client is None:
+        if client is None or pair is None:
             self._guess = own.md5 if request.server_hash != own.md5 else b""
             self._replies.send(serial, prefix, b"\0", b"\0", b"")
             return
         self._client, self._client_hash = client, request.client_hash
-        self._pair = contract.serving(client)
-        self._calls = self._pair.calls
+        self._pair = pair
+        self._calls = pair.calls
         if isinstance(self._reader, SpecReader):
             self._reader.early = None
         if name:
@@ -348,7 +397,55 @@ class ServerSession:
             return own.protocol if own is not None else self._clients.get(client_hash)
         if own is not None and own.protocol.text == text:
             return own.protocol
-        return self._clients.learn(client_hash, text)
+        return self._clients.learn(client_hash, text, self._brought(text))
+
+    # -- errands
+
+    def _must_read(self, request: HandshakeRequest, events: list[Event]) -> bool:
+        """Whether the text of this handshake is still to be read, by an errand."""
+        text = request.client_protocol
+        if not self._cooperative or text is None or self._clients.of_text(text) is not None:
+            return False
+        own = self._directory.by_hash(request.client_hash)
+        if (own is not None and own.protocol.text == text) or (self._found is not None and self._found[0] == text):
+            return False
+
+        def read() -> None:
+            try:
+                self._found = text, self._clients.read(text)
+            except RemoteWireError as error:
+                self._found = text, error
+            self._away = 0
+
+        self._send_out(Errand(read, len(text)), events)
+        return True
+
+    def _must_resolve(self, pair: ServerPair, name: bytes, events: list[Event]) -> bool:
+        """Whether a message of this pair is still to be resolved, by an errand."""
+        size = len(pair.client.text)
+        if not self._cooperative or size < LONG_TEXT or not pair.is_slow(name):
+            return False
+
+        def resolve() -> None:
+            pair.prepare(name)
+            self._away = 0
+
+        self._send_out(Errand(resolve, size), events)
+        return True
+
+    def _send_out(self, errand: Errand, events: list[Event]) -> None:
+        self._away = 1
+        self._halted = True
+        events.append(errand)
+
+    def _brought(self, text: str) -> Protocol | None:
+        """What the errand found in this text. RemoteWireError where that is no protocol."""
+        if self._found is None or self._found[0] != text:
+            return None
+        found, self._found = self._found[1], None
+        if isinstance(found, RemoteWireError):
+            raise found
+        return found
 
     def _ping(
         self, serial: int, metadata: Mapping[str, bytes], body: bytes, end: int, prefix: bytes, events: list[Event]
@@ -400,13 +497,17 @@ class ServerSession:
         self.in_flight += 1
         if self._open is not None:
             self._open.add(serial)
-        events.append(Request(serial, call, params, metadata, one_way, prefix))
+        request = Request(serial, call, params, metadata, one_way, prefix)
+        if len(body) >= HEAVY:
+            self._weigh(request, len(body))
+        events.append(request)
 
     # -- answers
 
     def _settle(self, request: Request) -> None:
         request.open = False
         self.in_flight -= 1
+        self._weight -= request.weight
         self._answering = False
         if self._open is not None:
             self._open.discard(request.serial)
