@@ -5,7 +5,7 @@ Times are seconds of `time.monotonic()`; a deadline is such a moment, never a du
 
 import time
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, Final
 
 from splnode.avro.protocol import Message, Protocol
@@ -132,6 +132,14 @@ def serving() -> Call | None:
     """
     call = running.get()
     return None if call is None or call.ended else call
+
+
+def outside() -> Context:
+    """A copy of the present context, but outside of every call and deadline: what a server's handlers start in."""
+    context = copy_context()
+    context.run(running.set, None)
+    context.run(_limit.set, None)
+    return context
 
 
 class deadline:  # noqa: N801 - said like asyncio.timeout
