@@ -6,7 +6,6 @@ What a peer speaks is found by the session from its first bytes; HTTP is handed 
 import asyncio
 import time
 import typing
-from typing import Final
 
 import structlog
 
@@ -15,13 +14,10 @@ from splnode.errors import RemoteWireError
 from splnode.net.http_server import HttpServerConnection
 from splnode.net.outbox import Outbox
 from splnode.net.peer import acknowledge, peer_of
-from splnode.net.serving import Host, Serving
+from splnode.net.serving import SLOWEST, STALLED, Host, Serving
 from splnode.rpc.call import Peer
 from splnode.wire.events import Cancel, Event, Handover, Request
 from splnode.wire.server import ServerSession
-
-STALLED: Final = 60.0
-"""Seconds that a peer may read nothing of what waits for it before its connection is dropped."""
 
 log = structlog.get_logger("splnode.net")
 
@@ -30,7 +26,8 @@ class ServerConnection(asyncio.Protocol):
     """One accepted connection: its session, and the calls it has running."""
 
     __slots__ = (
-        "_endpoint", "_eof", "_full", "_greeted", "_host", "_outbox", "_serving", "_session", "_stalled", "_transport",
+        "_closing", "_endpoint", "_eof", "_full", "_greeted", "_host", "_outbox", "_read", "_serving", "_session",
+        "_stalled", "_transport",
     )  # fmt: skip
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
@@ -50,6 +47,8 @@ class ServerConnection(asyncio.Protocol):
         self._stalled = False
         self._full = False
         self._eof = False
+        self._closing = False
+        self._read = 0  # bytes that the peer had read when it was last looked after
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
 
@@ -57,8 +56,7 @@ class ServerConnection(asyncio.Protocol):
         """A peer has come; it has `handshake_seconds` for its first whole message."""
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
         self._outbox.open(self._transport)
-        self._host.connections.add(self)
-        self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
+        self._host.joins(self, self._host.limits.handshake_seconds)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
@@ -87,6 +85,7 @@ class ServerConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer will send no more, but may still read: what runs is answered first. A splnode has gone."""
         if self._session.cancels:
+            self.close()
             return False
         self._eof = True
         try:
@@ -105,8 +104,7 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone: what runs for it is cancelled."""
-        self._host.connections.discard(self)
-        self._host.patience.discard(self)
+        self._host.leaves(self)
         self._transport = None
         self._outbox.close()
         if self._serving is not None:
@@ -115,8 +113,9 @@ class ServerConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The peer reads too slowly: its calls wait, and its bytes stay in the socket."""
         self._stalled = True
-        if self._serving is not None and self._serving.turn is None:
-            self._serving.turn = asyncio.get_running_loop().create_future()
+        if self._serving is not None:
+            self._serving.hold()
+        self._read = self._read_so_far()
         self._host.patience.add(self, time.monotonic() + STALLED)
         if self._transport is not None:
             self._transport.pause_reading()
@@ -124,10 +123,14 @@ class ServerConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self._stalled = False
-        self._host.patience.discard(self)
-        if self._serving is not None and self._serving.turn is not None:
-            self._serving.turn.set_result(None)
-            self._serving.turn = None
+        if self._closing:
+            return
+        if self._greeted:
+            self._host.patience.discard(self)
+        else:
+            self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
+        if self._serving is not None:
+            self._serving.release()
         if self._transport is not None and not self._full:
             self._transport.resume_reading()
 
@@ -138,20 +141,38 @@ class ServerConnection(asyncio.Protocol):
         if self._serving is not None:
             self._serving.close()
         self._outbox.flush()
-        if self._transport is not None:
+        if self._transport is not None and not self._closing:
+            self._closing = True
+            self._read = self._read_so_far()
+            self._host.patience.add(self, time.monotonic() + STALLED)
             self._transport.close()
+
+    def abort(self) -> None:
+        """Cancels what runs and closes now."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def out_of_patience(self) -> None:
         """It never said who it is, or has stopped reading: it goes."""
-        what = f"read nothing for {STALLED:g} s" if self._greeted else "sent no whole message in time"
-        log.info("connection dropped", peer=str(self._peer()), reason=what)
-        if self._transport is not None:
-            self._transport.abort()
+        read = self._read_so_far()
+        if (self._stalled or self._closing) and read - self._read >= SLOWEST:
+            self._read = read
+            self._host.patience.add(self, time.monotonic() + STALLED)
+            return
+        if not self._closing:
+            what = "did not read what waits for it" if self._stalled else "sent no whole message in time"
+            log.info("connection dropped", peer=str(self._peer()), reason=what)
+        self.abort()
+
+    def _read_so_far(self) -> int:
+        return self._outbox.written - (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     def _take(self, event: Event) -> None:
         if type(event) is Request:
             if self._serving is None:
                 self._serving = self._host.serving(self._session, self._peer(), self._answered)
+                if self._stalled:
+                    self._serving.hold()
             self._serving.start(event)
         elif type(event) is Cancel:
             if self._serving is not None:
@@ -163,8 +184,8 @@ class ServerConnection(asyncio.Protocol):
         if event.framing != "http" or self._transport is None:
             self._refuse("it speaks TLS, and this port does not")
             return
-        self._host.connections.discard(self)
-        self._host.patience.discard(self)
+        self._host.leaves(self)
+        self._outbox.close()
         successor = HttpServerConnection(self._host, self._endpoint)
         transport, self._transport = self._transport, None
         transport.set_protocol(successor)

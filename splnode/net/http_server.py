@@ -15,7 +15,7 @@ import structlog
 from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
 from splnode.net.peer import peer_of
-from splnode.net.serving import Host, Serving
+from splnode.net.serving import SLOWEST, STALLED, Host, Serving
 from splnode.rpc.call import Peer
 from splnode.wire.events import Request
 from splnode.wire.server import ServerSession
@@ -37,7 +37,13 @@ class HttpServerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._session: ServerSession | None = None
         self._serving: Serving | None = None
-        self._calling = False
+        self._calling = False  # a request is whole, its answer is not there
+        self._advancing = False
+        self._due = False  # `patience` waits for a request
+        self._stalled = False
+        self._closing = False
+        self._written = 0
+        self._read = 0  # bytes that the client had read when it was last looked after
         self._body = bytearray()
         self._largest = host.limits.message_bytes + HEADERS
 
@@ -46,8 +52,8 @@ class HttpServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come; it has `handshake_seconds` for its first request."""
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
-        self._host.connections.add(self)
-        self._wait_for_request()
+        self._due = True
+        self._host.joins(self, self._host.limits.handshake_seconds)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -56,22 +62,38 @@ class HttpServerConnection(asyncio.Protocol):
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint, str(error))
             return
-        if not self._calling:
+        if not self._calling and not self._stalled:
+            self._wait_for_request()
             self._advance()
         elif len(self._http.trailing_data[0]) > HEADERS and self._transport is not None:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The client has gone (HTTP clients do not half-close and wait): its call is cancelled."""
+        self.close()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: its call is cancelled."""
-        self._host.connections.discard(self)
-        self._host.patience.discard(self)
+        self._host.leaves(self)
         self._transport = None
         if self._serving is not None:
             self._serving.close()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: what it has sent ahead waits, and its bytes stay in the socket."""
+        self._stalled = True
+        self._read = self._read_so_far()
+        self._host.patience.add(self, time.monotonic() + STALLED)
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._stalled = self._due = False
+        if not self._closing:
+            self._host.patience.discard(self)
+            self._go_on()
 
     # --- the rest -----------------------------------------------------------------------------------------
 
@@ -79,45 +101,73 @@ class HttpServerConnection(asyncio.Protocol):
         """Cancels what runs, sends what is written, closes."""
         if self._serving is not None:
             self._serving.close()
-        if self._transport is not None:
+        if self._transport is not None and not self._closing:
+            self._closing = True
+            self._read = self._read_so_far()
+            self._host.patience.add(self, time.monotonic() + STALLED)
             self._transport.close()
 
-    def out_of_patience(self) -> None:
-        """No whole request in time."""
-        log.info("connection dropped", peer=str(self._peer()), reason="no whole request in time")
+    def abort(self) -> None:
+        """Cancels what runs and closes now."""
         if self._transport is not None:
             self._transport.abort()
 
+    def out_of_patience(self) -> None:
+        """No whole request in time, or the client does not read: it goes."""
+        read = self._read_so_far()
+        if (self._stalled or self._closing) and read - self._read >= SLOWEST:
+            self._read = read
+            self._host.patience.add(self, time.monotonic() + STALLED)
+            return
+        if not self._closing:
+            what = "did not read what waits for it" if self._stalled else "no whole request in time"
+            log.info("connection dropped", peer=str(self._peer()), reason=what)
+        self.abort()
+
+    def _read_so_far(self) -> int:
+        return self._written - (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+
     def _wait_for_request(self) -> None:
-        self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
+        """A request has begun, and is to end."""
+        if not self._due:
+            self._due = True
+            self._host.patience.add(self, time.monotonic() + STALLED)
 
     def _advance(self) -> None:
-        """Takes what has come, up to the end of one request."""
-        while self._transport is not None:
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError as error:
-                self._refuse(error.error_status_hint, str(error))
-                return
-            if event is h11.NEED_DATA or event is h11.PAUSED:
-                if self._http.they_are_waiting_for_100_continue:
-                    self._send(h11.InformationalResponse(status_code=100, headers=[]))
-                return
-            if isinstance(event, h11.Request):
-                if not self._begin(event):
+        """Takes what has come: one call at a time, and none while the client does not read."""
+        if self._advancing:
+            return  # the answer was there at once: the loop below goes on
+        self._advancing = True
+        try:
+            while not (self._calling or self._stalled or self._closing or self._transport is None):
+                if not self._step():
                     return
-            elif isinstance(event, h11.Data):
-                self._body += event.data
-                if len(self._body) > self._largest:
-                    limit = self._host.limits.message_bytes
-                    self._refuse(413, f"the body is longer than message_bytes = {limit} allows")
-                    return
-            elif isinstance(event, h11.EndOfMessage):
-                self._call()
-                return
-            elif isinstance(event, h11.ConnectionClosed):
-                self._transport.close()
-                return
+        finally:
+            self._advancing = False
+
+    def _step(self) -> bool:
+        """Takes one event of HTTP; False if there is none."""
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            self._refuse(error.error_status_hint, str(error))
+            return False
+        if event is h11.NEED_DATA or event is h11.PAUSED:
+            if self._http.they_are_waiting_for_100_continue:
+                self._send(h11.InformationalResponse(status_code=100, headers=[]))
+            return False
+        if isinstance(event, h11.Request):
+            return self._begin(event)
+        if isinstance(event, h11.Data):
+            self._body += event.data
+            if len(self._body) > self._largest:
+                limit = self._host.limits.message_bytes
+                self._refuse(413, f"the body is longer than message_bytes = {limit} allows")
+        elif isinstance(event, h11.EndOfMessage):
+            self._call()
+        elif isinstance(event, h11.ConnectionClosed):
+            self.close()
+        return True
 
     def _begin(self, request: h11.Request) -> bool:
         if request.method != b"POST":
@@ -143,7 +193,7 @@ class HttpServerConnection(asyncio.Protocol):
         session = self._session
         assert session is not None
         self._host.patience.discard(self)
-        self._calling = True
+        self._due, self._calling = False, True
         body, self._body = bytes(self._body), bytearray()
         try:
             events = [*session.receive_data(body), *session.receive_eof()]
@@ -164,16 +214,20 @@ class HttpServerConnection(asyncio.Protocol):
             return
         self._reply(200, CONTENT_TYPE, b"".join(session.data_to_send()))
         if self._http.our_state is h11.MUST_CLOSE:
-            self._transport.close()
+            self.close()
             return
         self._http.start_next_cycle()
-        self._transport.resume_reading()
-        self._wait_for_next()
+        if not self._stalled:
+            self._go_on()
 
-    def _wait_for_next(self) -> None:
+    def _go_on(self) -> None:
+        """To the next request, which may be here already."""
+        if self._transport is None or self._calling:
+            return
+        self._transport.resume_reading()
         if self._http.trailing_data[0]:
             self._wait_for_request()
-        self._advance()
+            self._advance()
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answers with a status that says so, and closes: the rest of the bytes cannot be trusted."""
@@ -195,6 +249,7 @@ class HttpServerConnection(asyncio.Protocol):
     def _send(self, event: h11.Event) -> None:
         data = self._http.send(event)
         if data and self._transport is not None:
+            self._written += len(data)
             self._transport.write(data)
 
     def _peer(self) -> Peer:

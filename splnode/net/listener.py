@@ -89,7 +89,7 @@ class Listener:
     async def close(self) -> None:
         """Ends what runs and closes every connection; what is already written is still sent."""
         self.stop_accepting()
-        self.host.close()
+        await self.host.close()
         self._servers.clear()
 
 

@@ -18,9 +18,12 @@ class Source(typing.Protocol):
 
 
 class Outbox:
-    """Between a session and its transport. `open` gives it the transport, `close` takes it away."""
+    """Between a session and its transport. `open` gives it the transport, `close` takes it away.
 
-    __slots__ = ("_flushing", "_parts", "_size", "_source", "_transport")
+    `written` counts the bytes that the transport was given.
+    """
+
+    __slots__ = ("_flushing", "_parts", "_size", "_source", "_transport", "written")
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -28,6 +31,7 @@ class Outbox:
         self._parts: list[bytes] = []
         self._size = 0
         self._flushing = False
+        self.written = 0
 
     def open(self, transport: asyncio.WriteTransport) -> None:
         """From now on bytes go to `transport`, which tells its protocol when the peer reads too slowly."""
@@ -37,16 +41,12 @@ class Outbox:
     def close(self) -> None:
         """What comes now is dropped."""
         self._transport = None
-        self._parts = []
+        self._parts, self._size = [], 0
 
     def collect(self) -> None:
         """Takes what the session has; it goes out with the rest of this turn of the loop, or now if it is much."""
-        parts = self._source.data_to_send()
-        if not parts:
+        if not self._take():
             return
-        self._parts += parts
-        for part in parts:
-            self._size += len(part)
         if self._size >= HIGH_WATER:
             self._write()
         elif not self._flushing:
@@ -55,8 +55,17 @@ class Outbox:
 
     def flush(self) -> None:
         """Sends all there is, now."""
-        self._parts += self._source.data_to_send()
+        self._take()
         self._write()
+
+    def _take(self) -> bool:
+        parts = self._source.data_to_send()
+        if self._transport is None or not parts:
+            return False
+        self._parts += parts
+        for part in parts:
+            self._size += len(part)
+        return True
 
     def _turn_ended(self) -> None:
         self._flushing = False
@@ -64,7 +73,9 @@ class Outbox:
 
     def _write(self) -> None:
         if self._parts and self._transport is not None:
-            parts, self._parts, self._size = self._parts, [], 0
+            parts, self._parts = self._parts, []
+            self.written += self._size
+            self._size = 0
             # `writelines` of asyncio 3.12 and 3.13 never pauses its protocol; `write` of the last part does.
             last = parts.pop()
             if parts:

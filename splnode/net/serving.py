@@ -4,14 +4,16 @@ Shared by every way a peer may come (a socket, an HTTP request), so that a call 
 """
 
 import asyncio
+import contextlib
 import time
 import typing
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
-from splnode.errors import CallError, Code, DataError, DeclaredError
+from splnode.errors import CallError, Code, DeclaredError
 from splnode.limits import Limits
-from splnode.rpc.call import DEFAULT_TIMEOUT, TIMEOUT_KEY, Call, Peer
+from splnode.rpc.call import DEFAULT_TIMEOUT, LONGEST, TIMEOUT_KEY, Call, Peer, outside
 from splnode.rpc.channel import Channel
 from splnode.rpc.expiry import Expiry
 from splnode.rpc.failure import internal
@@ -19,31 +21,36 @@ from splnode.wire.directory import ClientProtocols, Directory
 from splnode.wire.events import Request
 from splnode.wire.server import ServerSession
 
-LONGEST: Final = 24 * 3600.0
-"""Seconds: the longest deadline a peer may ask for."""
+STALLED: Final = 60.0
+"""Seconds in which a peer must read at least SLOWEST of what waits for it, or end an HTTP request it has begun."""
+SLOWEST: Final = 64 * 1024
+"""Bytes: a kilobyte a second holds nothing up for good, and is far below the slowest line in use."""
+LINGER: Final = 2.0
+"""Seconds for what is written to leave when the listener closes; after them its connections are cut."""
 
 
 class Running:
-    """One call of a peer: its request, its task."""
+    """One call of a peer: its request, its task. `begun`: a handler may have run."""
 
-    __slots__ = ("call", "request", "serving", "task")
+    __slots__ = ("begun", "call", "request", "serving", "task")
 
     def __init__(self, serving: "Serving", request: Request, call: Call) -> None:
         self.serving = serving
         self.request = request
         self.call = call
         self.task: asyncio.Task[None] | None = None
+        self.begun = False
 
 
 class Serving:
     """Runs the requests of one session through a Channel and gives the answers back to the session.
 
-    `answered` is called after each answer was queued in the session. `turn` is None while handlers may
-    start; else they wait for it (a peer that does not read gets nothing more to read). `close` cancels
-    what runs.
+    `answered` is called after each answer was queued in the session. Between `hold` and `release` no handler
+    starts: a peer that does not read gets nothing more to read. `close` cancels what runs. Every handler starts in a
+    copy of `context`, so that nothing which one call has set there is seen by another.
     """
 
-    __slots__ = ("_answered", "_channel", "_expiry", "_peer", "_running", "_session", "timeout", "turn")
+    __slots__ = ("_answered", "_channel", "_context", "_expiry", "_held", "_peer", "_running", "_session", "timeout")
 
     def __init__(
         self,
@@ -52,6 +59,7 @@ class Serving:
         peer: Peer,
         expiry: Expiry[Running],
         answered: Callable[[], None],
+        context: Context,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._session = session
@@ -59,9 +67,10 @@ class Serving:
         self._peer = peer
         self._expiry = expiry
         self._answered = answered
+        self._context = context
         self._running: dict[int, Running] = {}
+        self._held: asyncio.Event | None = None
         self.timeout = timeout
-        self.turn: asyncio.Future[None] | None = None
 
     @property
     def running(self) -> int:
@@ -75,7 +84,18 @@ class Serving:
         running = Running(self, request, call)
         self._running[id(running)] = running
         self._expiry.add(running, deadline)
-        running.task = asyncio.get_running_loop().create_task(self._serve(running))
+        running.task = asyncio.get_running_loop().create_task(self._serve(running), context=self._context.copy())
+
+    def hold(self) -> None:
+        """No handler starts until `release`; those that run go on."""
+        if self._held is None:
+            self._held = asyncio.Event()
+
+    def release(self) -> None:
+        """Handlers start again."""
+        if self._held is not None:
+            self._held.set()
+            self._held = None
 
     def cancel(self, serial: int) -> None:
         """The peer no longer wants the answer to that request."""
@@ -87,7 +107,7 @@ class Serving:
     def expire(self, running: Running) -> None:
         """The deadline has come: the peer is answered at once, the handler cancelled."""
         if self._forget(running):
-            self._answer(running, error=running.call.expired())
+            self._answer(running, error=running.call.expired(started=running.begun))
             if running.task is not None:
                 running.task.cancel()
 
@@ -103,25 +123,33 @@ class Serving:
         if text is None:
             return self.timeout
         try:
-            return min(int(text) / 1000, LONGEST)
+            asked = int(text)
         except ValueError:
             return self.timeout
+        return min(max(asked, 0), int(LONGEST * 1000)) / 1000
 
     async def _serve(self, running: Running) -> None:
         call = running.call
         value: object = None
         error: CallError | DeclaredError | None = None
         try:
-            while self.turn is not None:
-                await self.turn
-            value = await self._channel.call(call)
+            while self._held is not None:
+                await self._held.wait()
+            if call.remaining > 0:
+                running.begun = True
+                value = await self._channel.call(call)
+            else:
+                error = call.expired(started=False)
         except (CallError, DeclaredError) as caught:
             error = caught
         except asyncio.CancelledError:
             # By its deadline or because the peer has gone, and then it is forgotten already; or by the peer.
             if self._forget(running):
-                self._answer(running, error=CallError(Code.CANCELLED, f"{call.name} was cancelled"))
+                text = f"{call.name} was cancelled"
+                self._answer(running, error=CallError(Code.CANCELLED, text, started=running.begun))
             raise
+        except Exception as caught:  # noqa: BLE001 - whatever a channel raises, the peer gets an answer
+            error = internal(call, caught)
         if self._forget(running):
             self._answer(running, value, error)
 
@@ -137,7 +165,7 @@ class Serving:
                 self._session.respond(request, value, call.answer_metadata)
             else:
                 self._session.fail(request, error, call.answer_metadata)
-        except DataError as unfit:
+        except Exception as unfit:  # noqa: BLE001 - values and metadata are the handler's, and of whatever class
             self._session.fail(request, internal(call, unfit))
         self._answered()
 
@@ -149,6 +177,10 @@ class Accepted(typing.Protocol):
         """Cancels what runs, sends what is written, closes."""
         ...
 
+    def abort(self) -> None:
+        """Cancels what runs and closes now."""
+        ...
+
     def out_of_patience(self) -> None:
         """What the peer had to do in time was not done: the connection goes."""
         ...
@@ -157,7 +189,8 @@ class Accepted(typing.Protocol):
 class Host:
     """What all connections of one listener share: the Channel behind them, the protocols, the timers.
 
-    `patience` watches connections that owe something: a first message, or reading what waits for them.
+    `patience` watches connections that owe something: a first message, or reading what waits for them. Handlers
+    start in the context in which the host was made.
     """
 
     def __init__(
@@ -171,14 +204,49 @@ class Host:
         self.connections: set[Accepted] = set()
         self.patience: Expiry[Accepted] = Expiry(lambda connection: connection.out_of_patience())
         self._expiry: Expiry[Running] = Expiry(lambda running: running.serving.expire(running))
+        self._context = outside()
+        self._empty: asyncio.Event | None = None
 
     def serving(self, session: ServerSession, peer: Peer, answered: Callable[[], None]) -> Serving:
         """Runs the calls of one session."""
-        return Serving(session, self.channel, peer, self._expiry, answered, self.timeout)
+        return Serving(session, self.channel, peer, self._expiry, answered, self._context, self.timeout)
 
-    def close(self) -> None:
-        """Closes every connection and the timers."""
+    def joins(self, connection: Accepted, seconds: float) -> None:
+        """A connection was made; it runs out of patience in so many `seconds`, unless it is discarded there."""
+        if self._empty is None:
+            self.connections.add(connection)
+            self.patience.add(connection, time.monotonic() + seconds)
+        else:
+            connection.abort()  # it was being accepted while this closed
+
+    def leaves(self, connection: Accepted) -> None:
+        """It is gone, or another has taken its place."""
+        self.connections.discard(connection)
+        self.patience.discard(connection)
+        if self._empty is not None and not self.connections:
+            self._empty.set()
+
+    async def close(self) -> None:
+        """Closes every connection; returns when all are gone, after LINGER seconds at the latest. May be repeated."""
+        self._empty = self._empty or asyncio.Event()
         for connection in list(self.connections):
             connection.close()
-        self._expiry.close()
-        self.patience.close()
+        try:
+            if not await self._emptied(LINGER):
+                self._abort_all()
+                await self._emptied(LINGER)  # a turn of the loop, as a rule
+        finally:
+            self._abort_all()
+            self._expiry.close()
+            self.patience.close()
+
+    async def _emptied(self, seconds: float) -> bool:
+        if self.connections and self._empty is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._empty.wait()
+        return not self.connections
+
+    def _abort_all(self) -> None:
+        for connection in list(self.connections):
+            connection.abort()

@@ -11,7 +11,7 @@ import pytest
 import splnode
 from splnode.avro.codec import encoder
 from splnode.limits import Limits
-from splnode.net import accepted
+from splnode.net import accepted, serving
 from splnode.net.listener import Listener
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
@@ -23,6 +23,7 @@ from tests.rpc.conftest import PROTOCOL, Inventory
 
 HELLO = write_request(HandshakeRequest(PROTOCOL.md5, None, PROTOCOL.md5))
 PING = netty_frame(0, HELLO + b"\0\0")
+ECHO = encoder(PROTOCOL.messages["echo"].request).encode
 PONG = netty_frame(0, bytes.fromhex("00000000 0000"))
 
 
@@ -218,3 +219,106 @@ async def test_a_peer_in_the_middle_of_a_message_is_acknowledged(line: Line, mon
     assert not seen.is_set()
     writer.write(call(2, "add", a=1, b=2)[:-1])
     await asyncio.wait_for(seen.wait(), 5)
+
+
+async def test_who_reads_slowly_gets_everything(site: Site, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepted, "STALLED", 0.1)
+    reader, writer = line
+    writer.write(PING)
+    await reader.readexactly(len(PONG))
+    for serial in range(1, 5):
+        writer.write(call(serial, "echo", value="x" * 4_000_000))
+    got = 0
+    while got < 16_000_000:
+        data = await asyncio.wait_for(reader.read(200_000), 5)
+        assert data
+        got += len(data)
+        await asyncio.sleep(0.01)  # clock: a slow reader
+
+
+async def test_calls_held_back_by_a_slow_reader_run_once_it_reads(site: Site, line: Line) -> None:
+    reader, writer = line
+    writer.write(PING)
+    await reader.readexactly(len(PONG))
+    reader._transport.pause_reading()  # type: ignore[attr-defined]  # the stream has no word for it
+    (connection,) = site.listener.host.connections
+    serial = 0
+    while not connection._stalled:  # type: ignore[attr-defined]  # a ServerConnection
+        serial += 1
+        writer.write(call(serial, "echo", value="x" * 1_000_000))
+        await asyncio.sleep(0)
+    for _ in range(3):
+        serial += 1
+        writer.write(call(serial, "add", a=serial, b=0))
+    reader._transport.resume_reading()  # type: ignore[attr-defined]  # as above
+    expected = netty_frame(serial, b"\0\0" + encoder(PROTOCOL.messages["add"].response).encode(serial))
+    got = b""
+    while not got.endswith(expected):
+        data = await asyncio.wait_for(reader.read(1_000_000), 5)
+        assert data
+        got = (got + data)[-100:]
+
+
+async def test_closing_waits_for_what_is_written_and_cuts_off_who_does_not_read(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "LINGER", 0.2)
+    lines = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(2)]
+    for reader, writer in lines:
+        writer.write(PING)
+        await reader.readexactly(len(PONG))
+        reader._transport.pause_reading()  # type: ignore[attr-defined]  # the stream has no word for it
+        for serial in range(1, 11):
+            writer.write(call(serial, "echo", value="x" * 1_000_000))
+    while not all(connection._stalled for connection in site.listener.host.connections):  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+    await site.listener.close()
+    assert not site.listener.host.connections
+    for _, writer in lines:
+        writer.close()
+
+
+async def test_who_is_accepted_while_it_closes_is_not_forgotten(site: Site) -> None:
+    await site.listener.host.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    assert await ended(reader) == b""
+    writer.close()
+
+
+async def test_half_closed_a_large_answer_is_read_in_peace(site: Site, line: Line) -> None:
+    reader, writer = line
+    writer.write(netty_frame(7, HELLO + b"\0" + write_string("echo") + ECHO({"value": "x" * 4_000_000})))
+    writer.write_eof()
+    await asyncio.sleep(0.1)  # clock: it closes as soon as it has answered, and has all this still to send
+    assert len(await ended(reader)) > 4_000_000
+
+
+@pytest.mark.parametrize("way", ["abort", "eof", "close"])
+async def test_whatever_ends_a_connection_leaves_nothing(site: Site, way: str) -> None:
+    """In each state: nothing said, half a head, half a handshake, greeted, a call running, an answer unread."""
+    hello, waiting = PING, call(1, "wait", name="x")
+    large = b"".join(call(serial, "echo", value="x" * 1_000_000) for serial in range(1, 9))
+    for said in (b"", PING[:3], PING[:-1], hello, hello + waiting, hello + waiting[:-1], hello + large):
+        _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(said)
+        while not site.listener.host.connections:
+            await asyncio.sleep(0)
+        (connection,) = site.listener.host.connections
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if way == "eof":
+            writer.write_eof()
+        elif way == "abort":
+            writer.transport.abort()
+        else:
+            connection.close()
+        site.inventory.began.clear()
+        writer.close()
+        while site.listener.host.connections:
+            await asyncio.sleep(0)
+            for future in site.inventory.waiting.values():
+                if not future.done():
+                    future.set_result("")
+        site.inventory.waiting.clear()
+    assert not site.listener.host._expiry._deadlines
+    assert not site.listener.host.patience._deadlines

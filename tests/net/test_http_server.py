@@ -8,6 +8,7 @@ import pytest
 import splnode
 from splnode.avro.codec import encoder
 from splnode.limits import Limits
+from splnode.net import http_server
 from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import HandshakeRequest, write_request
 from splnode.wire.primitive import write_string
@@ -129,3 +130,72 @@ async def test_a_request_that_never_ends_is_dropped(web: Web) -> None:
     web.writer.write(post(BODY)[:-1])
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await web.answer()
+
+
+async def test_many_pings_written_at_once(web: Web) -> None:
+    ping = post(spec_frame(HELLO + b"\0\0"))
+    web.writer.write(ping * 3000)
+    for _ in range(3000):
+        assert (await web.answer())[0] == 200
+
+
+async def test_a_second_request_that_never_ends_is_dropped(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "STALLED", 0.2)
+    web.writer.write(post(BODY))
+    assert (await web.answer())[2] == THREE
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(web.reader.read(1), 0.5)  # who asks for nothing may stay
+    web.writer.write(post(BODY)[:-1])
+    assert await web.ended()
+
+
+async def test_an_offer_of_http_2_is_not_taken(web: Web) -> None:
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+    for _ in range(2):
+        web.writer.write(post(BODY, more=offer))
+        assert (await web.answer())[2] == THREE
+
+
+def echo(size: int) -> bytes:
+    value = encoder(PROTOCOL.messages["echo"].request).encode({"value": "x" * size})
+    return post(spec_frame(HELLO + b"\0" + write_string("echo") + value))
+
+
+async def test_who_pipelines_and_does_not_read_gets_no_more_run_and_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_server, "STALLED", 0.3)
+    inventory, ran = Inventory(), 0
+
+    def counting(value: object) -> object:
+        nonlocal ran
+        ran += 1
+        return value
+
+    inventory.echo = counting  # type: ignore[method-assign]  # to count
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: inventory}) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of sockets has it
+        for _ in range(100):
+            writer.write(echo(1_000_000))
+        hosts = server._listener.host
+        while not hosts.connections:
+            await asyncio.sleep(0)
+        while hosts.connections:
+            await asyncio.sleep(0.01)  # clock: the patience of the server is what is waited for
+        assert 0 < ran < 50
+        writer.close()
+
+
+async def test_who_reads_slowly_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "STALLED", 0.2)
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port, limit=65536)
+        writer.write(echo(4_000_000) * 4)
+        got = 0
+        while got < 16_000_000:
+            data = await asyncio.wait_for(reader.read(200_000), 5)
+            assert data
+            got += len(data)
+            await asyncio.sleep(0.01)  # clock: a slow reader
+        writer.close()

@@ -1,6 +1,7 @@
 """Deadlines and answers of what a peer has running, without a socket."""
 
 import asyncio
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import splnode
 from splnode.errors import CallError, Code
 from splnode.limits import DEFAULT_LIMITS
 from splnode.net.serving import Host
-from splnode.rpc.call import TIMEOUT_KEY, Call, Peer
+from splnode.rpc.call import TIMEOUT_KEY, Call, Peer, current_call
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.wire.client import ClientSession
@@ -111,14 +112,13 @@ async def test_closing_cancels_what_runs_and_answers_nothing() -> None:
 async def test_a_turn_holds_handlers_back() -> None:
     inventory = Inventory()
     pair = Pair(inventory)
-    pair.serving.turn = asyncio.get_running_loop().create_future()
+    pair.serving.hold()
     pair.client.call("add", {"a": 1, "b": 1})
     pair.exchange()
     for _ in range(10):
         await asyncio.sleep(0)
     assert not pair.answered.is_set()
-    turn, pair.serving.turn = pair.serving.turn, None
-    turn.set_result(None)
+    pair.serving.release()
     assert (await pair.answer()).value == 2
 
 
@@ -135,3 +135,120 @@ async def test_the_peer_and_the_call_are_known_to_the_handler(tmp_path: Path) ->
     pair.exchange()
     await pair.answer()
     assert (str(seen[0].peer), seen[0].metadata["k"], seen[0].name) == ("test", b"v", "com.acme.Inventory.add")
+
+
+@pytest.mark.parametrize("said", [b"1" * 400, b"1" * 5000, b"86400001"])
+async def test_a_deadline_beyond_all_measure(said: bytes) -> None:
+    pair = Pair(Inventory())
+    pair.client.call("remaining", {}, {TIMEOUT_KEY: said})
+    pair.exchange()
+    value = (await pair.answer()).value
+    assert isinstance(value, float)
+    assert 20 < value <= 86400
+
+
+@pytest.mark.parametrize("said", [b"0", b"-5", b"-" + b"9" * 400])
+async def test_a_call_that_comes_too_late_never_runs(said: bytes) -> None:
+    inventory = Inventory()
+    pair = Pair(inventory)
+    pair.client.call("wait", {"name": "x"}, {TIMEOUT_KEY: said})
+    pair.exchange()
+    error = (await pair.answer()).error
+    assert isinstance(error, CallError)
+    assert (error.code, error.started) == (Code.DEADLINE_EXCEEDED, False)
+    assert not inventory.waiting
+
+
+async def test_one_that_is_held_back_may_go_without_the_others() -> None:
+    pair = Pair(Inventory())
+    pair.serving.hold()
+    serials = [pair.client.call("add", {"a": number, "b": 0}) for number in range(3)]
+    pair.exchange()
+    await asyncio.sleep(0)
+    pair.serving.cancel(serials[1])
+    response = await pair.answer()
+    assert isinstance(response.error, CallError)
+    assert (response.serial, response.error.code, response.error.started) == (serials[1], Code.CANCELLED, False)
+    pair.serving.release()
+    heard = []
+    while len(heard) < 2:
+        await asyncio.wait_for(pair.answered.wait(), 5)
+        pair.answered.clear()
+        heard += [(event.serial, event.value) for event in pair.exchange() if isinstance(event, Response)]
+    assert sorted(heard) == [(serials[0], 0), (serials[2], 2)]
+
+
+async def test_expired_while_it_was_held_back_it_was_not_started() -> None:
+    inventory = Inventory()
+    pair = Pair(inventory)
+    pair.serving.hold()
+    pair.client.call("wait", {"name": "x"}, {TIMEOUT_KEY: b"20"})
+    pair.exchange()
+    error = (await pair.answer()).error
+    assert isinstance(error, CallError)
+    assert (error.code, error.started) == (Code.DEADLINE_EXCEEDED, False)
+    assert not inventory.waiting
+
+
+@pytest.mark.parametrize("metadata", [{"a": "text"}, {1: b"x"}, 5, {"a": b"x" * 5_000_000}])
+async def test_answer_metadata_that_is_none_is_a_fault_of_the_handler(metadata: object) -> None:
+    class Careless(Inventory):
+        def echo(self, value: object) -> object:
+            current_call().answer_metadata = metadata  # type: ignore[assignment]  # what is tested
+            return value
+
+    pair = Pair(Careless())
+    pair.client.call("echo", {"value": 1})
+    pair.exchange()
+    error = (await pair.answer()).error
+    assert isinstance(error, CallError)
+    assert error.code is Code.INTERNAL
+    assert pair.session.in_flight == pair.serving.running == 0
+
+
+async def test_a_channel_that_breaks_its_promise_is_answered_for() -> None:
+    pair = Pair(Inventory())
+
+    class Broken:
+        async def call(self, call: Call) -> object:
+            raise ZeroDivisionError("s3cret")
+
+        async def close(self) -> None: ...
+
+    pair.serving._channel = Broken()
+    pair.client.call("add", {"a": 1})
+    pair.exchange()
+    error = (await pair.answer()).error
+    assert isinstance(error, CallError)
+    assert error.code is Code.INTERNAL
+    assert "s3cret" not in str(error)
+
+
+async def test_what_one_call_sets_in_its_context_no_other_sees() -> None:
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    who.set("the listener's")
+    seen: list[str] = []
+
+    class Marking(Inventory):
+        def tell(self, text: str) -> None:
+            seen.append(who.get())
+            who.set(text)
+
+    pair = Pair(Marking())
+    following = asyncio.Event()
+
+    def answered() -> None:  # as a connection does it that was full: the next call starts from the last one's task
+        pair.answered.set()
+        if not following.is_set():
+            following.set()
+            pair.client.call("tell", {"text": "second"})
+            pair.exchange()
+
+    pair.serving._answered = answered
+    who.set("the reader's")
+    pair.client.call("tell", {"text": "first"})
+    pair.exchange()
+    await asyncio.wait_for(following.wait(), 5)
+    while len(seen) < 2:
+        await asyncio.sleep(0)
+    assert seen == ["the listener's"] * 2
