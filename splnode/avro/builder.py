@@ -16,6 +16,8 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 MAX_FIELDS: Final = 4096
 """Fields of one record: the `avro` package's parser compares each with all others."""
 MAX_FIXED: Final = 2**31 - 1
+MAX_NAME: Final = 512
+"""Characters of a name, and of a namespace: every type inside of a namespace has a full name that repeats it."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _ORDERS: Final = ("ascending", "descending", "ignore")
 
@@ -109,7 +111,7 @@ class SchemaBuilder:
         found: Schema | None = find(name, namespace, self._namespace, self.names)
         if found is None:
             hint = " (a type is known only behind its definition)" if name not in NAMED else ""
-            raise SchemaError(f"no type is named {full_name(name, namespace)!r}{hint}", path)
+            raise SchemaError(f"no type is named {shown(full_name(name, namespace))}{hint}", path)
         return found
 
     def _container(self, kind: str, source: dict[str, Any], namespace: str, path: str) -> Schema:
@@ -206,6 +208,8 @@ def check_name(name: object, what: str, path: str, *, dotted: bool = False) -> s
     """The name. SchemaError unless it is one, or where `dotted` several with dots between."""
     if not isinstance(name, str):
         raise SchemaError(f"the {what} needs a name, not {shown(name)}", path)
+    if len(name) > MAX_NAME:
+        raise SchemaError(f"a name of {len(name)} characters (at most {MAX_NAME}): {shown(name)}", path)
     if not all(_NAME.match(part) for part in (name.split(".") if dotted else (name,))):
         raise SchemaError(f"{shown(name)} is not a name: letters, digits and _, not beginning with a digit", path)
     return name

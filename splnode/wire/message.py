@@ -31,8 +31,8 @@ PEER_ASKS: Final = b"?"
 PEER_ANSWERS: Final = b"1"
 """The answer differs from the question, since yaqd echoes metadata and is no splnode."""
 
-PAIR_TEXTS: Final = 32
-"""Texts of the greatest length that one cache may hold together: bounds memory where many texts are long."""
+PAIR_TEXTS: Final = 4
+"""Texts of the greatest length that one cache may hold together: a plan takes up to 50 times the memory of its text."""
 
 Decode = Callable[[bytes, int], tuple[Any, int]]
 Encode = Callable[[Any], bytes]

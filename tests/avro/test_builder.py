@@ -31,6 +31,7 @@ MALFORMED = [
     ({"type": "record", "name": "a..R", "fields": []}, "", "is not a name"),
     ({"type": "record", "name": "R", "namespace": "a-b", "fields": []}, "", "is not a name"),
     ({"type": "record", "name": "R", "namespace": 5, "fields": []}, "", "namespace needs a name"),
+    ({"type": "record", "name": "R" * 513, "fields": []}, "", "a name of 513 characters"),
     ({"type": "record", "name": "int", "fields": []}, "", "Avro's own"),
     (record("f"), "fields[0]", "a field is an object"),
     (record({"type": "int"}), "fields[0]", "the field needs a name"),

@@ -7,7 +7,7 @@ from splnode.errors import RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.directory import ClientProtocols, Directory, parse
 from splnode.wire.handshake import HandshakeRequest
-from splnode.wire.message import Contract
+from splnode.wire.message import PAIR_TEXTS, Contract
 from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, handshake, netty, protocol, spec, string
 
 STRANGE = b"?" * 16
@@ -154,14 +154,14 @@ def test_what_is_remembered_of_clients():
 
 
 def test_long_texts_are_bounded_together():
-    limits = Limits(protocol_bytes=2000, client_protocols=1000)
+    limits = Limits(protocol_bytes=20_000, client_protocols=1000)
     clients = ClientProtocols(limits)
     texts = [protocol(calculator(doc=f"{i:0>900}")) for i in range(100)]
     for each in texts:
         clients.learn(each.md5, each.text)
     kept = [each for each in texts if clients.get(each.md5)]
     assert kept == texts[-len(kept) :]
-    assert sum(len(each.text) for each in kept) <= 32 * 2000
+    assert sum(len(each.text) for each in kept) <= PAIR_TEXTS * 20_000
     assert len(kept) > 10
 
 
