@@ -13,7 +13,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
 from splnode.net.http_server import HttpServerConnection
 from splnode.net.outbox import Outbox
-from splnode.net.peer import acknowledge, peer_of
+from splnode.net.peer import acknowledge, peer_of, unread
 from splnode.net.serving import SLOWEST, STALLED, Host, Serving
 from splnode.rpc.call import Peer
 from splnode.wire.events import Cancel, Event, Handover, Request
@@ -165,7 +165,7 @@ class ServerConnection(asyncio.Protocol):
         self.abort()
 
     def _read_so_far(self) -> int:
-        return self._outbox.written - (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+        return self._outbox.written - (unread(self._transport) if self._transport is not None else 0)
 
     def _take(self, event: Event) -> None:
         if type(event) is Request:

@@ -14,7 +14,7 @@ import structlog
 
 from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
-from splnode.net.peer import peer_of
+from splnode.net.peer import peer_of, unread
 from splnode.net.serving import SLOWEST, STALLED, Host, Serving
 from splnode.rpc.call import Peer
 from splnode.wire.events import Request
@@ -125,7 +125,7 @@ class HttpServerConnection(asyncio.Protocol):
         self.abort()
 
     def _read_so_far(self) -> int:
-        return self._written - (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+        return self._written - (unread(self._transport) if self._transport is not None else 0)
 
     def _wait_for_request(self) -> None:
         """A request has begun, and is to end."""

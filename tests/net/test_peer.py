@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 import splnode
-from splnode.net.peer import acknowledge
+from splnode.net.peer import acknowledge, unread
 from splnode.rpc.call import current_call
 from tests.rpc.conftest import PROTOCOL, Inventory
 
@@ -47,3 +47,21 @@ def test_what_came_is_acknowledged_at_once() -> None:
         acknowledge(FakeTransport(each))
     assert tcp.options == [(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)]
     assert unix.options == []
+
+
+async def test_unread_is_what_the_peer_has_not_got_wherever_it_waits() -> None:
+    ours, theirs = socket.socketpair()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    assert unread(transport) == 0
+    transport.write(bytes(10_000_000))
+    before = unread(transport)
+    assert before >= transport.get_write_buffer_size() > 5_000_000
+    theirs.setblocking(True)
+    got = 0
+    while got < 10_000_000:
+        got += len(await asyncio.to_thread(theirs.recv, 1_000_000))
+    assert unread(transport) == 0
+    transport.close()
+    theirs.close()
+    await asyncio.sleep(0)
+    assert unread(transport) == 0
