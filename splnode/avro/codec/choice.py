@@ -53,7 +53,7 @@ def fits(node: WriteNode, value: object) -> bool:
     if isinstance(value, float):
         return op in (Op.FLOAT, Op.DOUBLE)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return op == Op.BYTES or (op == Op.FIXED and memoryview(value).nbytes == node.size)
+        return op == Op.BYTES or (op == Op.FIXED and _size(value) == node.size)
     if isinstance(value, (list, tuple)):
         return op == Op.ARRAY
     if isinstance(value, dict):
@@ -85,9 +85,21 @@ def struct_values(value: object, known: frozenset[str]) -> dict[str, Any]:
     return {name: each for name, each in found if each is not _UNSET}
 
 
+def released() -> EncodeError:
+    """What a memoryview that was released becomes, in Python's words."""
+    return EncodeError("operation forbidden on released memoryview object")
+
+
 def named(value: object) -> str:
     """A value's type for an error text; the value itself may be long, or secret."""
     return type(value).__name__
+
+
+def _size(value: bytes | bytearray | memoryview) -> int:
+    try:
+        return memoryview(value).nbytes
+    except ValueError:
+        raise released() from None
 
 
 def _is_whole(node: WriteNode, names: object) -> bool:

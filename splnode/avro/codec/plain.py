@@ -10,13 +10,16 @@ as fast; where that meets anything wrong or unusual it gives up, and the functio
 from collections.abc import Callable
 from typing import Any
 
+from splnode.avro.codec.budget import Budget, check_size, too_deep
+from splnode.avro.codec.conform import Conform, Measure, compile_conform
+from splnode.avro.codec.pairing import as_written, pair_up
 from splnode.avro.codec.plan import ReadNode, WriteNode
-from splnode.avro.codec.read import Budget, compile_read
+from splnode.avro.codec.read import compile_read
 from splnode.avro.codec.source import AFTER
 from splnode.avro.codec.source_read import quick_read
 from splnode.avro.codec.source_write import quick_write
 from splnode.avro.codec.write import compile_write
-from splnode.errors import DecodeError, LimitExceeded
+from splnode.errors import DecodeError, EncodeError
 from splnode.limits import Limits
 
 
@@ -53,9 +56,8 @@ class Encoder:
         try:
             self._write(value, out, Budget(self._limits))
         except RecursionError:
-            raise _too_deep(self._limits) from None
-        if len(out) > self._limits.message_bytes:
-            raise LimitExceeded("message_bytes", self._limits.message_bytes, "the encoded value is too long")
+            raise too_deep(self._limits) from None
+        check_size(len(out), self._limits)
         return bytes(out)
 
 
@@ -85,7 +87,7 @@ class Decoder:
         try:
             return self._read(data, start, Budget(self._limits))
         except RecursionError:
-            raise _too_deep(self._limits) from None
+            raise too_deep(self._limits) from None
 
     def _count(self) -> None:
         if self._uses == AFTER:
@@ -94,16 +96,36 @@ class Decoder:
 
 
 class Conformer:
-    """Gives what reading a value written would give; here simply by doing both."""
+    """Gives what reading a value written would give, without writing it."""
 
     def __init__(self, write: WriteNode, read: ReadNode, limits: Limits) -> None:
-        self._encoder = Encoder(write, limits)
-        self._decoder = Decoder(read, limits)
+        self._write = write
+        self._limits = limits
+        self._conform = compile_conform(pair_up(write, read))
+        self._check: Conform | None = None
 
     def conform(self, value: object) -> Any:
         """The value as the reader would get it. EncodeError, DecodeError, LimitExceeded."""
-        return self._decoder.decode(self._encoder.encode(value))[0]
+        try:
+            return self._carry_out(self._conform, value)
+        except EncodeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised again below
+            fault = error
+        # Reading comes after writing: a fault in reading counts only if the whole value can be written
+        if self._check is None:
+            self._check = compile_conform(pair_up(self._write, as_written(self._write)))
+        try:
+            self._carry_out(self._check, value)
+            raise fault
+        finally:
+            del fault  # it holds this frame
 
-
-def _too_deep(limits: Limits) -> LimitExceeded:
-    return LimitExceeded("depth", limits.depth, "nested deeper than the interpreter's stack")
+    def _carry_out(self, conform: Conform, value: object) -> Any:
+        try:
+            left = Measure(self._limits)
+            result = conform(value, left)
+        except RecursionError:
+            raise too_deep(self._limits) from None
+        check_size(left.size, self._limits)
+        return result

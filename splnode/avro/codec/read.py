@@ -4,51 +4,21 @@ A function takes the data, the place in it and what is left of the limits, and g
 behind it. It holds those of the node's parts, so that nothing is looked up while reading.
 """
 
-import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from splnode.avro.codec.plan import Op, Promote, ReadNode
-from splnode.errors import DataError, DecodeError, LimitExceeded
-from splnode.limits import Limits
+from splnode.avro.codec.budget import Budget
+from splnode.avro.codec.giving import finisher, giver, text
+from splnode.avro.codec.plan import Op, ReadNode
+from splnode.avro.codec.taking import REALS
+from splnode.errors import DataError, DecodeError
 
 Data = bytes | bytearray | memoryview
-Read = Callable[[Data, int, "Budget"], tuple[Any, int]]
+Read = Callable[[Data, int, Budget], tuple[Any, int]]
 Find = Callable[[ReadNode], "Part"]
 """Gives the part that stands for a node; it has its function when all are made."""
 
-_FLOAT: Final = struct.Struct("<f")
-_DOUBLE: Final = struct.Struct("<d")
 _INT: Final = 1 << 31
-
-
-class Budget:
-    """What one datum may still cost. (limits `depth`, `nodes`)"""
-
-    __slots__ = ("depth", "limits", "nodes")
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.depth = limits.depth
-        self.nodes = limits.nodes
-        self.spend(1)
-
-    def spend(self, nodes: int) -> None:
-        """Charges values. LimitExceeded when there are too many."""
-        self.nodes -= nodes
-        if self.nodes < 0:
-            raise LimitExceeded("nodes", self.limits.nodes, "too many values in one datum")
-
-    def enter(self) -> None:
-        """Charges a level; who leaves it gives it back. LimitExceeded when there are too many."""
-        self.depth -= 1
-        if self.depth < 0:
-            raise LimitExceeded("depth", self.limits.depth, "records, arrays or maps nested too deep")
-
-    def length(self, size: int) -> None:
-        """Checks the length of a bytes, string or fixed."""
-        if size > self.limits.message_bytes:
-            raise LimitExceeded("message_bytes", self.limits.message_bytes, f"a bytes, string or fixed of {size}")
 
 
 class Part:
@@ -81,7 +51,7 @@ def compile_read(root: ReadNode) -> Read:
     result = part(root)
     for node in nodes:  # grows while their parts are found
         made = parts[id(node)]
-        made.read = _with_logical(node, _MAKERS[node.op](node, part))
+        made.read = _given(node, _MAKERS[node.op](node, part))
         made.branches = tuple(part(branch) for branch in node.branches)
     return result.read
 
@@ -122,19 +92,16 @@ def _sized(data: Data, at: int, left: Budget) -> tuple[int, int]:
     return at, _end(data, at, size)
 
 
-def _with_logical(node: ReadNode, read: Read) -> Read:
-    convert = node.logical
-    if convert is None:
+def _given(node: ReadNode, read: Read) -> Read:
+    give = giver(node)
+    if give is None:
         return read
 
-    def read_logical(data: Data, at: int, left: Budget) -> tuple[Any, int]:
+    def read_given(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         raw, at = read(data, at, left)
-        try:
-            return convert(raw), at
-        except (ValueError, ArithmeticError) as error:
-            raise DecodeError(str(error)) from None
+        return give(raw), at
 
-    return read_logical
+    return read_given
 
 
 def _null(node: ReadNode, part: Find) -> Read:
@@ -152,19 +119,19 @@ def _boolean(node: ReadNode, part: Find) -> Read:
 
 
 def _integer(node: ReadNode, part: Find) -> Read:
-    is_int, to_float = node.op == Op.INT, node.promote == Promote.TO_FLOAT
+    is_int = node.op == Op.INT
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         number, at = read_long(data, at)
         if is_int and not -_INT <= number < _INT:
             raise DecodeError(f"{number} does not fit an int of 32 bits")
-        return (float(number) if to_float else number), at
+        return number, at
 
     return read
 
 
 def _real(node: ReadNode, part: Find) -> Read:
-    layout = _FLOAT if node.op == Op.FLOAT else _DOUBLE
+    layout = REALS[node.op]
     size, unpack = layout.size, layout.unpack_from
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
@@ -174,30 +141,18 @@ def _real(node: ReadNode, part: Find) -> Read:
     return read
 
 
-def _text(data: Data, at: int, end: int) -> str:
-    try:
-        return str(data[at:end], "utf-8")
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"a string that is not UTF-8: {error.reason} at its byte {error.start}") from None
-
-
 def _string(node: ReadNode, part: Find) -> Read:
-    to_bytes = node.promote == Promote.TO_BYTES
-
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         at, end = _sized(data, at, left)
-        text = _text(data, at, end)
-        return (bytes(data[at:end]) if to_bytes else text), end
+        return text(data[at:end]), end
 
     return read
 
 
 def _bytes(node: ReadNode, part: Find) -> Read:
-    to_string = node.promote == Promote.TO_STRING
-
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         at, end = _sized(data, at, left)
-        return (_text(data, at, end) if to_string else bytes(data[at:end])), end
+        return bytes(data[at:end]), end
 
     return read
 
@@ -214,15 +169,13 @@ def _fixed(node: ReadNode, part: Find) -> Read:
 
 
 def _enum(node: ReadNode, part: Find) -> Read:
-    symbols, reason = node.symbols, node.reason
+    count = len(node.symbols)
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         index, at = read_long(data, at)
-        if not 0 <= index < len(symbols):
-            raise DecodeError(f"enum index {index}, but there are {len(symbols)} symbols")
-        if symbols[index] is None:
-            raise DecodeError(reason)
-        return symbols[index], at
+        if not 0 <= index < count:
+            raise DecodeError(f"enum index {index}, but there are {count} symbols")
+        return index, at
 
     return read
 
@@ -312,7 +265,7 @@ def _map(node: ReadNode, part: Find) -> Read:
             count, at, end = _block(data, at, left)
             for _ in range(count):
                 start, at = _sized(data, at, left)
-                key = _text(data, start, at)
+                key = text(data[start:at])
                 try:
                     step, at = _branch(item, data, at) if is_union else (item.read, at)
                     result[key], at = step(data, at, left)
@@ -329,7 +282,7 @@ def _map(node: ReadNode, part: Find) -> Read:
 
 def _record(node: ReadNode, part: Find) -> Read:
     steps = tuple((name, part(child), child.op == Op.UNION, target) for name, child, target in node.steps)
-    finish, defaults, cost, width = _finisher(node), node.defaults, node.cost, len(node.names)
+    finish, cost, width = finisher(node), node.cost, len(node.names)
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
         left.enter()
@@ -345,27 +298,10 @@ def _record(node: ReadNode, part: Find) -> Read:
         except DataError as error:
             error.at(f".{name}")
             raise
-        for place, make in defaults:
-            values[place] = make()
         left.depth += 1
         return finish(values), at
 
     return read
-
-
-def _finisher(node: ReadNode) -> Callable[[list[Any]], Any]:
-    """Makes the dict, or the Struct, of a record's values."""
-    names, factory, struct_names = node.names, node.factory, node.struct_names
-    if factory is None:
-        return lambda values: dict(zip(names, values, strict=True))
-
-    def finish(values: list[Any]) -> Any:
-        try:
-            return factory(*values) if node.positional else factory(**dict(zip(struct_names, values, strict=True)))
-        except (ValueError, TypeError, ArithmeticError) as error:  # its __post_init__ does not like them
-            raise DecodeError(str(error)) from None
-
-    return finish
 
 
 _MAKERS: Final[dict[Op, Callable[[ReadNode, Find], Read]]] = {

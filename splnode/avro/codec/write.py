@@ -1,22 +1,26 @@
 """The plain engine's writing: one function for each node of a write plan, made as those of `read` are."""
 
-import enum
-import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from splnode.avro.codec.choice import branch_of, named, struct_values, symbol_of
+from splnode.avro.codec.budget import Budget
+from splnode.avro.codec.choice import branch_of
 from splnode.avro.codec.plan import Op, WriteNode
-from splnode.avro.codec.read import Budget
-from splnode.errors import DataError, EncodeError
+from splnode.avro.codec.taking import (
+    Fields,
+    converter,
+    dict_of,
+    list_of,
+    steady_entries,
+    steady_items,
+    take_text,
+    taker,
+)
+from splnode.errors import DataError
 
 Write = Callable[[Any, bytearray, Budget], None]
 Find = Callable[[WriteNode], "Part"]
 """Gives the part that stands for a node; it has its function when all are made."""
-
-_FLOAT: Final = struct.Struct("<f")
-_DOUBLE: Final = struct.Struct("<d")
-_BITS: Final = {Op.INT: 32, Op.LONG: 64}
 
 
 class Part:
@@ -46,7 +50,7 @@ def compile_write(root: WriteNode) -> Write:
     result = part(root)
     for node in nodes:  # grows while their parts are found
         made = parts[id(node)]
-        made.write = _with_logical(node, _MAKERS[node.op](node, part))
+        made.write = _converted(node, _MAKERS[node.op](node, part))
         made.branches = tuple(part(branch) for branch in node.branches)
     return result.write
 
@@ -60,129 +64,25 @@ def write_long(number: int, out: bytearray) -> None:
     out.append(bits)
 
 
-def _refused(wanted: str, value: object) -> EncodeError:
-    return EncodeError(f"{wanted} expected, not {named(value)}")
-
-
-def _with_logical(node: WriteNode, write: Write) -> Write:
-    convert = node.logical
+def _converted(node: WriteNode, write: Write) -> Write:
+    convert = converter(node)
     if convert is None:
         return write
-
-    def write_logical(value: Any, out: bytearray, left: Budget) -> None:
-        try:
-            raw = convert(value)
-        except (ValueError, ArithmeticError) as error:
-            raise EncodeError(str(error)) from None
-        write(raw, out, left)
-
-    return write_logical
+    return lambda value, out, left: write(convert(value), out, left)
 
 
-def _null(node: WriteNode, part: Find) -> Write:
-    def write(value: Any, out: bytearray, left: Budget) -> None:
-        if value is not None:
-            raise _refused("None", value)
-
-    return write
+def _leaf(node: WriteNode, part: Find) -> Write:
+    take, put = taker(node), _PUT[node.op]
+    return lambda value, out, left: put(take(value, left), out)
 
 
-def _boolean(node: WriteNode, part: Find) -> Write:
-    def write(value: Any, out: bytearray, left: Budget) -> None:
-        if value is not True and value is not False:
-            raise _refused("bool", value)
-        out.append(value)
-
-    return write
-
-
-def _integer(node: WriteNode, part: Find) -> Write:
-    kind, bits = node.op.name.lower(), _BITS[node.op]
-    bound = 1 << (bits - 1)
-
-    def write(value: Any, out: bytearray, left: Budget) -> None:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _refused("int", value)
-        if not -bound <= value < bound:
-            raise EncodeError(f"the number does not fit {kind}, of {bits} bits")
-        write_long(value, out)
-
-    return write
-
-
-def _real(node: WriteNode, part: Find) -> Write:
-    pack = (_FLOAT if node.op == Op.FLOAT else _DOUBLE).pack
-
-    def write(value: Any, out: bytearray, left: Budget) -> None:
-        if not isinstance(value, (float, int)) or isinstance(value, bool):
-            raise _refused("float", value)
-        try:
-            out += pack(value)
-        except (OverflowError, struct.error):  # struct.error for an int beyond the doubles
-            raise EncodeError(f"the number does not fit a {node.op.name.lower()}") from None
-
-    return write
-
-
-def write_text(value: Any, out: bytearray, left: Budget) -> None:
-    """A string, or a map's key."""
-    if not isinstance(value, str):
-        raise _refused("str", value)
-    try:
-        raw = value.encode()
-    except UnicodeEncodeError as error:
-        raise EncodeError(f"a str that is no text: {error.reason} at {error.start}") from None
-    left.length(len(raw))
+def _put_sized(raw: bytes | bytearray, out: bytearray) -> None:
     write_long(len(raw), out)
     out += raw
 
 
-def _string(node: WriteNode, part: Find) -> Write:
-    return write_text
-
-
-def _raw(value: Any, left: Budget) -> bytes | bytearray:
-    raw = value.tobytes() if isinstance(value, memoryview) else value
-    if not isinstance(raw, (bytes, bytearray)):
-        raise _refused("bytes", value)
-    left.length(len(raw))
-    return raw
-
-
-def _bytes(node: WriteNode, part: Find) -> Write:
-    def write(value: Any, out: bytearray, left: Budget) -> None:
-        raw = _raw(value, left)
-        write_long(len(raw), out)
-        out += raw
-
-    return write
-
-
-def _fixed(node: WriteNode, part: Find) -> Write:
-    size = node.size
-
-    def write(value: Any, out: bytearray, left: Budget) -> None:
-        raw = _raw(value, left)
-        if len(raw) != size:
-            raise EncodeError(f"{len(raw)} bytes for a fixed of {size}")
-        out += raw
-
-    return write
-
-
-def _enum(node: WriteNode, part: Find) -> Write:
-    indexes, label = node.indexes, node.label
-
-    def write(value: Any, out: bytearray, left: Budget) -> None:
-        symbol = symbol_of(value) if isinstance(value, enum.Enum) else value
-        if not isinstance(symbol, str):
-            raise _refused(f"a symbol of {label}", value)
-        index = indexes.get(symbol)
-        if index is None:
-            raise EncodeError(f"{symbol[:60]!r} is no symbol of {label}")
-        write_long(index, out)
-
-    return write
+def _put_raw(raw: bytes | bytearray, out: bytearray) -> None:
+    out += raw
 
 
 def _branch(part: Part, value: Any, out: bytearray) -> tuple[Write, Any]:
@@ -208,19 +108,17 @@ def _array(node: WriteNode, part: Find) -> Write:
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
         left.enter()
-        if not isinstance(value, (list, tuple)):
-            raise _refused("list", value)
-        left.spend(len(value))
-        if value:
-            write_long(len(value), out)
-        place = 0
-        try:
-            for place, each in enumerate(value):  # noqa: B007 - the handler below names the place
+        items = list_of(value)
+        left.spend(len(items))
+        if items:
+            write_long(len(items), out)
+        for place, each in enumerate(steady_items(items)):
+            try:
                 step, inner = _branch(item, each, out) if is_union else (item.write, each)
                 step(inner, out, left)
-        except DataError as error:
-            error.at(f"[{place}]")
-            raise
+            except DataError as error:
+                error.at(f"[{place}]")
+                raise
         out.append(0)
         left.depth += 1
 
@@ -233,15 +131,12 @@ def _map(node: WriteNode, part: Find) -> Write:
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
         left.enter()
-        if not isinstance(value, dict):
-            raise _refused("dict", value)
-        left.spend(len(value))
-        if value:
-            write_long(len(value), out)
-        for key, each in value.items():
-            if not isinstance(key, str):
-                raise EncodeError(f"a map's keys are str, not {named(key)}")
-            write_text(key, out, left)
+        entries = dict_of(value)
+        left.spend(len(entries))
+        if entries:
+            write_long(len(entries), out)
+        for key, each in steady_entries(entries):
+            _put_sized(take_text(key, left), out)
             try:
                 step, inner = _branch(item, each, out) if is_union else (item.write, each)
                 step(inner, out, left)
@@ -256,40 +151,31 @@ def _map(node: WriteNode, part: Find) -> Write:
 
 def _record(node: WriteNode, part: Find) -> Write:
     fields = tuple((name, part(child), child.op == Op.UNION, default) for name, child, default in node.fields)
-    known, label = node.names, node.label
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
         left.enter()
         left.spend(len(fields))
-        values = value if isinstance(value, dict) else struct_values(value, known)
-        name, found = "", 0
+        given = Fields(node, value)
+        name = ""
         try:
             for name, field, is_union, default in fields:
-                each = values.get(name, _MISSING)
-                if each is not _MISSING:
-                    found += 1
-                elif default is None:
-                    raise EncodeError("the field is missing")
-                else:
-                    each = default()
+                each = given.take(name, default)
                 step, inner = _branch(field, each, out) if is_union else (field.write, each)
                 step(inner, out, left)
         except DataError as error:
             error.at(f".{name}")
             raise
-        if found < len(values) and values is value:
-            unknown = next(key for key in values if key not in known)
-            raise EncodeError(f"{label} has no field {unknown!r}")
+        given.end(node)
         left.depth += 1
 
     return write
 
 
-_MISSING: Final = object()
-
-
+_PUT: Final[dict[Op, Callable[[Any, bytearray], None]]] = {
+    Op.NULL: lambda raw, out: None, Op.BOOLEAN: lambda raw, out: out.append(raw), Op.INT: write_long,
+    Op.LONG: write_long, Op.FLOAT: _put_raw, Op.DOUBLE: _put_raw, Op.BYTES: _put_sized, Op.STRING: _put_sized,
+    Op.FIXED: _put_raw, Op.ENUM: write_long,
+}  # fmt: skip
 _MAKERS: Final[dict[Op, Callable[[WriteNode, Find], Write]]] = {
-    Op.NULL: _null, Op.BOOLEAN: _boolean, Op.INT: _integer, Op.LONG: _integer, Op.FLOAT: _real, Op.DOUBLE: _real,
-    Op.BYTES: _bytes, Op.STRING: _string, Op.FIXED: _fixed, Op.ENUM: _enum, Op.ARRAY: _array, Op.MAP: _map,
-    Op.RECORD: _record, Op.UNION: _union,
+    **dict.fromkeys(_PUT, _leaf), Op.ARRAY: _array, Op.MAP: _map, Op.RECORD: _record, Op.UNION: _union,
 }  # fmt: skip

@@ -1,6 +1,7 @@
 import pytest
 
-from splnode.avro.codec.read import Budget, compile_read, read_long
+from splnode.avro.codec.budget import Budget
+from splnode.avro.codec.read import compile_read, read_long
 from splnode.avro.resolution import read_plan
 from splnode.avro.schema import parse_schema
 from splnode.errors import DecodeError, LimitExceeded

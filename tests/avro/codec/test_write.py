@@ -1,6 +1,6 @@
 import pytest
 
-from splnode.avro.codec.read import Budget
+from splnode.avro.codec.budget import Budget
 from splnode.avro.codec.write import compile_write, write_long
 from splnode.avro.resolution import write_plan
 from splnode.avro.schema import parse_schema
