@@ -1,7 +1,7 @@
-"""What the two generators of Python source share: the lines, the constants, and how a plan is cut into functions.
+"""What the generators of Python source share: the lines, the constants, and how a plan is cut into functions.
 
 Generated code is for data that are as they should be. It finds out that something is wrong, but not what: then
-the functions of `read` or `write` do it again, from the start, and say it. That also lets it be a little too
+the functions of `read`, `write` or `conform` do it again, from the start, and say it. That also lets it be a little too
 strict: it may refuse what is near a limit, what comes in an unusual form, what is too large for it; only what it
 gives must be right.
 

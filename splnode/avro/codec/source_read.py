@@ -193,19 +193,24 @@ class _Generator:
             if target >= 0:
                 values[target] = value
         self._depth -= 1
-        for place, make in node.defaults:
-            values[place] = self._source.constant("D", make) + "()"
-        given = [values[place] for place in range(len(node.names))]
-        name = self._source.name("v")
-        if node.factory is None:
-            pairs = ", ".join(f"{key!r}: {value}" for key, value in zip(node.names, given, strict=True))
-            self._source.add(f"{name} = {{{pairs}}}")
-            return name
-        factory = self._source.constant("F", node.factory)
-        if not node.positional:
-            given = [f"{key}={value}" for key, value in zip(node.struct_names, given, strict=True)]
-        self._source.add(f"{name} = {factory}({', '.join(given)})")
+        return add_record(self._source, node, values)
+
+
+def add_record(source: Source, node: ReadNode, values: dict[int, str]) -> str:
+    """Adds the making of a record of the values, by place, but for its defaults; gives the expression for it."""
+    for place, make in node.defaults:
+        values[place] = source.constant("D", make) + "()"
+    given = [values[place] for place in range(len(node.names))]
+    name = source.name("v")
+    if node.factory is None:
+        pairs = ", ".join(f"{key!r}: {value}" for key, value in zip(node.names, given, strict=True))
+        source.add(f"{name} = {{{pairs}}}")
         return name
+    factory = source.constant("F", node.factory)
+    if not node.positional:
+        given = [f"{key}={value}" for key, value in zip(node.struct_names, given, strict=True)]
+    source.add(f"{name} = {factory}({', '.join(given)})")
+    return name
 
 
 _EMIT: Final[dict[Op, Callable[[_Generator, ReadNode], str]]] = {

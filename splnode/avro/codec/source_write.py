@@ -59,9 +59,6 @@ _CONSTANTS: Final = {
     "long": _long,
     "pack4": struct.Struct("<f").pack,
     "pack8": struct.Struct("<d").pack,
-    "choose": branch_of,
-    "struct_values": struct_values,
-    "missing": object(),
 }
 # The class of values that surely go to the first branch of such an op, unless an op behind it comes first
 _SURE: Final = (
@@ -75,6 +72,7 @@ _SURE: Final = (
     ("dict", Op.MAP, (Op.RECORD,)),
 )
 
+_MISSING: Final = object()
 _REALS: Final = (Op.FLOAT, Op.DOUBLE)
 
 
@@ -159,30 +157,11 @@ class _Generator:
         self._source.add(f"out({self._source.constant('I', indexes)}[{value}])")
 
     def union(self, node: WriteNode, value: str) -> None:
-        source = self._source
-        sure, word = _sure_branches(node), "if"
-        for test, place in sure:
-            source.add(f"{word} {test.format(value)}:")
-            self._branch(node, place, value)
-            word = "elif"
-        if len(sure) == len(node.branches):
-            source.add("else: raise bad" if sure else "raise bad")
-            return
-        source.add("else:" if sure else "if True:")
-        source.indent += 1
-        chosen, word = source.name("v"), "if"
-        source.add(f"i, {chosen} = choose({source.constant('U', node)}, {value})")
-        for place in range(len(node.branches)):
-            source.add(f"{word} i == {place}:")
-            self._branch(node, place, chosen)
-            word = "elif"
-        source.indent -= 1
+        def branch(place: int, inner: str) -> None:
+            self._source.add(f"out({_varint(place << 1)!r})")
+            self._value(node.branches[place], inner)
 
-    def _branch(self, node: WriteNode, place: int, value: str) -> None:
-        self._source.indent += 1
-        self._source.add(f"out({_varint(place << 1)!r})")
-        self._value(node.branches[place], value)
-        self._source.indent -= 1
+        add_choice(self._source, node, value, branch)
 
     def array(self, node: WriteNode, value: str) -> None:
         self._source.add(f"if type({value}) is not list and type({value}) is not tuple: raise bad")
@@ -213,26 +192,58 @@ class _Generator:
         source.add(r"out(b'\0')")
 
     def record(self, node: WriteNode, value: str) -> None:
-        source = self._source
-        fields, count, known = source.name("r"), source.name("c"), source.constant("K", node.names)
-        source.add(f"{fields} = {value} if type({value}) is dict else struct_values({value}, {known})")
-        must = sum(default is None for _, _, default in node.fields)
-        source.add(f"{count} = {must}")
         self._depth += 1
-        for name, child, default in node.fields:
-            item = source.name("v")
-            if default is None:
-                source.add(f"{item} = {fields}[{name!r}]")
-            else:
-                made = source.constant("D", default)
-                source.add(
-                    f"{item} = {fields}.get({name!r}, missing)",
-                    f"if {item} is missing: {item} = {made}()",
-                    f"else: {count} += 1",
-                )
-            self._value(child, item)
+        add_fields(self._source, node, value, lambda place, item: self._value(node.fields[place][1], item))
         self._depth -= 1
-        source.add(f"if len({fields}) != {count}: raise bad")
+
+
+def add_choice(source: Source, node: WriteNode, value: str, branch: Callable[[int, str], None]) -> None:
+    """Adds the choice of a union's branch; `branch` adds what is done for one, by its place and its value's name."""
+    sure, word = _sure_branches(node), "if"
+
+    def add(test: str, place: int, inner: str) -> None:
+        source.add(f"{word} {test}:")
+        source.indent += 1
+        branch(place, inner)
+        source.indent -= 1
+
+    for test, place in sure:
+        add(test.format(value), place, value)
+        word = "elif"
+    if len(sure) == len(node.branches):
+        source.add("else: raise bad" if sure else "raise bad")
+        return
+    source.add("else:" if sure else "if True:")
+    source.indent += 1
+    chosen, word = source.name("v"), "if"
+    source.constants.update(choose=branch_of)
+    source.add(f"i, {chosen} = choose({source.constant('U', node)}, {value})")
+    for place in range(len(node.branches)):
+        add(f"i == {place}", place, chosen)
+        word = "elif"
+    source.indent -= 1
+
+
+def add_fields(source: Source, node: WriteNode, value: str, field: Callable[[int, str], None]) -> None:
+    """Adds the taking of a record's fields; `field` adds what is done for one, by its place and its value's name."""
+    fields, count, known = source.name("r"), source.name("c"), source.constant("K", node.names)
+    source.constants.update(struct_values=struct_values, missing=_MISSING)
+    source.add(f"{fields} = {value} if type({value}) is dict else struct_values({value}, {known})")
+    must = sum(default is None for _, _, default in node.fields)
+    source.add(f"{count} = {must}")
+    for place, (name, _, default) in enumerate(node.fields):
+        item = source.name("v")
+        if default is None:
+            source.add(f"{item} = {fields}[{name!r}]")
+        else:
+            made = source.constant("D", default)
+            source.add(
+                f"{item} = {fields}.get({name!r}, missing)",
+                f"if {item} is missing: {item} = {made}()",
+                f"else: {count} += 1",
+            )
+        field(place, item)
+    source.add(f"if len({fields}) != {count}: raise bad")
 
 
 def _sure_branches(union: WriteNode) -> list[tuple[str, int]]:
