@@ -177,8 +177,9 @@ class _Generator:
         source, items = self._source, node.items
         if items is None:
             raise Unsuitable
-        source.add(f"n = len({value})", f"left[0] -= n * {self._costs.of_item(items)}", "if left[0] < 0: raise bad")
-        source.add("if n:")
+        count = source.name("n")
+        source.add(f"n = {count} = len({value})", f"left[0] -= n * {self._costs.of_item(items)}")
+        source.add("if left[0] < 0: raise bad", "if n:")
         source.indent += 1
         source.add("out(short[n << 1] if n < 512 else varint(n << 1))", loop)
         source.indent += 1
@@ -189,7 +190,7 @@ class _Generator:
         self._value(items, item)
         self._depth -= 1
         source.indent -= 2
-        source.add(r"out(b'\0')")
+        source.add(f"if len({value}) != {count}: raise bad", r"out(b'\0')")
 
     def record(self, node: WriteNode, value: str) -> None:
         self._depth += 1

@@ -4,6 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from splnode.avro.codec.source import Bad
 from splnode.avro.codec.source_write import quick_write
 from splnode.avro.resolution import write_plan
 from splnode.avro.schema import parse_schema
@@ -67,3 +68,14 @@ def test_a_plan_too_large_has_none() -> None:
     fields = [{"name": f"f{n}", "type": "string"} for n in range(900)]
     schema = parse_schema(json.dumps({"type": "record", "name": "R", "fields": fields}))
     assert quick_write(write_plan(schema), Limits()) is None
+
+
+def test_a_list_that_grows_meanwhile() -> None:
+    plan = write_plan(parse_schema('{"type": "array", "items": "string"}'))
+    value = ["a", "b"]
+    assert plan.items is not None
+    plan.items.logical = lambda item: value.append("c") or item if len(value) < 9 else item  # type: ignore[func-returns-value]  # a lambda has no statements
+    write = quick_write(plan, Limits())
+    assert write is not None
+    with pytest.raises(Bad):
+        write(value)
