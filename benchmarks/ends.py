@@ -21,7 +21,7 @@ from splnode.endpoint import Endpoint
 from splnode.limits import DEFAULT_LIMITS
 from splnode.net.accepted import ServerConnection
 from splnode.net.connection import ClientConnection
-from splnode.net.serving import Host
+from splnode.net.host import Host
 from splnode.rpc.admission import Admission
 from splnode.rpc.client import Client
 from splnode.rpc.router import Router

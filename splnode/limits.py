@@ -36,6 +36,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Protocols of clients kept in memory (least recently used go first)."""
     calls_per_connection: Count = 1000
     """Calls in flight on one connection; the next one waits in the socket."""
+    held_bytes: Count = 64 * 1024 * 1024
+    """What all peers together may make the node hold: parts of messages, large calls that run, answers not read."""
     metadata_entries: Count = 128
     """Entries in the metadata of one call."""
     handshake_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0

@@ -18,6 +18,7 @@ def test_the_numbers() -> None:
         "client_protocols": 256,
         "calls_per_connection": 1000,
         "metadata_entries": 128,
+        "held_bytes": 67108864,
         "handshake_seconds": 5.0,
     }
 

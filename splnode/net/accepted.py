@@ -11,12 +11,14 @@ import structlog
 
 from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
+from splnode.net.host import REASON, SLOWEST, STALLED, Host
 from splnode.net.http_server import HttpServerConnection
+from splnode.net.ledger import SMALL
 from splnode.net.outbox import Outbox
 from splnode.net.peer import acknowledge, peer_of, unread
-from splnode.net.serving import SLOWEST, STALLED, Host, Serving
+from splnode.net.serving import Serving
 from splnode.rpc.call import Peer
-from splnode.wire.events import Cancel, Event, Handover, Request
+from splnode.wire.events import Cancel, Errand, Event, Handover, Request
 from splnode.wire.server import ServerSession
 
 log = structlog.get_logger("splnode.net")
@@ -26,8 +28,8 @@ class ServerConnection(asyncio.Protocol):
     """One accepted connection: its session, and the calls it has running."""
 
     __slots__ = (
-        "_closing", "_endpoint", "_eof", "_full", "_greeted", "_host", "_outbox", "_read", "_serving", "_session",
-        "_stalled", "_transport",
+        "_closing", "_endpoint", "_eof", "_errand", "_full", "_greeted", "_held", "_host", "_next", "_outbox", "_read",
+        "_serving", "_session", "_stalled", "_transport",
     )  # fmt: skip
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
@@ -39,13 +41,17 @@ class ServerConnection(asyncio.Protocol):
             framing=endpoint.framing,
             service=endpoint.service,
             limits=host.limits,
+            cooperative=True,
         )
         self._serving: Serving | None = None
         self._transport: asyncio.Transport | None = None
         self._outbox = Outbox(self._session)
         self._greeted = False
         self._stalled = False
-        self._full = False
+        self._full = False  # the session takes no more now: nothing is read
+        self._held = False  # it has more than a little of what is no message yet
+        self._errand: asyncio.Future[None] | None = None
+        self._next: asyncio.Handle | None = None  # the session's next turn
         self._eof = False
         self._closing = False
         self._read = 0  # bytes that the peer had read when it was last looked after
@@ -66,6 +72,10 @@ class ServerConnection(asyncio.Protocol):
         except RemoteWireError as error:
             self._refuse(str(error))
             return
+        self._took(events)
+
+    def _took(self, events: list[Event]) -> None:
+        session = self._session
         for event in events:
             self._take(event)
         if session.failed is not None:
@@ -77,10 +87,19 @@ class ServerConnection(asyncio.Protocol):
         self._outbox.collect()
         if not events and self._transport is not None:
             acknowledge(self._transport)
-        if session.full:
-            self._full = True
-            if self._transport is not None:
-                self._transport.pause_reading()
+        if session.full or session.pending:
+            self._wait()
+        if session.unread > SMALL or self._held:
+            self._held = session.unread > SMALL
+            self._host.unread.hold(self, session.unread)
+
+    def _wait(self) -> None:
+        """The session takes no more now: until it is given its next turn, or an answer, or an errand is done."""
+        self._full = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+        if self._session.pending and self._next is None and not self._stalled:
+            self._next = asyncio.get_running_loop().call_soon(self._go_on)
 
     def eof_received(self) -> bool:
         """The peer will send no more, but may still read: what runs is answered first. A splnode has gone."""
@@ -89,11 +108,12 @@ class ServerConnection(asyncio.Protocol):
             return False
         self._eof = True
         try:
-            for event in self._session.receive_eof():
-                self._take(event)
+            events = self._session.receive_eof()
         except RemoteWireError as error:
-            log.info("connection cut short", peer=str(self._peer()), reason=str(error))
-        self._outbox.collect()
+            log.info("connection cut short", peer=str(self._peer()), reason=str(error)[:REASON])
+            self._outbox.collect()
+        else:
+            self._took(events)
         self._close_if_done()
         return True
 
@@ -107,8 +127,7 @@ class ServerConnection(asyncio.Protocol):
         self._host.leaves(self)
         self._transport = None
         self._outbox.close()
-        if self._serving is not None:
-            self._serving.close()
+        self._drop()
 
     def pause_writing(self) -> None:
         """The peer reads too slowly: its calls wait, and its bytes stay in the socket."""
@@ -117,12 +136,14 @@ class ServerConnection(asyncio.Protocol):
             self._serving.hold()
         self._read = self._read_so_far()
         self._host.patience.add(self, time.monotonic() + STALLED)
+        self._host.unsent.hold(self, self._outbox.waiting)
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self._stalled = False
+        self._host.unsent.release(self)
         if self._closing:
             return
         if self._greeted:
@@ -131,15 +152,16 @@ class ServerConnection(asyncio.Protocol):
             self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
         if self._serving is not None:
             self._serving.release()
-        if self._transport is not None and not self._full:
+        if self._session.pending:
+            self._go_on()
+        elif self._transport is not None and not self._full:
             self._transport.resume_reading()
 
     # --- the rest -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Cancels what runs, sends what is written, closes."""
-        if self._serving is not None:
-            self._serving.close()
+        self._drop()
         self._outbox.flush()
         if self._transport is not None and not self._closing:
             self._closing = True
@@ -164,6 +186,20 @@ class ServerConnection(asyncio.Protocol):
             log.info("connection dropped", peer=str(self._peer()), reason=what)
         self.abort()
 
+    def too_much(self, what: str) -> None:
+        """All peers together hold too much, and this one the longest: it goes."""
+        log.warning("connection dropped", peer=str(self._peer()), reason=f"{what}: all of them are over held_bytes")
+        self.abort()
+
+    def _drop(self) -> None:
+        """Nobody waits any more for what runs and for what is being read."""
+        if self._serving is not None:
+            self._serving.close()
+        if self._errand is not None:
+            self._errand.cancel()
+        if self._next is not None:
+            self._next.cancel()
+
     def _read_so_far(self) -> int:
         return self._outbox.written - (unread(self._transport) if self._transport is not None else 0)
 
@@ -177,6 +213,8 @@ class ServerConnection(asyncio.Protocol):
         elif type(event) is Cancel:
             if self._serving is not None:
                 self._serving.cancel(event.serial)
+        elif type(event) is Errand:
+            self._errand = self._host.errands.run(event, self._errand_done)
         elif type(event) is Handover:
             self._hand_over(event)
 
@@ -195,16 +233,33 @@ class ServerConnection(asyncio.Protocol):
     def _answered(self) -> None:
         """An answer lies in the session, and there may be room for what waits inside of it."""
         if self._full:
-            self._full = False
-            self.data_received(b"")
-            if self._transport is not None and not self._full and not self._stalled:
-                self._transport.resume_reading()
+            self._go_on()
         else:
             self._outbox.collect()
+            self._close_if_done()
+        if self._stalled:
+            self._host.unsent.hold(self, self._outbox.waiting)
+
+    def _errand_done(self, well: bool) -> None:
+        self._errand = None
+        if well:
+            self._go_on()
+        else:
+            self._refuse("what it sent could not be read")
+
+    def _go_on(self) -> None:
+        """The session may take more of what is inside of it."""
+        self._next = None
+        if self._closing or self._transport is None:
+            return
+        self._full = False
+        self.data_received(b"")
+        if not self._full and not self._stalled and not self._closing:
+            self._transport.resume_reading()
         self._close_if_done()
 
     def _refuse(self, reason: str) -> None:
-        log.info("connection refused", peer=str(self._peer()), reason=reason)
+        log.info("connection refused", peer=str(self._peer()), reason=reason[:REASON])
         self.close()
 
     def _peer(self) -> Peer:

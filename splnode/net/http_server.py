@@ -14,15 +14,22 @@ import structlog
 
 from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
+from splnode.net.host import REASON, SLOWEST, STALLED, Host
+from splnode.net.ledger import SMALL
 from splnode.net.peer import peer_of, unread
-from splnode.net.serving import SLOWEST, STALLED, Host, Serving
+from splnode.net.serving import Serving
 from splnode.rpc.call import Peer
-from splnode.wire.events import Request
+from splnode.wire.events import Errand, Event, Request
 from splnode.wire.server import ServerSession
 
 CONTENT_TYPE: Final = "avro/binary"
 HEADERS: Final = 64 * 1024
 """Bytes of request line and headers, and of what a client may send ahead while its call runs."""
+
+CHUNKS: Final = 16_384
+"""Chunks of one body: an honest client sends a kilobyte at least in each but the last."""
+TURN: Final = 128
+"""Events of HTTP that one client may cause before the others have their turn."""
 
 log = structlog.get_logger("splnode.net")
 
@@ -39,6 +46,9 @@ class HttpServerConnection(asyncio.Protocol):
         self._serving: Serving | None = None
         self._calling = False  # a request is whole, its answer is not there
         self._advancing = False
+        self._errand: asyncio.Future[None] | None = None
+        self._next: asyncio.Handle | None = None  # the next turn
+        self._chunks = 0
         self._due = False  # `patience` waits for a request
         self._stalled = False
         self._closing = False
@@ -62,7 +72,7 @@ class HttpServerConnection(asyncio.Protocol):
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint, str(error))
             return
-        if not self._calling and not self._stalled:
+        if self._next is None and not self._calling and not self._stalled:
             self._wait_for_request()
             self._advance()
         elif len(self._http.trailing_data[0]) > HEADERS and self._transport is not None:
@@ -77,8 +87,7 @@ class HttpServerConnection(asyncio.Protocol):
         """The client is gone: its call is cancelled."""
         self._host.leaves(self)
         self._transport = None
-        if self._serving is not None:
-            self._serving.close()
+        self._drop()
 
     def pause_writing(self) -> None:
         """The client reads too slowly: what it has sent ahead waits, and its bytes stay in the socket."""
@@ -86,11 +95,13 @@ class HttpServerConnection(asyncio.Protocol):
         self._read = self._read_so_far()
         self._host.patience.add(self, time.monotonic() + STALLED)
         if self._transport is not None:
+            self._host.unsent.hold(self, self._transport.get_write_buffer_size())
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self._stalled = self._due = False
+        self._host.unsent.release(self)
         if not self._closing:
             self._host.patience.discard(self)
             self._go_on()
@@ -99,8 +110,7 @@ class HttpServerConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Cancels what runs, sends what is written, closes."""
-        if self._serving is not None:
-            self._serving.close()
+        self._drop()
         if self._transport is not None and not self._closing:
             self._closing = True
             self._read = self._read_so_far()
@@ -124,6 +134,20 @@ class HttpServerConnection(asyncio.Protocol):
             log.info("connection dropped", peer=str(self._peer()), reason=what)
         self.abort()
 
+    def too_much(self, what: str) -> None:
+        """All peers together hold too much, and this one the longest: it goes."""
+        log.warning("connection dropped", peer=str(self._peer()), reason=f"{what}: all of them are over held_bytes")
+        self.abort()
+
+    def _drop(self) -> None:
+        """Nobody waits any more for what runs and for what is being read."""
+        if self._serving is not None:
+            self._serving.close()
+        if self._errand is not None:
+            self._errand.cancel()
+        if self._next is not None:
+            self._next.cancel()
+
     def _read_so_far(self) -> int:
         return self._written - (unread(self._transport) if self._transport is not None else 0)
 
@@ -139,11 +163,26 @@ class HttpServerConnection(asyncio.Protocol):
             return  # the answer was there at once: the loop below goes on
         self._advancing = True
         try:
-            while not (self._calling or self._stalled or self._closing or self._transport is None):
-                if not self._step():
-                    return
+            for _ in range(TURN):
+                if self._calling or self._stalled or self._closing or self._transport is None or not self._step():
+                    break
+            else:
+                self._take_turns()
         finally:
             self._advancing = False
+        if len(self._body) > SMALL or self in self._host.unread:
+            self._host.unread.hold(self, len(self._body))
+
+    def _take_turns(self) -> None:
+        """There may be more in what came: the others first."""
+        self._next = asyncio.get_running_loop().call_soon(self._next_turn)
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _next_turn(self) -> None:
+        self._next = None
+        if not self._stalled:  # else it goes on when the client reads again
+            self._go_on()
 
     def _step(self) -> bool:
         """Takes one event of HTTP; False if there is none."""
@@ -160,7 +199,10 @@ class HttpServerConnection(asyncio.Protocol):
             return self._begin(event)
         if isinstance(event, h11.Data):
             self._body += event.data
-            if len(self._body) > self._largest:
+            self._chunks += event.chunk_start
+            if self._chunks > CHUNKS:
+                self._refuse(413, f"a body of more than {CHUNKS} chunks")
+            elif len(self._body) > self._largest:
                 limit = self._host.limits.message_bytes
                 self._refuse(413, f"the body is longer than message_bytes = {limit} allows")
         elif isinstance(event, h11.EndOfMessage):
@@ -185,7 +227,9 @@ class HttpServerConnection(asyncio.Protocol):
             service=self._endpoint.service,
             path=path,
             limits=self._host.limits,
+            cooperative=True,
         )
+        self._chunks = 0
         return True
 
     def _call(self) -> None:
@@ -199,13 +243,35 @@ class HttpServerConnection(asyncio.Protocol):
             events = [*session.receive_data(body), *session.receive_eof()]
         except RemoteWireError as error:
             self._refuse(400, str(error))
+        else:
+            self._take(session, events)
+
+    def _take(self, session: ServerSession, events: list[Event]) -> None:
+        """One call, or an errand before it, or nothing that runs."""
+        for event in events:
+            if isinstance(event, Request):
+                self._serving = self._host.serving(session, self._peer(), self._answered)
+                self._serving.start(event)
+                return
+            if isinstance(event, Errand):
+                self._errand = self._host.errands.run(event, self._errand_done)
+                return
+        self._answered()
+
+    def _errand_done(self, well: bool) -> None:
+        self._errand = None
+        session = self._session
+        if session is None or self._closing or self._transport is None:
             return
-        requests = [event for event in events if isinstance(event, Request)]
-        if not requests:
-            self._answered()
+        if not well:
+            self._refuse(400, "what was sent could not be read")
             return
-        self._serving = self._host.serving(session, self._peer(), self._answered)
-        self._serving.start(requests[0])
+        try:
+            events = session.receive_data(b"")
+        except RemoteWireError as error:
+            self._refuse(400, str(error))
+        else:
+            self._take(session, events)
 
     def _answered(self) -> None:
         """The answer lies in the session."""
@@ -222,7 +288,7 @@ class HttpServerConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """To the next request, which may be here already."""
-        if self._transport is None or self._calling:
+        if self._transport is None or self._calling or self._closing or self._next is not None:
             return
         self._transport.resume_reading()
         if self._http.trailing_data[0]:
@@ -231,7 +297,7 @@ class HttpServerConnection(asyncio.Protocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answers with a status that says so, and closes: the rest of the bytes cannot be trusted."""
-        log.info("request refused", peer=str(self._peer()), status=status, reason=reason)
+        log.info("request refused", peer=str(self._peer()), status=status, reason=reason[:REASON])
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._reply(status, "text/plain; charset=utf-8", f"{reason}\n".encode(), close=True)
         self.close()

@@ -12,8 +12,8 @@ from splnode.errors import ConfigError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.accepted import ServerConnection
 from splnode.net.bind import bind_error, bind_unix, file_identity, unlink_own
+from splnode.net.host import Host
 from splnode.net.http_server import HttpServerConnection
-from splnode.net.serving import Host
 from splnode.rpc.admission import Admission
 from splnode.rpc.call import DEFAULT_TIMEOUT
 from splnode.rpc.channel import Channel

@@ -38,6 +38,11 @@ class Outbox:
         self._transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the transport has still to write, or will be given."""
+        return self._size + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+
     def close(self) -> None:
         """What comes now is dropped."""
         self._transport = None

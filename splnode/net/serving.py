@@ -4,29 +4,22 @@ Shared by every way a peer may come (a socket, an HTTP request), so that a call 
 """
 
 import asyncio
-import contextlib
 import time
-import typing
 from collections.abc import Callable
 from contextvars import Context
 from typing import Final
 
 from splnode.errors import CallError, Code, DeclaredError
-from splnode.limits import Limits
-from splnode.rpc.call import DEFAULT_TIMEOUT, LONGEST, TIMEOUT_KEY, Call, Peer, outside
+from splnode.net.ledger import Scales
+from splnode.rpc.call import DEFAULT_TIMEOUT, LONGEST, TIMEOUT_KEY, Call, Peer
 from splnode.rpc.channel import Channel
 from splnode.rpc.expiry import Expiry
 from splnode.rpc.failure import internal
-from splnode.wire.directory import ClientProtocols, Directory
 from splnode.wire.events import Request
 from splnode.wire.server import ServerSession
 
-STALLED: Final = 60.0
-"""Seconds in which a peer must read at least SLOWEST of what waits for it, or end an HTTP request it has begun."""
-SLOWEST: Final = 64 * 1024
-"""Bytes: a kilobyte a second holds nothing up for good, and is far below the slowest line in use."""
-LINGER: Final = 2.0
-"""Seconds for what is written to leave when the listener closes; after them its connections are cut."""
+RETRY_AFTER: Final = 0.5
+"""Seconds that a large call which was refused is asked to wait."""
 
 
 class Running:
@@ -50,7 +43,9 @@ class Serving:
     copy of `context`, so that nothing which one call has set there is seen by another.
     """
 
-    __slots__ = ("_answered", "_channel", "_context", "_expiry", "_held", "_peer", "_running", "_session", "timeout")
+    __slots__ = (
+        "_answered", "_channel", "_context", "_expiry", "_held", "_peer", "_running", "_scales", "_session", "timeout",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -60,6 +55,7 @@ class Serving:
         expiry: Expiry[Running],
         answered: Callable[[], None],
         context: Context,
+        scales: Scales,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._session = session
@@ -68,6 +64,7 @@ class Serving:
         self._expiry = expiry
         self._answered = answered
         self._context = context
+        self._scales = scales
         self._running: dict[int, Running] = {}
         self._held: asyncio.Event | None = None
         self.timeout = timeout
@@ -78,7 +75,13 @@ class Serving:
         return len(self._running)
 
     def start(self, request: Request) -> None:
-        """Runs the request in a task of its own."""
+        """Runs the request in a task of its own; refuses a large one that is too much beside the others."""
+        if request.weight and not self._scales.put(request.weight):
+            text = f"large calls weigh all that they may here (limit held_bytes = {self._scales.most})"
+            error = CallError(Code.RESOURCE_EXHAUSTED, text, retry_after=RETRY_AFTER, started=False)
+            self._session.fail(request, error)
+            self._answered()
+            return
         deadline = time.monotonic() + self._allowed(request)
         call = Call(request.contract, request.message, request.params, deadline, request.metadata, self._peer, True)
         running = Running(self, request, call)
@@ -156,7 +159,11 @@ class Serving:
     def _forget(self, running: Running) -> bool:
         """True if the call was still waiting for its answer."""
         self._expiry.discard(running)
-        return self._running.pop(id(running), None) is not None
+        if self._running.pop(id(running), None) is None:
+            return False
+        if running.request.weight:
+            self._scales.take(running.request.weight)
+        return True
 
     def _answer(self, running: Running, value: object = None, error: CallError | DeclaredError | None = None) -> None:
         request, call = running.request, running.call
@@ -168,85 +175,3 @@ class Serving:
         except Exception as unfit:  # noqa: BLE001 - values and metadata are the handler's, and of whatever class
             self._session.fail(request, internal(call, unfit))
         self._answered()
-
-
-class Accepted(typing.Protocol):
-    """One accepted connection, as its host knows it."""
-
-    def close(self) -> None:
-        """Cancels what runs, sends what is written, closes."""
-        ...
-
-    def abort(self) -> None:
-        """Cancels what runs and closes now."""
-        ...
-
-    def out_of_patience(self) -> None:
-        """What the peer had to do in time was not done: the connection goes."""
-        ...
-
-
-class Host:
-    """What all connections of one listener share: the Channel behind them, the protocols, the timers.
-
-    `patience` watches connections that owe something: a first message, or reading what waits for them. Handlers
-    start in the context in which the host was made.
-    """
-
-    def __init__(
-        self, channel: Channel, directory: Directory, limits: Limits, timeout: float = DEFAULT_TIMEOUT
-    ) -> None:
-        self.channel = channel
-        self.directory = directory
-        self.limits = limits
-        self.timeout = timeout
-        self.clients = ClientProtocols(limits=limits)
-        self.connections: set[Accepted] = set()
-        self.patience: Expiry[Accepted] = Expiry(lambda connection: connection.out_of_patience())
-        self._expiry: Expiry[Running] = Expiry(lambda running: running.serving.expire(running))
-        self._context = outside()
-        self._empty: asyncio.Event | None = None
-
-    def serving(self, session: ServerSession, peer: Peer, answered: Callable[[], None]) -> Serving:
-        """Runs the calls of one session."""
-        return Serving(session, self.channel, peer, self._expiry, answered, self._context, self.timeout)
-
-    def joins(self, connection: Accepted, seconds: float) -> None:
-        """A connection was made; it runs out of patience in so many `seconds`, unless it is discarded there."""
-        if self._empty is None:
-            self.connections.add(connection)
-            self.patience.add(connection, time.monotonic() + seconds)
-        else:
-            connection.abort()  # it was being accepted while this closed
-
-    def leaves(self, connection: Accepted) -> None:
-        """It is gone, or another has taken its place."""
-        self.connections.discard(connection)
-        self.patience.discard(connection)
-        if self._empty is not None and not self.connections:
-            self._empty.set()
-
-    async def close(self) -> None:
-        """Closes every connection; returns when all are gone, after LINGER seconds at the latest. May be repeated."""
-        self._empty = self._empty or asyncio.Event()
-        for connection in list(self.connections):
-            connection.close()
-        try:
-            if not await self._emptied(LINGER):
-                self._abort_all()
-                await self._emptied(LINGER)  # a turn of the loop, as a rule
-        finally:
-            self._abort_all()
-            self._expiry.close()
-            self.patience.close()
-
-    async def _emptied(self, seconds: float) -> bool:
-        if self.connections and self._empty is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._empty.wait()
-        return not self.connections
-
-    def _abort_all(self) -> None:
-        for connection in list(self.connections):
-            connection.abort()

@@ -11,7 +11,7 @@ import pytest
 import splnode
 from splnode.avro.codec import encoder
 from splnode.limits import Limits
-from splnode.net import accepted, serving
+from splnode.net import accepted, host
 from splnode.net.listener import Listener
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
@@ -262,7 +262,7 @@ async def test_calls_held_back_by_a_slow_reader_run_once_it_reads(site: Site, li
 async def test_closing_waits_for_what_is_written_and_cuts_off_who_does_not_read(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "LINGER", 0.2)
+    monkeypatch.setattr(host, "LINGER", 0.2)
     lines = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(2)]
     for reader, writer in lines:
         writer.write(PING)
@@ -322,3 +322,37 @@ async def test_whatever_ends_a_connection_leaves_nothing(site: Site, way: str) -
         site.inventory.waiting.clear()
     assert not site.listener.host._expiry._deadlines
     assert not site.listener.host.patience._deadlines
+
+
+async def test_a_burst_of_calls_leaves_the_others_their_turn(site: Site, line: Line) -> None:
+    reader, writer = line
+    count = 1000
+    writer.write(PING + b"".join(netty_frame(serial, b"\0\0") for serial in range(count)))
+    expected = PONG + b"".join(netty_frame(serial, b"\0\0") for serial in range(count))
+    assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
+
+
+async def test_the_text_of_a_client_is_read_aside(site: Site, line: Line) -> None:
+    reader, writer = line
+    text = PROTOCOL.text.replace("{", '{"note": "another", ', 1)
+    hello = write_request(HandshakeRequest(b"?" * 16, text, PROTOCOL.md5))
+    add = b"\0" + write_string("add") + encoder(PROTOCOL.messages["add"].request).encode({"a": 1, "b": 2})
+    writer.write(netty_frame(7, hello + add) + call(8, "add", a=2, b=2))
+    writer.write_eof()
+    assert await ended(reader) == netty_frame(7, bytes(4) + b"\0\0\x06") + netty_frame(8, b"\0\0\x08")
+
+
+async def test_a_text_that_is_no_protocol_ends_the_connection(site: Site, line: Line) -> None:
+    reader, writer = line
+    writer.write(netty_frame(7, write_request(HandshakeRequest(b"?" * 16, "[]", PROTOCOL.md5)) + b"\0\0"))
+    assert await ended(reader) == b""
+
+
+async def test_a_client_that_goes_while_its_text_is_read(site: Site, line: Line) -> None:
+    _, writer = line
+    text = PROTOCOL.text.replace("{", '{"note": "gone", ', 1)
+    writer.write(netty_frame(7, write_request(HandshakeRequest(b"?" * 16, text, PROTOCOL.md5)) + b"\0\0"))
+    await writer.drain()
+    writer.transport.abort()
+    async with splnode.connect(f"tcp://127.0.0.1:{site.port}", PROTOCOL) as client:
+        assert await client.add(a=1, b=2) == 3

@@ -199,3 +199,32 @@ async def test_who_reads_slowly_gets_everything(monkeypatch: pytest.MonkeyPatch)
             got += len(data)
             await asyncio.sleep(0.01)  # clock: a slow reader
         writer.close()
+
+
+async def test_the_text_of_a_client_is_read_aside(web: Web) -> None:
+    text = PROTOCOL.text.replace("{", '{"note": "another", ', 1)
+    body = spec_frame(write_request(HandshakeRequest(b"?" * 16, text, PROTOCOL.md5)) + ADD[len(HELLO) :])
+    web.writer.write(post(body) + post(BODY))
+    for _ in range(2):
+        assert await web.answer() == (200, {"content-type": "avro/binary", "content-length": "27"}, THREE)
+
+
+async def test_a_text_that_is_no_protocol(web: Web) -> None:
+    web.writer.write(post(spec_frame(write_request(HandshakeRequest(b"?" * 16, "[]", PROTOCOL.md5)) + b"\0\0")))
+    status, _, body = await web.answer()
+    assert (status, b"cannot be read" in body) == (400, True)
+    assert await web.ended()
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: avro/binary\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_body_in_tiny_chunks_takes_turns(web: Web) -> None:
+    web.writer.write(CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in BODY + bytes(1000)) + b"0\r\n\r\n")
+    assert (await web.answer())[2] == THREE
+
+
+async def test_a_body_of_endless_tiny_chunks_is_refused(web: Web) -> None:
+    web.writer.write(CHUNKED + b"1\r\n\0\r\n" * (http_server.CHUNKS + 1))
+    assert (await web.answer())[0] == 413
+    assert await web.ended()

@@ -9,7 +9,7 @@ import pytest
 import splnode
 from splnode.errors import CallError, Code
 from splnode.limits import DEFAULT_LIMITS
-from splnode.net.serving import Host
+from splnode.net.host import Host
 from splnode.rpc.call import TIMEOUT_KEY, Call, Peer, current_call
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server

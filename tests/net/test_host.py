@@ -1,0 +1,116 @@
+"""What connections share: room, and what all of them together may hold."""
+
+import asyncio
+import struct
+from pathlib import Path
+
+import pytest
+import structlog
+
+import splnode
+from splnode.errors import CallError, Code
+from splnode.limits import Limits
+from splnode.net import host
+from splnode.net.ledger import SMALL
+from tests.net.test_accepted import PING, PONG, call, ended
+from tests.rpc.conftest import PROTOCOL, Inventory
+
+BIG = 4 * SMALL
+
+
+class Waiting(Inventory):
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def echo(self, value: object) -> object:
+        await self.go.wait()
+        return "x"
+
+
+async def greeted(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(PING)
+    assert await asyncio.wait_for(reader.readexactly(len(PONG)), 5) == PONG
+    return reader, writer
+
+
+async def test_messages_that_do_not_end_are_bounded_together() -> None:
+    limits = Limits(message_bytes=BIG, held_bytes=3 * BIG)
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}, limits=limits) as server:
+        port = server.endpoints[0].port
+        lines = [await greeted(port) for _ in range(5)]
+        with structlog.testing.capture_logs() as logs:
+            for _, writer in lines:
+                writer.write(struct.pack(">III", 1, 1, BIG) + bytes(BIG - 1))
+                await writer.drain()
+            assert await ended(lines[0][0]) == b""
+        assert "do not end" in logs[0]["reason"]
+        reader, writer = lines[-1]
+        writer.write(b"x")  # a message, if no sensible one: the connection lives
+        assert await ended(reader) == b""
+        for _, writer in lines:
+            writer.close()
+
+
+async def test_large_calls_that_run_are_bounded_together() -> None:
+    limits = Limits(message_bytes=BIG, held_bytes=2 * BIG)
+    inventory = Waiting()
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: inventory}, limits=limits) as server:
+        async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
+            text = "x" * (BIG - 200)
+            calls = [asyncio.create_task(client.echo(value=text)) for _ in range(3)]
+            with pytest.raises(CallError, match="held_bytes") as caught:
+                await calls[2]
+            assert (caught.value.code, caught.value.started) == (Code.RESOURCE_EXHAUSTED, False)
+            assert await client.add(a=1, b=2) == 3
+            inventory.go.set()
+            assert await asyncio.gather(*calls[:2]) == ["x", "x"]
+            assert await client.echo(value=text) == "x"
+
+
+async def test_answers_that_nobody_reads_are_bounded_together(tmp_path: Path) -> None:
+    limits = Limits(message_bytes=8 * BIG, held_bytes=20 * BIG)
+    path = str(tmp_path / "s")  # a Unix socket's buffers are small
+    async with splnode.listen([f"unix://{path}"], {PROTOCOL: Inventory()}, limits=limits):
+        lines = [await asyncio.open_unix_connection(path) for _ in range(6)]
+        with structlog.testing.capture_logs() as logs:
+            for _, writer in lines:
+                writer.transport.pause_reading()
+                writer.write(PING + call(1, "echo", value="x" * 7 * BIG))
+                await writer.drain()
+            async with asyncio.timeout(10):
+                while not logs:
+                    await asyncio.sleep(0.01)  # clock: only the server knows when its buffers are full
+            assert len(await ended_of(lines[0])) < 7 * BIG
+        assert "nobody reads" in logs[0]["reason"]
+        for _, writer in lines:
+            writer.transport.abort()
+
+
+async def ended_of(line: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bytes:
+    line[1].transport.resume_reading()
+    return await ended(line[0])
+
+
+async def test_some_descriptors_are_kept_from_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "most_connections", lambda: 3)
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        port = server.endpoints[0].port
+        with structlog.testing.capture_logs() as logs:
+            lines = [await greeted(port) for _ in range(3)]
+            for _ in range(2):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                assert await ended(reader) == b""
+                writer.close()
+        assert [line["open"] for line in logs] == [3]
+        lines[0][1].write(call(1, "add", a=1, b=2))
+        assert await lines[0][0].readexactly(1)
+        for _, writer in lines:
+            writer.close()
+
+
+@pytest.mark.parametrize(("soft", "room"), [(64, 32), (1024, 896), (20_000, 18_976), (1_000_000, 998_976)])
+def test_most_connections(monkeypatch: pytest.MonkeyPatch, soft: int, room: int) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda which: (soft, soft))
+    assert host.most_connections() == room
