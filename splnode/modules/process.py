@@ -141,8 +141,8 @@ class ModuleProcess:
         except CallError as error:
             if error.code is Code.UNAVAILABLE:
                 how = await self.ended()
-                if how == "exit status 0":
-                    how += ", after its connection to the node broke"
+                if how in ("exit status 0", "signal SIGKILL"):  # it may have ended itself, see worker.py
+                    how += f", when its connection broke ({error.message.partition('; ')[0]})"
                 raise Crashed(how) from None
             raise
 

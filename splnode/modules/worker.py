@@ -8,6 +8,7 @@ its event loop and its debugger expect to be. There is no loop here and no task:
 import os
 import queue
 import resource
+import signal
 import socket
 import sys
 import threading
@@ -69,6 +70,11 @@ class Worker:
                         self._requests.put(event)
         except (OSError, RemoteWireError) as error:
             print(f"splnode module worker: {error}", file=sys.stderr)  # noqa: T201 - the node logs what we print
+        else:
+            if (
+                os.getpgrp() == os.getpid()
+            ):  # the node may have been killed: who else would end what the module started?
+                os.killpg(0, signal.SIGKILL)
         finally:
             os._exit(0)  # the node is gone, or done with us; the main thread may never come back
 

@@ -2,9 +2,12 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import stat
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,26 +16,63 @@ from splnode.errors import ConfigError
 
 UNIX_PATH: Final = 107
 """Bytes of a Unix socket's path (unix(7): sun_path, less its final zero)."""
+LOCK_SECONDS: Final = 2.0
+"""How long the start of another node in the same folder is waited for."""
 
 
 def bind_unix(endpoint: Endpoint) -> socket.socket:
-    """A bound socket, readable and writable for user and group alone; a file left by a dead node is replaced."""
+    """A listening socket, readable and writable for user and group alone; a file left by a dead node is replaced.
+
+    Of two nodes that want the same path at the same moment one gets it. Blocks shortly.
+    """
     path = Path(endpoint.path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{endpoint}: its directory cannot be made: {error.strerror}") from error
-    _remove_stale(endpoint, path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o117)
-    try:
-        sock.bind(endpoint.path)
-    except OSError as error:
-        sock.close()
-        raise ConfigError(bind_error(endpoint, error)) from error
-    finally:
-        os.umask(before)
+    with _alone(path.parent):
+        _remove_stale(endpoint, path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o117)
+        try:
+            sock.bind(endpoint.path)
+            sock.listen()  # before that it looks like one whose node is dead
+        except OSError as error:
+            sock.close()
+            raise ConfigError(bind_error(endpoint, error)) from error
+        finally:
+            os.umask(before)
     return sock
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other node looks after the socket files of this folder meanwhile: one's new file is the other's stale one.
+
+    Where others hold the lock for longer than anybody needs it, and where there are no locks, it goes on without.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # a folder that may be written to but not read
+        yield
+        return
+    try:
+        until = time.monotonic() + LOCK_SECONDS
+        while not _locked(descriptor) and time.monotonic() < until:
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # this file system knows no locks
+        return True
+    return True
 
 
 def _remove_stale(endpoint: Endpoint, path: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,13 +21,15 @@ ROOT = Path(__file__).parents[2]
 class Peer:
     """A client session on a plain socket to a worker's process."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: bool = False) -> None:
         self.sock, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
             command = [sys.executable, "-P", "-m", "splnode.modules.worker", str(descriptor), str(1 << 30)]
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            self.process = subprocess.Popen(command, pass_fds=[descriptor], env=environment, cwd="/")
+            self.process = subprocess.Popen(
+                command, pass_fds=[descriptor], env=environment, cwd="/", start_new_session=session
+            )
         self.session = ClientSession(Contract(worker_protocol()), framing="netty")
         self.session.start()
         self.sock.settimeout(20)
@@ -64,6 +67,20 @@ def peer() -> Iterator[Peer]:
 
 def test_it_ends_when_its_node_does(peer: Peer) -> None:
     """The fixture closes the socket and waits."""
+
+
+def test_what_the_module_has_started_ends_with_the_node(put: Put, tmp_path: Path) -> None:
+    peer = Peer(session=True)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    child = f"    if os.fork() == 0:\n        pipe = open({str(pipe)!r}, 'w')\n        time.sleep(1000)\n"
+    put("m.py", f"import os, time\ndef execute(headers, value):\n{child}    return 'forked'\n")
+    peer.call("load", uri="m", path=str(tmp_path / "modules/m.py"), contract=None)
+    peer.call("run", headers={}, value=None)
+    with pipe.open() as reader:  # the child has opened it
+        peer.sock.close()
+        assert reader.read() == ""  # and has gone
+    assert peer.process.wait(20) == -signal.SIGKILL
 
 
 def test_it_ends_in_the_middle_of_a_call(peer: Peer, put: Put, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
+import fcntl
 import os
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,44 @@ def test_only_ones_own_file_is_removed(tmp_path: Path) -> None:
             unlink_own(str(path), file_identity(str(path)))
             assert not path.exists()
     unlink_own(str(path), own)
+
+
+def test_it_listens_at_once_and_is_no_stale_file(tmp_path: Path) -> None:
+    with bind_unix(at(tmp_path / "s")), pytest.raises(ConfigError, match="listens there already"):
+        bind_unix(at(tmp_path / "s"))
+
+
+def test_of_many_that_start_together_one_wins(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+    won: list[socket.socket] = []
+    lost: list[str] = []
+
+    def start() -> None:
+        together.wait(5)
+        try:
+            won.append(bind_unix(at(tmp_path / "s")))
+        except ConfigError as error:
+            lost.append(str(error))
+
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "s"))
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(won) == 1
+    assert len(lost) == 7
+    assert all("a node listens there already" in text for text in lost)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        won[0].accept()[0].close()
+    won[0].close()
+
+
+def test_a_lock_that_is_never_given_back_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splnode.net.bind.LOCK_SECONDS", 0.05)
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    bind_unix(at(tmp_path / "s")).close()
+    os.close(other)
