@@ -105,6 +105,9 @@ class Serving:
         for running in self._running.values():
             if running.request.serial == serial and running.task is not None:
                 running.task.cancel()
+                # A task that has not begun to run never will, and so cannot answer for itself.
+                if not running.begun and self._forget(running):
+                    self._answer(running, error=_cancelled(running))
                 return
 
     def expire(self, running: Running) -> None:
@@ -148,8 +151,7 @@ class Serving:
         except asyncio.CancelledError:
             # By its deadline or because the peer has gone, and then it is forgotten already; or by the peer.
             if self._forget(running):
-                text = f"{call.name} was cancelled"
-                self._answer(running, error=CallError(Code.CANCELLED, text, started=running.begun))
+                self._answer(running, error=_cancelled(running))
             raise
         except Exception as caught:  # noqa: BLE001 - whatever a channel raises, the peer gets an answer
             error = internal(call, caught)
@@ -175,3 +177,7 @@ class Serving:
         except Exception as unfit:  # noqa: BLE001 - values and metadata are the handler's, and of whatever class
             self._session.fail(request, internal(call, unfit))
         self._answered()
+
+
+def _cancelled(running: Running) -> CallError:
+    return CallError(Code.CANCELLED, f"{running.call.name} was cancelled", started=running.begun)

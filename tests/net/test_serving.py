@@ -252,3 +252,15 @@ async def test_what_one_call_sets_in_its_context_no_other_sees() -> None:
     while len(seen) < 2:
         await asyncio.sleep(0)
     assert seen == ["the listener's"] * 2
+
+
+async def test_cancelled_with_the_very_bytes_that_brought_it() -> None:
+    inventory = Inventory()
+    pair = Pair(inventory)
+    serial = pair.client.call("wait", {"name": "x"})
+    pair.client.cancel(serial)
+    pair.exchange()
+    await asyncio.wait_for(pair.answered.wait(), 5)
+    assert pair.exchange() == []  # the client had forgotten it
+    assert pair.session.in_flight == pair.serving.running == pair.client.in_flight == 0
+    assert not inventory.waiting
