@@ -6,7 +6,10 @@ One of the two places that translate: bytes, OSError, EOF and silence become Cal
 
 import asyncio
 import typing
+from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import Context
+from typing import Final
 
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
@@ -17,12 +20,17 @@ from splnode.rpc.expiry import Expiry
 from splnode.wire.client import ClientSession
 from splnode.wire.events import Event, Ready, Response
 
+LINGER: Final = 2.0
+"""Seconds for what is written to leave when this end closes; after them the connection is cut."""
+TURNS: Final = 64
+"""Calls that are let in at once where many wait; each of them then lets in the next."""
+
 
 class ClientConnection(asyncio.Protocol):
     """A Channel over one established connection; `channel.EndpointChannel` opens and replaces it.
 
     `lost` is called once with the reason when the connection has gone. Calls in flight then fail with
-    UNAVAILABLE: they may have run.
+    UNAVAILABLE: they may have run. Those that still wait in line for room were not started.
     """
 
     def __init__(
@@ -38,12 +46,15 @@ class ClientConnection(asyncio.Protocol):
         self._expiry: Expiry[int] = Expiry(self._expire)
         self._transport: asyncio.Transport | None = None
         self._outbox = Outbox(session)
-        self._writable: asyncio.Future[None] | None = None
-        self._roomy: asyncio.Future[None] | None = None
+        self._paused = False  # the peer reads too slowly
+        self._line: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # calls that wait until there is room
+        self._called = 0  # calls whose turn it is, and that have not noticed yet
+        self._gone = asyncio.Event()
         self._failure = ""
         self._heard = 0.0
         self._keepalive: asyncio.TimerHandle | None = None
         self._pinged = False
+        self._in_order = session.framing != "netty"
 
     @property
     def is_open(self) -> bool:
@@ -61,16 +72,20 @@ class ClientConnection(asyncio.Protocol):
 
     async def call(self, call: Call) -> object:
         """Sends the call and waits for its answer, until its deadline at the latest. Cancelling is safe."""
-        while self._writable is not None or self._session.full:
+        if self._paused or self._called or self._line or self._session.full:
             await self._room(call)
-        if self._failure:
-            raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {self._failure}", started=False)
-        left = int(call.remaining * 1000)
-        if left <= 0:
-            raise call.expired()
-        metadata = {**call.metadata, TIMEOUT_KEY: b"%d" % left}
-        serial = self._session.call(call.message.name, call.params, metadata)
-        self._outbox.collect()
+        try:
+            if self._failure:
+                raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {self._failure}", started=False)
+            left = int(call.remaining * 1000)
+            if left <= 0:
+                raise call.expired(started=False)
+            metadata = {**call.metadata, TIMEOUT_KEY: b"%d" % left}
+            serial = self._session.call(call.message.name, call.params, metadata)
+            self._outbox.collect()
+        finally:
+            if self._line:
+                self._next()
         if not self._session.expects_reply(serial):
             return None
         future = self._loop.create_future()
@@ -81,10 +96,26 @@ class ClientConnection(asyncio.Protocol):
         except asyncio.CancelledError:
             self._forget(serial)
             raise
+        finally:
+            del future  # an error would hold its traceback, that this frame, and this the error
 
     async def close(self) -> None:
-        """Sends what is queued and closes; calls in flight fail."""
+        """Sends what is queued and closes; calls in flight fail. The socket is closed on return, LINGER at most."""
         self._outbox.flush()
+        if self._transport is not None:
+            self._transport.close()
+        self._fail("closed by this end")
+        try:
+            if self._transport is not None:
+                async with asyncio.timeout(LINGER):
+                    await self._gone.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Closes now: what is queued is dropped, calls in flight fail."""
         self._end("closed by this end")
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
@@ -114,9 +145,9 @@ class ClientConnection(asyncio.Protocol):
             self._end(str(self._session.failed))
         elif self._session.refusal is not None and not self._ready.done():
             self._ready.set_exception(self._session.refusal)
-        if self._roomy is not None and not self._session.full:
-            self._roomy.set_result(None)
-            self._roomy = None
+            self._ready.exception()  # it is nobody's fault if nobody waits for it
+        if self._line:
+            self._next()
 
     def eof_received(self) -> bool:
         """The peer will send no more: nothing that is still due can come."""
@@ -131,17 +162,18 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self._end("connection lost" if exc is None else f"connection lost: {exc}")
+        self._transport = None
+        self._gone.set()
+        self._fail("connection lost" if exc is None else f"connection lost: {exc}")
 
     def pause_writing(self) -> None:
         """The peer reads too slowly: new calls wait here, within their deadlines."""
-        self._writable = self._writable or self._loop.create_future()
+        self._paused = True
 
     def resume_writing(self) -> None:
         """It reads again."""
-        if self._writable is not None:
-            self._writable.set_result(None)
-            self._writable = None
+        self._paused = False
+        self._next()
 
     # --- the rest -----------------------------------------------------------------------------------------
 
@@ -163,13 +195,40 @@ class ClientConnection(asyncio.Protocol):
             self._ready.set_result(None)
 
     async def _room(self, call: Call) -> None:
-        """Waits until the peer reads again or answers an earlier call."""
-        if self._writable is None and self._roomy is None:
-            self._roomy = self._loop.create_future()
-        waits = [future for future in (self._writable, self._roomy) if future is not None]
-        done, _ = await asyncio.wait(waits, timeout=max(0.0, call.remaining), return_when=asyncio.FIRST_COMPLETED)
-        if not done:
-            raise CallError(Code.DEADLINE_EXCEEDED, f"{call.name}: not sent before the deadline", started=False)
+        """Waits in line until the peer reads again and has answered enough of the earlier calls."""
+        first = True
+        while not self._failure and (first or self._paused or self._session.full):
+            turn = self._loop.create_future()
+            self._line[turn] = None
+            if not first:  # it had its turn, but another was quicker
+                self._line.move_to_end(turn, last=False)
+            first = False
+            try:
+                async with asyncio.timeout(max(0.0, call.remaining)):
+                    await turn
+            except (TimeoutError, asyncio.CancelledError) as error:
+                if turn not in self._line:  # its turn came in the same moment
+                    self._called -= 1
+                    self._next()
+                self._line.pop(turn, None)
+                if isinstance(error, TimeoutError):
+                    text = f"{call.name}: not sent before the deadline: {self._endpoint} has no room for it"
+                    raise CallError(Code.DEADLINE_EXCEEDED, text, started=False) from None
+                raise
+            self._called -= 1
+
+    def _next(self) -> None:
+        """Gives their turn to as many of the line as there is room for. Where there is much, each lets in the next."""
+        room = 0 if self._paused else self._session.room - self._called
+        for _ in range(min(room, len(self._line), TURNS)):
+            turn, _ = self._line.popitem(last=False)
+            self._give(turn)
+
+    def _give(self, turn: asyncio.Future[None]) -> None:
+        self._called += 1
+        if turn.done():  # it is being cancelled, and will see that it had its turn
+            return
+        turn.set_result(None)
 
     def _expire(self, serial: int) -> None:
         entry = self._pending.get(serial)
@@ -187,21 +246,37 @@ class ClientConnection(asyncio.Protocol):
             self._outbox.collect()
 
     def _watch(self) -> None:
-        """Looks after silence: a ping after a while, the end when it is not answered either."""
-        silence = self._loop.time() - self._heard
-        settings = self._settings
+        """Looks after silence: a ping after a while, the end when it is not answered either.
+
+        Every server knows pings: its answer to our handshake was one. Where replies come in order a ping would be
+        answered behind the calls, however long they take: there the calls' own deadlines are the measure, and the
+        reply that is due for one that was given up stands for the ping's.
+        """
+        settings, silence = self._settings, self._loop.time() - self._heard
         if self._pinged:
             self._end(f"no answer to a ping within {settings.keepalive_timeout:g} s")
             return
-        allowed = settings.keepalive_active if self._pending else settings.keepalive_idle
-        wait = min(allowed, settings.keepalive_active) - silence
+        active = settings.keepalive_active
+        behind = self._in_order and self._session.in_flight > 0
+        allowed = active if behind or self._pending else settings.keepalive_idle
         if silence >= allowed and self._ready.done():
-            self._session.ping()
-            self._outbox.flush()
-            self._pinged, wait = True, settings.keepalive_timeout
-        self._keepalive = self._loop.call_later(max(wait, 0.05), self._watch)
+            self._pinged = not behind or self._session.in_flight > len(self._pending)
+            if not behind:
+                self._session.ping()
+                self._outbox.flush()
+            wait = settings.keepalive_timeout
+        else:  # a call may begin meanwhile, and with it the shorter time
+            wait = (active if silence < active else allowed) - silence
+        self._keepalive = self._loop.call_later(max(wait, 0.01), self._watch, context=Context())
 
     def _end(self, reason: str) -> None:
+        """The connection is good for nothing any more: it goes now, with what is still to be written."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        """Whoever waits for this connection is told, once."""
         if self._failure:
             return
         self._failure = reason
@@ -209,8 +284,6 @@ class ClientConnection(asyncio.Protocol):
             self._keepalive.cancel()
         self._expiry.close()
         self._outbox.close()
-        if self._transport is not None:
-            self._transport.close()
         text = f"{self._endpoint}: {reason}"
         if not self._ready.done():
             self._ready.set_exception(CallError(Code.UNAVAILABLE, text, started=False))
@@ -219,8 +292,6 @@ class ClientConnection(asyncio.Protocol):
         for future, _ in pending.values():
             if not future.done():
                 future.set_exception(CallError(Code.UNAVAILABLE, f"{text}; the call may have run"))
-        self.resume_writing()
-        if self._roomy is not None:
-            self._roomy.set_result(None)
-            self._roomy = None
+        while self._line:
+            self._give(self._line.popitem(last=False)[0])
         self._lost(reason)

@@ -147,6 +147,11 @@ class ClientSession:
         return len(self._calls) + len(self._waiting)
 
     @property
+    def room(self) -> int:
+        """Calls that may be made until one is refused."""
+        return self._most - self.in_flight
+
+    @property
     def full(self) -> bool:
         """True where the next call would be refused."""
         return self.in_flight >= self._most
@@ -232,7 +237,7 @@ class ClientSession:
     def _keep_or_send(self, kept: _Kept) -> int:
         if self._denied:
             raise self._greeting.refusal()
-        if self.full:
+        if self.full and kept.writer is not None:  # a ping goes past: it asks whether those in flight have any hope
             raise self._too_many()
         serial = self._serial()
         if self.ready:

@@ -1,16 +1,19 @@
 """A connection's worst days. What goes well is in tests/rpc/test_channel.py, over every way."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 import splnode
-from splnode.errors import CallError, Code
+from splnode.errors import CallError, Code, EncodeError
 from splnode.limits import Limits
+from splnode.net import connection
 from splnode.net.channel import EndpointChannel
 from splnode.rpc.client import Client
 from splnode.wire.message import Contract
-from tests.net.conftest import QUICK, peer
+from tests.net.conftest import QUICK, peer, turns
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 
@@ -118,3 +121,131 @@ async def test_a_client_that_shares_its_channel() -> None:
         await channel.close()
         with pytest.raises(CallError, match="closed"):
             await first.add(1, 1)
+
+
+async def test_who_waits_for_room_is_told_when_the_connection_is_lost() -> None:
+    inventory = Inventory()
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: inventory}) as server:
+        limits = Limits(calls_per_connection=1)
+        async with splnode.connect(server.endpoints[0], PROTOCOL, limits=limits) as client:
+            blocked = asyncio.create_task(client.wait(name=""))
+            await asyncio.wait_for(inventory.began.wait(), 5)
+            waiting = [asyncio.create_task(client.add(1, 2)) for _ in range(3)]
+            await turns()
+            await server.close()
+            for call in waiting:
+                with pytest.raises(CallError) as caught:
+                    await asyncio.wait_for(call, 5)
+                assert (caught.value.code, caught.value.started) == (Code.UNAVAILABLE, False)
+            await asyncio.gather(blocked, return_exceptions=True)
+
+
+async def test_many_that_wait_for_room_go_in_the_order_they_came() -> None:
+    ran: list[object] = []
+
+    class Told(Inventory):
+        async def echo(self, value: object) -> object:
+            ran.append(value)
+            await asyncio.sleep(0)
+            return value
+
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Told()}) as server:
+        limits = Limits(calls_per_connection=3)
+        async with splnode.connect(server.endpoints[0], PROTOCOL, limits=limits) as client:
+            calls = [asyncio.create_task(client.echo(value=number)) for number in range(500)]
+            calls.append(asyncio.create_task(client.call("echo", {"value": object()})))
+            for number in (100, 101, 400):
+                calls[number].cancel()
+            results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+    done = [result for result in results if isinstance(result, int)]
+    assert done == ran == [number for number in range(500) if number not in (100, 101, 400)]
+    assert isinstance(results[-1], EncodeError)
+
+
+@pytest.mark.parametrize("when", range(12))
+async def test_cancelled_at_any_moment_it_leaves_nothing(when: int) -> None:
+    """Before it is sent, in line, while it runs, when the answer is there."""
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        limits = Limits(calls_per_connection=1)
+        channel = EndpointChannel(server.endpoints[0], Contract(PROTOCOL), limits=limits)
+        client = Client(channel, Contract(PROTOCOL))
+        await channel.connect()
+        line = channel._connection
+        first, second = (asyncio.create_task(client.add(1, 2)) for _ in range(2))
+        await turns(when)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert await asyncio.wait_for(second, 5) == 3
+        assert await asyncio.wait_for(client.add(2, 2), 5) == 4
+        assert line.in_flight == line._called == len(line._line) == len(line._expiry._deadlines) == 0
+        while line._session.in_flight:
+            await asyncio.sleep(0)  # what was cancelled is answered all the same
+        await channel.close()
+
+
+async def test_an_error_is_gone_with_its_caller_without_the_collector() -> None:
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
+            gc.collect()
+            gc.disable()
+            try:
+                for how, timeout in (("code", 5.0), ("slow", 0.02)):
+                    with pytest.raises(CallError) as caught:
+                        if how == "slow":
+                            await client.call("wait", {"name": "x"}, timeout=timeout)
+                        else:
+                            await client.fail(how=how)
+                    gone = weakref.ref(caught.value)
+                    del caught
+                    await turns()
+                    assert gone() is None
+            finally:
+                gc.enable()
+
+
+async def test_closing_waits_for_what_was_written() -> None:
+    inventory = Inventory()
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: inventory}) as server:
+        channel = EndpointChannel(server.endpoints[0], Contract(PROTOCOL))
+        client = Client(channel, Contract(PROTOCOL))
+        await client.add(1, 1)
+        line = channel._connection
+        await client.tell(text="x" * 4_000_000)
+        await channel.close()
+        assert line._gone.is_set()
+        await asyncio.wait_for(inventory.heard.wait(), 5)
+
+
+async def test_closing_does_not_wait_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LINGER", 0.1)
+    deaf = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port)
+        try:
+            back.write(await reader.read(65536))
+            writer.write(await there.read(65536))
+            await deaf.wait()
+        finally:
+            back.close()
+
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        async with peer(script) as endpoint:
+            channel = EndpointChannel(endpoint, Contract(PROTOCOL))
+            client = Client(channel, Contract(PROTOCOL))
+            await channel.connect()
+            line = channel._connection
+            while not line._paused:
+                await client.tell(text="x" * 1_000_000)
+            await asyncio.wait_for(channel.close(), 5)
+            await turns()
+            assert line._gone.is_set()
+            deaf.set()
+
+
+async def test_two_that_write_much_at_once_do_not_wait_for_each_other() -> None:
+    large = "x" * 3_000_000
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
+            answers = await asyncio.wait_for(asyncio.gather(*(client.echo(value=large) for _ in range(40))), 30)
+            assert all(answer == large for answer in answers)
