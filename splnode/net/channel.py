@@ -4,7 +4,7 @@
 |---|---|---|
 | IDLE | no connection, nobody has asked for one | dials |
 | CONNECTING | a dial or a handshake is under way | waits for it |
-| READY | connected | is sent |
+| READY | connected (over HTTP: it was when last tried) | is sent |
 | TRANSIENT_FAILURE | the last dial failed; the next is due after the backoff | fails at once, with that reason |
 | SHUTDOWN | closed | fails at once |
 
@@ -18,6 +18,7 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextvars import Context
 from typing import Any
 
 from splnode.avro.protocol import ProtocolLike, find_protocol
@@ -30,6 +31,7 @@ from splnode.net.connection import ClientConnection
 from splnode.net.http_client import HttpPool
 from splnode.rpc.call import DEFAULT_TIMEOUT, Call
 from splnode.rpc.client import Client
+from splnode.rpc.failure import again
 from splnode.rpc.interceptor import Interceptor
 from splnode.wire.client import ClientSession
 from splnode.wire.message import Contract
@@ -62,8 +64,8 @@ class EndpointChannel:
         self._limits = limits
         self._state = State.IDLE
         self._connection: ClientConnection | HttpPool | None = None
-        self._dial: asyncio.Task[ClientConnection | HttpPool] | None = None
-        self._failures = 0
+        self._dial: asyncio.Task[ClientConnection | HttpPool | CallError] | None = None
+        self._backoff = settings.backoff_initial
         self._retry_at = 0.0
         self._last_error: CallError | None = None
 
@@ -92,9 +94,9 @@ class EndpointChannel:
         if self._dial is not None:
             self._dial.cancel()
             await asyncio.wait([self._dial], timeout=1)
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def _call_anew(self, call: Call) -> object:
         connection = await self._connected(call.deadline, call.name)
@@ -102,11 +104,12 @@ class EndpointChannel:
 
     async def _connected(self, deadline: float, name: str) -> "ClientConnection | HttpPool":
         if self._state is State.SHUTDOWN:
-            raise CallError(Code.UNAVAILABLE, f"{self.endpoint}: this channel is closed", started=False)
+            raise self._closed()
         if self._dial is None:
             if self._state is State.TRANSIENT_FAILURE and time.monotonic() < self._retry_at and self._last_error:
                 raise self._backing_off(self._last_error)
-            self._dial = asyncio.create_task(self._connect_once())
+            self._state = State.CONNECTING
+            self._dial = asyncio.get_running_loop().create_task(self._connect_once(), context=Context())
         dial = self._dial
         wait = None if deadline == math.inf else max(0.0, deadline - time.monotonic())  # dialling has an end itself
         done, _ = await asyncio.wait([dial], timeout=wait)
@@ -114,37 +117,47 @@ class EndpointChannel:
             text = f"{name}: {self.endpoint} was not connected before the deadline"
             raise CallError(Code.DEADLINE_EXCEEDED, text, started=False)
         if dial.cancelled():
-            raise CallError(Code.UNAVAILABLE, f"{self.endpoint}: this channel is closed", started=False)
-        return dial.result()
+            raise self._closed()
+        outcome = dial.result()
+        if isinstance(outcome, CallError):
+            raise again(outcome, started=False)
+        return outcome
+
+    def _closed(self) -> CallError:
+        return CallError(Code.UNAVAILABLE, f"{self.endpoint}: this channel is closed", started=False)
 
     def _backing_off(self, error: CallError) -> CallError:
-        left = self._retry_at - time.monotonic()
-        return CallError(
-            error.code,
-            f"{error.message} (next try in {left:.1f} s)",
-            remote=error.remote,
-            retry_after=left,
-            started=False,
-        )
+        left = max(0.0, self._retry_at - time.monotonic())
+        text = f"{error.message} (next try in {left:.1f} s)"
+        return CallError(error.code, text, remote=error.remote, retry_after=left, started=False)
 
-    async def _connect_once(self) -> "ClientConnection | HttpPool":
-        self._state = State.CONNECTING
+    async def _connect_once(self) -> "ClientConnection | HttpPool | CallError":
+        """A connection, or why there is none: nobody may be left to hear it."""
         try:
             connection = await self._open()
         except CallError as error:
-            self._failed(error)
+            return self._failed(error)
+        except BaseException:
+            if self._state is State.CONNECTING:
+                self._state = State.IDLE
             raise
         finally:
             self._dial = None
-        self._connection, self._state = connection, State.READY
-        self._failures, self._last_error = 0, None
+        if self._state is State.SHUTDOWN:
+            await connection.close()
+            return self._closed()
+        self._backoff, self._last_error = self._settings.backoff_initial, None
+        if connection.is_open:
+            self._connection, self._state = connection, State.READY
+        else:  # it was lost in the moment it was ready
+            self._state = State.IDLE
         return connection
 
     async def _open(self) -> "ClientConnection | HttpPool":
         settings = self._settings
         framing = self.endpoint.framing or "netty"
         if framing == "http":
-            pool = HttpPool(self.endpoint, self.contract, settings, self._limits)
+            pool = HttpPool(self.endpoint, self.contract, settings, self._limits, self._lost)
             await pool.connect()
             return pool
         session = ClientSession(self.contract, framing=framing, limits=self._limits)
@@ -158,27 +171,26 @@ class EndpointChannel:
             async with asyncio.timeout(started + settings.connect_timeout - time.monotonic()):
                 await connection.ready()
         except TimeoutError:
-            await connection.close()
+            connection.abort()
             text = f"{self.endpoint}: connected, but no handshake within {settings.connect_timeout:g} s"
             raise CallError(Code.UNAVAILABLE, text, started=False) from None
         except BaseException:
-            await connection.close()
+            connection.abort()
             raise
         return connection
 
-    def _failed(self, error: CallError) -> None:
-        settings = self._settings
-        delay = min(settings.backoff_max, settings.backoff_initial * settings.backoff_factor**self._failures)
-        self._failures += 1
-        jitter = settings.backoff_jitter
-        self._retry_at = time.monotonic() + delay * random.uniform(1 - jitter, 1 + jitter)
-        self._last_error = error
+    def _failed(self, error: CallError) -> CallError:
+        settings, jitter = self._settings, self._settings.backoff_jitter
+        self._retry_at = time.monotonic() + self._backoff * random.uniform(1 - jitter, 1 + jitter)
+        self._backoff = min(settings.backoff_max, self._backoff * settings.backoff_factor)
+        self._last_error = again(error, started=False)
         if self._state is not State.SHUTDOWN:
             self._state = State.TRANSIENT_FAILURE
+        return self._last_error
 
     def _lost(self, reason: str) -> None:
         if self._state is State.READY:
-            self._state = State.IDLE
+            self._connection, self._state = None, State.IDLE
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import TypeVar
 
 from splnode.endpoint import Endpoint
@@ -11,22 +12,34 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 async def open_transport(endpoint: Endpoint, factory: Callable[[], P], timeout: float) -> P:
-    """Connects and gives the asyncio protocol that `factory` made. Closes nothing on success.
+    """Connects and gives the asyncio protocol that `factory` made; its callbacks run in an empty context.
 
-    CallError(UNAVAILABLE, started=False) names the endpoint and the reason, a timeout in seconds included.
+    So a connection does not keep the first call that wanted it. Closes nothing on success, and leaves nothing open
+    otherwise. CallError(UNAVAILABLE, started=False) names the endpoint and the reason, a timeout in seconds included.
     """
     loop = asyncio.get_running_loop()
+    if endpoint.scheme == "unix":
+        opening = loop.create_task(loop.create_unix_connection(factory, endpoint.path), context=Context())
+    else:
+        opening = loop.create_task(loop.create_connection(factory, endpoint.host, endpoint.port), context=Context())
     try:
         async with asyncio.timeout(timeout):
-            if endpoint.scheme == "unix":
-                _, protocol = await loop.create_unix_connection(factory, endpoint.path)
-            else:
-                _, protocol = await loop.create_connection(factory, endpoint.host, endpoint.port)
+            _, protocol = await opening
     except TimeoutError:
+        opening.add_done_callback(_drop)
         raise _unreachable(endpoint, f"no connection within {timeout:g} s") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a host name or a path that no system can have
         raise _unreachable(endpoint, _reason(error)) from error
+    except asyncio.CancelledError:
+        opening.add_done_callback(_drop)
+        raise
     return protocol
+
+
+def _drop(opening: asyncio.Task[tuple[asyncio.Transport, P]]) -> None:
+    """It was given up in the moment it was opened."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].abort()
 
 
 def _unreachable(endpoint: Endpoint, reason: str) -> CallError:
@@ -34,9 +47,9 @@ def _unreachable(endpoint: Endpoint, reason: str) -> CallError:
     return CallError(Code.UNAVAILABLE, f"cannot connect to {text}", attempts=(), started=False)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such socket file; is the node running?"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused; is the node running?"
-    return error.strerror or str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -29,7 +29,7 @@ async def discover(
     """The protocol that `endpoint` serves under the full or short name `service`.
 
     It is whatever the server says: the caller looks whether its name is the one asked for. CallError(UNAVAILABLE)
-    where nobody answers within `timeout` seconds.
+    where nobody answers within `timeout` seconds; SchemaError if `service` is no name.
     """
     namespace, _, short = service.rpartition(".")
     empty = {"protocol": short or "Discovery", "namespace": namespace, "types": [], "messages": {}}

@@ -7,7 +7,9 @@ each. (Avro 1.12 specification, "HTTP as Transport")
 import asyncio
 import contextlib
 import typing
+from collections.abc import Callable
 from typing import Final
+from urllib.parse import quote
 
 import h11
 
@@ -30,9 +32,19 @@ CONNECTIONS: Final = 32
 
 
 class HttpPool:
-    """A Channel over kept HTTP connections; `channel.EndpointChannel` makes and closes it."""
+    """A Channel over kept HTTP connections; `channel.EndpointChannel` makes and closes it.
 
-    def __init__(self, endpoint: Endpoint, contract: Contract, settings: ChannelsConfig, limits: Limits) -> None:
+    `lost` is called with the reason when a connection cannot be opened and there is no other: `is_open` is False then.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        contract: Contract,
+        settings: ChannelsConfig,
+        limits: Limits,
+        lost: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         self._endpoint = endpoint
         self._contract = contract
         self._settings = settings
@@ -41,7 +53,13 @@ class HttpPool:
         self._busy: set[_HttpConnection] = set()
         self._places = asyncio.Semaphore(CONNECTIONS)
         self._remembered: tuple[bytes, Protocol] | None = None  # saves a POST where each connection serves one only
-        self.is_open = True
+        self._lost = lost
+        self._failure = ""
+
+    @property
+    def is_open(self) -> bool:
+        """True while calls can be made."""
+        return not self._failure
 
     async def connect(self) -> None:
         """Opens the first connection, so that an endpoint that is not there shows at once."""
@@ -49,10 +67,12 @@ class HttpPool:
 
     async def call(self, call: Call) -> object:
         """Carries the call over an idle connection or a new one, within its deadline."""
+        begun = False
         try:
             async with asyncio.timeout(max(0.0, call.remaining)), self._places:
-                connection = self._idle.pop() if self._idle else await self._dial()
+                connection = await self._take()
                 self._busy.add(connection)
+                begun = True
                 try:
                     return await connection.call(call)
                 finally:
@@ -63,7 +83,7 @@ class HttpPool:
                     else:
                         connection.close()
         except TimeoutError:
-            raise call.expired() from None
+            raise call.expired(started=begun) from None
 
     async def discover(self) -> Protocol:
         """The protocol that the server says it serves, from a handshake with no call behind it."""
@@ -74,11 +94,35 @@ class HttpPool:
             connection.close()
 
     async def close(self) -> None:
-        """Calls that run fail with UNAVAILABLE."""
-        self.is_open = False
+        """Calls that run fail with UNAVAILABLE, and so do those that wait."""
+        self._failure = self._failure or "closed by this end"
         for connection in [*self._idle, *self._busy]:
             connection.close()
         self._idle.clear()
+        await asyncio.sleep(0)  # the turn of the loop in which the sockets are closed
+
+    async def _take(self) -> "_HttpConnection":
+        """A connection that nobody else uses."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+            connection.close()
+        fresh = await self._fresh() if self.is_open else None
+        if fresh is not None:
+            if self.is_open:
+                return fresh
+            fresh.close()
+        raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {self._failure}", started=False)
+
+    async def _fresh(self) -> "_HttpConnection":
+        try:
+            return await self._dial()
+        except CallError as error:
+            if not self._busy and self.is_open:
+                self._failure = error.message
+                self._lost(error.message)
+            raise
 
     async def _dial(self) -> "_HttpConnection":
         session = ClientSession(self._contract, framing="http", remembered=self._remembered, limits=self._limits)
@@ -104,11 +148,21 @@ class _HttpConnection(asyncio.Protocol):
         self._status = 0
         self._body = bytearray()
         self._done = True
+        self._closed = False
+        self._ended = False  # the server sends no more
+        self._target = quote(endpoint.path or "/", safe="/%:@!$&'()*+,;=~")
 
     @property
     def is_open(self) -> bool:
         """True if another call may follow."""
-        return self._transport is not None and self._done and self._http.our_state is h11.IDLE
+        return self._done and self._usable
+
+    @property
+    def _usable(self) -> bool:
+        """True if the server waits for a request, and has said nothing unasked that would pass for its answer."""
+        transport, http = self._transport, self._http
+        there = transport is not None and not self._ended and not transport.is_closing()
+        return there and http.our_state is h11.IDLE and not http.trailing_data[0]
 
     @property
     def learned(self) -> tuple[bytes, Protocol] | None:
@@ -117,10 +171,10 @@ class _HttpConnection(asyncio.Protocol):
 
     async def call(self, call: Call) -> object:
         """One call: one POST, or two where the server does not know our protocol yet."""
-        self._done = False
         session = self._session
         left = b"%d" % max(1, int(call.remaining * 1000))
         serial = session.call(call.message.name, call.params, {**call.metadata, TIMEOUT_KEY: left})
+        self._done = False
         while bodies := session.data_to_send():
             try:
                 events = session.receive_data(await self._post(bodies[0]))
@@ -161,31 +215,38 @@ class _HttpConnection(asyncio.Protocol):
             reader = SpecReader(self._limits)
             reader.feed(body)
             response, _ = read_response(reader.take(1)[0][1], self._limits)
+            if response.server_protocol is None:
+                return None
+            return parse(response.server_protocol, "the server's protocol", self._limits)
         except (RemoteWireError, IndexError) as error:
             raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: no handshake in the answer: {error}") from error
-        if response.server_protocol is None:
-            return None
-        return parse(response.server_protocol, "the server's protocol", self._limits)
 
     def close(self) -> None:
         """Closes the socket; a call that runs fails."""
+        self._closed = True
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        if self._closed:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the server."""
+        if self._answer is None and self._transport is not None:
+            self._transport.abort()  # nobody has asked
+            return
         with contextlib.suppress(h11.RemoteProtocolError):
             self._http.receive_data(data)
         self._advance()
 
     def eof_received(self) -> bool:
         """The server has closed: an answer without a length ends here."""
+        self._ended = True
         with contextlib.suppress(h11.RemoteProtocolError):
             self._http.receive_data(b"")
         self._advance()
@@ -199,7 +260,7 @@ class _HttpConnection(asyncio.Protocol):
     # --- the rest -----------------------------------------------------------------------------------------
 
     async def _post(self, body: bytes) -> bytes:
-        if self._transport is None or self._http.our_state is not h11.IDLE:
+        if not self._usable:
             await self._reopen()
         assert self._transport is not None  # just opened
         host = f"[{self._endpoint.host}]" if ":" in self._endpoint.host else self._endpoint.host
@@ -208,11 +269,14 @@ class _HttpConnection(asyncio.Protocol):
             ("Content-Type", "avro/binary"),
             ("Content-Length", str(len(body))),
         ]
-        request = h11.Request(method="POST", target=self._endpoint.path or "/", headers=headers)
+        request = h11.Request(method="POST", target=self._target, headers=headers)
         parts = [self._http.send(event) for event in (request, h11.Data(data=body), h11.EndOfMessage())]
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.writelines([part for part in parts if part])
-        answer = await self._answer
+        try:
+            answer = await self._answer
+        finally:
+            self._answer = None  # an error would hold its traceback, that this connection, and this the error
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         return answer
@@ -221,9 +285,9 @@ class _HttpConnection(asyncio.Protocol):
         """A new socket: the old one went while nobody asked, or with its answer (`Connection: close`, HTTP/1.0)."""
         if self._transport is not None:
             self._transport.set_protocol(asyncio.Protocol())  # what it still reports is nobody's
-            self._transport.close()
+            self._transport.abort()
             self._transport = None
-        self._http = h11.Connection(h11.CLIENT)
+        self._http, self._ended = h11.Connection(h11.CLIENT), False
         await open_transport(self._endpoint, lambda: self, self._timeout)
 
     def _advance(self) -> None:
@@ -231,7 +295,7 @@ class _HttpConnection(asyncio.Protocol):
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
-                self._fail(f"not HTTP: {error}")
+                self._fail("the peer closed the connection" if self._ended else f"not HTTP: {error}")
                 return
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 return
@@ -263,4 +327,4 @@ class _HttpConnection(asyncio.Protocol):
                 CallError(Code.UNAVAILABLE, f"{self._endpoint}: {reason}; the call may have run")
             )
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()

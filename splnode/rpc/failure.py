@@ -1,4 +1,4 @@
-"""What leaves when a handler fails for a reason that its protocol does not declare."""
+"""What leaves when a handler fails for a reason that its protocol does not declare, and errors told more than once."""
 
 import uuid
 
@@ -15,3 +15,15 @@ def internal(call: Call, error: BaseException) -> CallError:
     incident = uuid.uuid4().hex[:12]
     log.error("handler failed", call=call.name, peer=str(call.peer), incident=incident, exc_info=error)
     return CallError(Code.INTERNAL, f"internal error; the node's log has it under {incident}")
+
+
+def again(error: CallError, *, started: bool) -> CallError:
+    """The same error for one more caller: without the traceback of the first, and what that one holds."""
+    return CallError(
+        error.code,
+        error.message,
+        remote=error.remote,
+        attempts=error.attempts,
+        retry_after=error.retry_after,
+        started=started,
+    )

@@ -21,7 +21,7 @@ from splnode.avro.protocol import Message, Protocol
 from splnode.errors import CallError, Code, DeclaredError, SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.rpc.call import Call, running
-from splnode.rpc.failure import internal
+from splnode.rpc.failure import again, internal
 from splnode.rpc.inprocess import Bridge, carries_types
 from splnode.rpc.interceptor import Interceptor, chain
 from splnode.rpc.threads import THREADS, Threads
@@ -93,7 +93,7 @@ class Server:
             if error.remote:
                 raise _said_elsewhere(call, error) from error
             if call.begun and not error.started:
-                raise _begun(error) from error
+                raise again(error, started=True) from error
             raise
         except DeclaredError:
             raise  # whether the message declares it shows when it is written
@@ -117,7 +117,7 @@ class Server:
         except CallError as error:
             if error.started:
                 raise
-            raise _begun(error) from error
+            raise again(error, started=True) from error
         finally:
             call.ended = True
             running.reset(token)
@@ -126,13 +126,6 @@ class Server:
 def _said_elsewhere(call: Call, error: CallError) -> CallError:
     """What may be told of an error that another node gave to the handler: nothing, but that time is over."""
     return call.expired() if error.code is Code.DEADLINE_EXCEEDED else internal(call, error)
-
-
-def _begun(error: CallError) -> CallError:
-    """The same for a call whose handler has run: it must not be sent again as if it had not."""
-    return CallError(
-        error.code, error.message, remote=error.remote, attempts=error.attempts, retry_after=error.retry_after
-    )
 
 
 Handlers = dict[str, Callable[..., Any]]

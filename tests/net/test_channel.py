@@ -1,9 +1,15 @@
 import asyncio
+import gc
+import weakref
+from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
 import splnode
 from splnode.avro.protocol import Protocol
+from splnode.config import ChannelsConfig
+from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
 from splnode.net.channel import EndpointChannel, State
 from splnode.rpc.client import Client
@@ -108,3 +114,156 @@ async def test_a_server_with_another_protocol_says_so() -> None:
                 await client.x()
             assert caught.value.code is Code.UNIMPLEMENTED
             assert not caught.value.started
+
+
+NOWHERE = Endpoint.parse("tcp://127.0.0.1:1")
+FAST = ChannelsConfig(backoff_initial=1e-6, backoff_max=1.0, backoff_jitter=0.0, backoff_factor=100)
+
+
+async def test_backing_off_goes_on_however_long_it_takes() -> None:
+    channel = EndpointChannel(NOWHERE, CONTRACT, settings=FAST)
+    delays = []
+    for _ in range(200):
+        delays.append(channel._backoff)
+        with pytest.raises(CallError, match="connection refused"):
+            await channel.connect()
+        assert channel.state is State.TRANSIENT_FAILURE
+        channel._retry_at = 0.0
+    assert delays[:5] == pytest.approx([1e-6, 1e-4, 1e-2, 1, 1])
+    assert delays[-1] == 1.0
+    await channel.close()
+
+
+async def test_nobody_left_to_hear_why_it_failed() -> None:
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+    async with peer(silence) as endpoint:
+        channel = EndpointChannel(endpoint, CONTRACT, settings=QUICK)
+        with pytest.raises(CallError):
+            await Client(channel, CONTRACT).call("add", {"a": 1}, timeout=0.01)
+        dial = channel._dial
+        assert dial is not None
+        await asyncio.wait([dial])
+        del dial
+        gc.collect()
+        await turns()
+        assert said == []
+        assert channel.state is State.TRANSIENT_FAILURE
+        await channel.close()
+
+
+async def test_every_caller_gets_an_error_of_its_own_and_none_is_kept() -> None:
+    class Large:
+        pass
+
+    async def calling() -> "tuple[weakref.ref[Large], weakref.ref[CallError], str]":
+        large = Large()
+        with pytest.raises(CallError) as caught:
+            await Client(channel, CONTRACT).call("add", {"a": 1, "unused": large})
+        return weakref.ref(large), weakref.ref(caught.value), caught.value.message
+
+    channel = EndpointChannel(NOWHERE, CONTRACT, settings=QUICK)
+    tasks = [asyncio.create_task(calling()) for _ in range(3)]
+    outcomes = [await task for task in tasks]
+    assert len({message for _, _, message in outcomes}) == 1
+    gc.collect()
+    assert [(large(), error()) for large, error, _ in outcomes] == [(None, None)] * 3
+    assert channel.last_error
+    await channel.close()
+
+
+async def test_a_connection_lost_in_the_moment_it_was_ready_is_not_ready() -> None:
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        channel = EndpointChannel(server.endpoints[0], CONTRACT, settings=QUICK)
+        original = channel._open
+
+        async def losing() -> object:
+            connection = await original()
+            connection.abort()
+            return connection
+
+        channel._open = losing  # type: ignore[assignment, method-assign]  # what a server that closes at once does
+        with pytest.raises(CallError) as caught:
+            await Client(channel, CONTRACT).add(1, 1)
+        assert not caught.value.started
+        assert channel.state is State.IDLE
+        channel._open = original  # type: ignore[method-assign]  # as it was
+        assert await Client(channel, CONTRACT).add(1, 1) == 2
+        await channel.close()
+
+
+async def test_what_is_no_name_of_a_host() -> None:
+    channel = EndpointChannel(Endpoint("tcp", "a" * 64 + ".com", 1), CONTRACT, settings=QUICK)
+    with pytest.raises(CallError, match="cannot connect to tcp://aaa"):
+        await channel.connect()
+    assert channel.state is State.TRANSIENT_FAILURE
+    await channel.close()
+
+
+async def test_closed_while_it_dials_nothing_stays_open() -> None:
+    accepted, ended = asyncio.Event(), asyncio.Event()
+
+    async def watching(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        try:
+            while await reader.read(65536):
+                pass
+        finally:
+            ended.set()
+
+    async with peer(watching) as endpoint:
+        for moment in range(30):
+            channel = EndpointChannel(endpoint, CONTRACT, settings=QUICK)
+            call = asyncio.create_task(Client(channel, CONTRACT).add(1, 1))
+            await turns(moment)
+            await channel.close()
+            with pytest.raises(CallError, match="closed") as caught:
+                await call
+            assert not caught.value.started
+            assert channel.state is State.SHUTDOWN
+            if accepted.is_set():
+                await asyncio.wait_for(ended.wait(), 5)
+            accepted.clear()
+            ended.clear()
+
+
+async def test_a_connection_does_not_keep_the_call_that_wanted_it() -> None:
+    class Large:
+        pass
+
+    whose: ContextVar[object] = ContextVar("whose", default=None)
+
+    async def first() -> "weakref.ref[Large]":
+        large = Large()
+        whose.set(large)
+        await Client(channel, CONTRACT).add(1, 1)
+        return weakref.ref(large)
+
+    for scheme in ("tcp", "http+avro"):
+        async with splnode.listen([f"{scheme}://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+            channel = EndpointChannel(server.endpoints[0], CONTRACT)
+            gone = await asyncio.create_task(first())
+            await turns()
+            loop: Any = asyncio.get_running_loop()
+            if hasattr(loop, "_scheduled"):  # asyncio keeps the contexts of cancelled timers until they are due
+                loop._scheduled[:] = [timer for timer in loop._scheduled if not timer.cancelled()]
+            gc.collect()
+            assert gone() is None
+            await channel.close()
+
+
+async def test_over_http_too_it_says_when_nobody_is_there() -> None:
+    async with splnode.listen(["http+avro://127.0.0.1:0/"], {PROTOCOL: Inventory()}) as server:
+        channel = EndpointChannel(server.endpoints[0], CONTRACT, settings=QUICK)
+        client = Client(channel, CONTRACT)
+        assert await client.add(1, 1) == 2
+        assert channel.state is State.READY
+    await turns()
+    for state in (State.IDLE, State.TRANSIENT_FAILURE):
+        with pytest.raises(CallError, match="connection refused") as caught:
+            await client.add(1, 1)
+        assert not caught.value.started
+        assert channel.state is state
+    with pytest.raises(CallError, match="next try in"):
+        await client.add(1, 1)
+    await channel.close()

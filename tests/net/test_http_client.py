@@ -6,9 +6,13 @@ import pytest
 
 import splnode
 from splnode.endpoint import Endpoint
-from splnode.errors import CallError, Code
+from splnode.errors import CallError, Code, EncodeError
+from splnode.net.channel import EndpointChannel
+from splnode.rpc.client import Client
 from splnode.wire.framing import spec_frame
-from tests.net.conftest import QUICK, Script, peer
+from splnode.wire.handshake import HandshakeResponse, Match, write_response
+from splnode.wire.message import Contract
+from tests.net.conftest import QUICK, Script, peer, turns
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 THREE = spec_frame(bytes(4), b"\0", b"\0", b"\x06")
@@ -103,3 +107,116 @@ async def test_nobody_there() -> None:
         async with splnode.connect(over_http(endpoint), PROTOCOL, settings=QUICK):
             pass
     assert not caught.value.started
+
+
+async def test_a_second_answer_is_not_taken_for_that_of_the_next_call() -> None:
+    four = spec_frame(bytes(4), b"\0", b"\0", b"\x08")
+    connections = 0
+
+    async def generous(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await saying(ok(THREE) + ok(four) + ok(four))(reader, writer)
+        await reader.read()
+
+    async with peer(generous) as endpoint, splnode.connect(over_http(endpoint), PROTOCOL) as client:
+        for _ in range(3):
+            assert await client.add(1, 2) == 3
+        assert connections == 3
+
+
+async def test_a_server_that_talks_unasked_is_hung_up_on() -> None:
+    ended = asyncio.Event()
+
+    async def talking(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await saying(ok(THREE))(reader, writer)
+        try:
+            while True:
+                writer.write(bytes(65536))
+                await writer.drain()
+        finally:
+            ended.set()
+
+    async with peer(talking) as endpoint, splnode.connect(over_http(endpoint), PROTOCOL) as client:
+        assert await client.add(1, 2) == 3
+        await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_closing_ends_calls_that_run_and_those_that_wait_for_a_connection() -> None:
+    inventory = Inventory()
+    async with splnode.listen(["http+avro://127.0.0.1:0/"], {PROTOCOL: inventory}) as server:
+        channel = EndpointChannel(server.endpoints[0], Contract(PROTOCOL))
+        client = Client(channel, channel.contract)
+        calls = [asyncio.create_task(client.wait(name=str(i))) for i in range(40)]
+        while len(inventory.waiting) < 32:  # so many connections at the most
+            inventory.began.clear()
+            await asyncio.wait_for(inventory.began.wait(), 5)
+        await channel.close()
+        results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+        assert all(isinstance(r, CallError) and r.code is Code.UNAVAILABLE for r in results)
+        assert [r.started for r in results if isinstance(r, CallError)] == [True] * 32 + [False] * 8
+
+
+async def test_out_of_time_before_it_was_sent() -> None:
+    inventory = Inventory()
+    async with splnode.listen(["http+avro://127.0.0.1:0/"], {PROTOCOL: inventory}) as server:
+        async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
+            calls = [asyncio.create_task(client.wait(name=str(i))) for i in range(32)]
+            while len(inventory.waiting) < 32:
+                inventory.began.clear()
+                await asyncio.wait_for(inventory.began.wait(), 5)
+            with pytest.raises(CallError) as caught:
+                await client.call("add", {"a": 1}, timeout=0.05)
+            assert (caught.value.code, caught.value.started) == (Code.DEADLINE_EXCEEDED, False)
+            calls[0].cancel()
+            with pytest.raises(CallError) as caught:
+                await client.call("wait", {"name": "x"}, timeout=0.1)
+            assert (caught.value.code, caught.value.started) == (Code.DEADLINE_EXCEEDED, True)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+
+@pytest.mark.parametrize("moment", range(14))
+async def test_cancelled_at_any_moment_it_leaves_nothing(moment: int) -> None:
+    async with splnode.listen(["http+avro://127.0.0.1:0/"], {PROTOCOL: Inventory()}) as server:
+        channel = EndpointChannel(server.endpoints[0], Contract(PROTOCOL))
+        client = Client(channel, channel.contract)
+        await channel.connect()
+        pool = channel._connection
+        call = asyncio.create_task(client.add(1, 2))
+        await turns(moment)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert not pool._busy
+        assert len(pool._idle) <= 1
+        assert await asyncio.gather(*(client.add(1, number) for number in range(40))) == [1 + n for n in range(40)]
+        await channel.close()
+        while server._listener.host.connections:
+            await asyncio.sleep(0)
+
+
+async def test_bad_parameters_cost_no_connection() -> None:
+    async with splnode.listen(["http+avro://127.0.0.1:0/"], {PROTOCOL: Inventory()}) as server:
+        async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
+            assert await client.add(1, 1) == 2
+            (line,) = server._listener.host.connections
+            for _ in range(3):
+                with pytest.raises(EncodeError):
+                    await client.add("x", 1)
+                assert await client.add(1, 1) == 2
+            assert server._listener.host.connections == {line}
+
+
+async def test_any_path_can_be_asked_for() -> None:
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        where = Endpoint("http+avro", "127.0.0.1", server.endpoints[0].port, "/\u00e4 b%20?#/Inventory", framing="http")
+        async with splnode.connect(where, PROTOCOL) as client:
+            assert await client.add(1, 1) == 2
+
+
+async def test_a_protocol_that_cannot_be_read_is_no_discovery() -> None:
+    answer = spec_frame(write_response(HandshakeResponse(Match.NONE, "{", bytes(16))), b"\0\0")
+    async with peer(saying(ok(answer), ok(answer))) as endpoint:
+        with pytest.raises(CallError, match="no handshake in the answer"):
+            await splnode.discover(over_http(endpoint), "X")

@@ -1,7 +1,7 @@
 import structlog
 
-from splnode.errors import Code
-from splnode.rpc.failure import internal
+from splnode.errors import CallError, Code
+from splnode.rpc.failure import again, internal
 from tests.rpc.test_call import a_call
 
 
@@ -14,3 +14,12 @@ def test_the_log_has_the_story_the_caller_its_number() -> None:
     assert "s3cret" not in error.message
     assert line["call"] == "com.acme.Inventory.add"
     assert str(line["exc_info"]) == "s3cret"
+
+
+def test_the_same_error_again_is_another_object() -> None:
+    first = CallError(Code.UNAVAILABLE, "x", remote=True, attempts=["a"], retry_after=1.5, started=False)
+    second = again(first, started=True)
+    assert second is not first
+    assert (second.code, second.message, second.remote, second.attempts, second.retry_after, second.started) == (
+        Code.UNAVAILABLE, "x", True, ("a",), 1.5, True,
+    )  # fmt: skip
