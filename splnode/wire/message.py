@@ -12,7 +12,10 @@ resolved message by message, and each only when it is called: one that does not 
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
+
+import msgspec
 
 from splnode.avro.codec import decoder, encoder
 from splnode.avro.protocol import Message, Protocol
@@ -34,21 +37,40 @@ PEER_ANSWERS: Final = b"1"
 PAIR_TEXTS: Final = 4
 """Texts of the greatest length that one cache may hold together: a plan takes up to 50 times the memory of its text."""
 
+QUICK_NODES: Final = 32_768
+"""Values that a request is read up to at once, in some 10 ms; one of more is read aside. (`limits.nodes` bounds it)"""
+
 Decode = Callable[[bytes, int], tuple[Any, int]]
 Encode = Callable[[Any], bytes]
 
 
 class ServerCall:
-    """How one message of one client is read and answered. `one_way` is the word of the client's text."""
+    """How one message of one client is read and answered. `one_way` is the word of the client's text.
 
-    __slots__ = ("contract", "decode", "encode", "message", "one_way")
+    `decode` gives up with LimitExceeded("nodes") after QUICK_NODES; `decode_all` goes on to the limit.
+    """
 
-    def __init__(self, contract: "Contract", message: Message, decode: Decode, encode: Encode, one_way: bool) -> None:
+    __slots__ = ("_decode_all", "contract", "decode", "encode", "message", "one_way")
+
+    def __init__(
+        self,
+        contract: "Contract",
+        message: Message,
+        decode: Decode,
+        encode: Encode,
+        one_way: bool,
+        decode_all: Callable[[], Decode] | None = None,
+    ) -> None:
         self.contract = contract
         self.message = message
         self.decode = decode
         self.encode = encode
         self.one_way = one_way
+        self._decode_all = decode_all
+
+    def decode_all(self) -> Decode | None:
+        """Made when it is needed, which is rare; None where `decode` goes to the limit itself."""
+        return self._decode_all() if self._decode_all is not None else None
 
 
 class ClientCall:
@@ -199,11 +221,15 @@ class ServerPair:
     def _make(self, own: Message, theirs: Message) -> ServerCall:
         contract = self.contract
         into = contract.into.get(own.name)
-        read = decoder(theirs.request, own.request, into=into, limits=contract.limits)
+        quick, decode_all = contract.limits, None
+        if quick.nodes > QUICK_NODES:
+            quick = msgspec.structs.replace(quick, nodes=QUICK_NODES)
+            decode_all = cache(lambda: decoder(theirs.request, own.request, into=into, limits=contract.limits).decode)
+        read = decoder(theirs.request, own.request, into=into, limits=quick)
         if not theirs.one_way and theirs.response is not own.response:
             # Nothing is run whose result the caller could not read.
             decoder(own.response, theirs.response, limits=contract.limits)
-        return ServerCall(contract, own, read.decode, contract.response_writer(own), theirs.one_way)
+        return ServerCall(contract, own, read.decode, contract.response_writer(own), theirs.one_way, decode_all)
 
 
 class ClientPair:

@@ -24,9 +24,10 @@ Rules that real clients force (measured: avsc, avro-js, Java, Python, Ruby, yaqc
 9. The second request of a connection waits until its first handshake is answered.
 """
 
+import sys
 from collections.abc import Mapping
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from splnode.avro.protocol import Protocol
 from splnode.errors import (
@@ -69,6 +70,10 @@ HEAVY: Final = 65_536
 """Bytes from which on a message weighs something."""
 MOST_WEIGHT: Final = 4
 """Messages of the greatest length that one connection may have open together; further calls wait in the socket."""
+BLOCK: Final = 64
+"""Bytes of a Python object, about."""
+POINTER: Final = 8
+"""What a list needs for an item that was there already: null, a small number."""
 LONG_TEXT: Final = 16_384
 """Characters of a client's protocol from which on a message of it may take some ms to resolve."""
 
@@ -90,9 +95,9 @@ class ServerSession:
 
     __slots__ = (
         "_answering", "_away", "_calls", "_client", "_client_hash", "_clients", "_cooperative", "_directory", "_ended",
-        "_finished", "_found", "_greeted", "_guess", "_halted", "_limits", "_longest", "_metadata", "_most",
+        "_fat", "_finished", "_found", "_greeted", "_guess", "_halted", "_limits", "_longest", "_metadata", "_most",
         "_most_weight", "_open", "_opening", "_pair", "_path", "_reader", "_replies", "_service", "_stalled",
-        "_stateless", "_turn", "_weight", "failed", "framing", "in_flight", "pending", "unread",
+        "_stateless", "_turn", "_unfolded", "_weight", "failed", "framing", "in_flight", "pending", "unread",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +142,8 @@ class ServerSession:
         self._away = 0  # errands that are out
         self._halted = False  # the messages behind this one must wait
         self._found: tuple[str, Protocol | RemoteWireError] | None = None  # what the errand brought
+        self._unfolded: tuple[tuple[Any, int] | DataError, int] | None = None  # parameters that it read, their weight
+        self._fat = 0  # what the parameters weigh that were just read, if they are large for their bytes
         self._weight = 0
         self._most_weight = MOST_WEIGHT * limits.message_bytes
         self._ended = False
@@ -333,21 +340,23 @@ class ServerSession:
             if end != size:
                 raise _left_over(size - end)
         except DataError as error:
-            self._refuse(serial, _unreadable(call, error), call.one_way, b"")
-            return
+            params = self._read_all(error, call, serial, body, end, b"", events)
+            if params is None:
+                return
         if call.one_way:
             self._replies.skip(serial)
         self.in_flight += 1
         if self._open is not None:
             self._open.add(serial)
         request = Request(serial, call, params, metadata, call.one_way, b"")
-        if size >= HEAVY:
+        if size >= HEAVY or self._fat:
             self._weigh(request, size)
         events.append(request)
 
     def _weigh(self, request: Request, size: int) -> None:
-        request.weight = size
-        self._weight += size
+        request.weight = size + self._fat
+        self._fat = 0
+        self._weight += request.weight
         self._halted = self._weight >= self._most_weight
 
     def _handshake(self, serial: int, body: bytes, events: list[Event]) -> None:
@@ -383,6 +392,9 @@ class ServerSession:
             self._start(serial, name, metadata, body, position, prefix, events)
         else:
             self._ping(serial, metadata, body, position, prefix, events)
+        if self._away:  # the call is still to be read: all of this once more, when it is
+            self._finished = False
+            return
         if not self._greeted:
             self._greeted = True
             self._answering = self.in_flight > 0
@@ -432,6 +444,47 @@ class ServerSession:
 
         self._send_out(Errand(resolve, size), events)
         return True
+
+    def _read_all(
+        self,
+        error: DataError,
+        call: ServerCall,
+        serial: int,
+        body: bytes,
+        start: int,
+        prefix: bytes,
+        events: list[Event],
+    ) -> dict[str, Any] | None:
+        """The parameters that could not be read at once; None: they are being read by an errand, or never will."""
+        if type(error) is LimitExceeded and error.limit == "nodes" and (decode := call.decode_all()) is not None:
+
+            def unfold() -> None:
+                before = sys.getallocatedblocks()
+                outcome: tuple[Any, int] | DataError
+                try:
+                    outcome = decode(body, start)
+                except DataError as caught:
+                    outcome = caught
+                objects = max(0, sys.getallocatedblocks() - before) * BLOCK
+                self._unfolded = outcome, objects + self._limits.nodes * POINTER
+                self._away = 0
+
+            if self._unfolded is None:
+                if self._cooperative:
+                    self._send_out(Errand(unfold, sys.maxsize), events)
+                    return None
+                unfold()
+            assert self._unfolded is not None
+            (outcome, fat), self._unfolded = self._unfolded, None
+            if not isinstance(outcome, DataError):
+                if outcome[1] == len(body):
+                    self._fat = fat
+                    params: dict[str, Any] = outcome[0]
+                    return params
+                outcome = _left_over(len(body) - outcome[1])
+            error = outcome
+        self._refuse(serial, _unreadable(call, error), call.one_way, prefix)
+        return None
 
     def _send_out(self, errand: Errand, events: list[Event]) -> None:
         self._away = 1
@@ -488,8 +541,9 @@ class ServerSession:
             if end != len(body):
                 raise _left_over(len(body) - end)
         except DataError as error:
-            self._refuse(serial, _unreadable(call, error), call.one_way, prefix)
-            return
+            params = self._read_all(error, call, serial, body, position, prefix, events)
+            if params is None:
+                return
         # A handshake makes it a call that is answered, and over HTTP each message has one.
         one_way = call.one_way and not prefix
         if one_way:
@@ -498,7 +552,7 @@ class ServerSession:
         if self._open is not None:
             self._open.add(serial)
         request = Request(serial, call, params, metadata, one_way, prefix)
-        if len(body) >= HEAVY:
+        if len(body) >= HEAVY or self._fat:
             self._weigh(request, len(body))
         events.append(request)
 

@@ -49,6 +49,7 @@ async def test_one_that_was_cancelled_is_not_told_of() -> None:
     first = errands.run(Errand(lambda: go.wait(5) and None, 1), told.append)
     second = errands.run(Errand(lambda: told.append(False), 1), told.append)
     second.cancel()
+    await asyncio.sleep(0)  # until the thread's own future knows of it
     go.set()
     await first
     assert await run(errands, Errand(lambda: None, 1))

@@ -7,8 +7,9 @@ import pytest
 from splnode.errors import RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.events import Errand, Request
+from splnode.wire.message import QUICK_NODES
 from splnode.wire.server import HEAVY, LONG_TEXT, MOST_WEIGHT, TURN
-from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, handshake, netty, protocol, spec, string
+from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, handshake, long, netty, protocol, spec, string
 from tests.wire.test_server import ADD, BOTH, OWN, PING, STRANGE, established, replies
 
 NEWER = protocol(calculator(doc="newer"))
@@ -149,3 +150,85 @@ def test_unread_counts_what_is_no_message_yet():
     assert wire.server.unread >= 800
     assert len(requests(wire.feed(whole[-200:]))) == 1
     assert wire.server.unread == 0
+
+
+# -- a datum of many values
+
+MANY = QUICK_NODES + 100
+LISTS = protocol(
+    {
+        "protocol": "Lists",
+        "messages": {
+            "take": {"request": [{"name": "items", "type": {"type": "array", "items": "int"}}], "response": "int"}
+        },
+    }
+)
+TAKE = b"\0" + string("take")
+ITEMS = long(MANY) + b"\x02" * MANY + b"\0"
+
+
+def lists(**options):
+    wire = Wire(LISTS, **options)
+    wire.feed(netty(0, handshake(LISTS.md5, LISTS.md5), PING))
+    wire.sent()
+    return wire
+
+
+def test_a_datum_of_many_values_is_read_by_an_errand():
+    wire = lists(cooperative=True)
+    events = wire.feed(netty(1, TAKE + b"\x02\x54\0") + netty(2, TAKE + ITEMS) + netty(3, TAKE + b"\0"))
+    assert [event.serial for event in requests(events)] == [1]
+    errand(events).run()
+    fat, last = requests(wire.feed(b""))
+    assert (fat.serial, fat.params, last.serial) == (2, {"items": [1] * MANY}, 3)
+    assert fat.weight > 8 * MANY
+    assert not wire.server.full
+    for event in (*requests(events), fat, last):
+        wire.server.respond(event, 0)
+    assert len(replies(wire.sent())) == 3
+
+
+def test_without_an_errand_it_is_read_at_once():
+    (request,) = requests(lists().feed(netty(2, TAKE + ITEMS)))
+    assert len(request.params["items"]) == MANY
+
+
+@pytest.mark.parametrize("behind", [b"", TAKE + ITEMS])
+def test_in_the_message_of_the_handshake_too(behind):
+    wire = Wire(LISTS, cooperative=True)
+    events = wire.feed(netty(0, handshake(LISTS.md5, LISTS.md5), TAKE + ITEMS) + (netty(1, behind) if behind else b""))
+    assert wire.sent() == b""
+    errand(events).run()
+    (request,) = requests(wire.feed(b""))
+    wire.server.respond(request, 1)
+    assert replies(wire.sent()) == [(0, BOTH + b"\0\0\x02")]
+    if behind:
+        errand(wire.feed(b"")).run()
+        assert len(requests(wire.feed(b""))) == 1
+
+
+def test_over_http_it_is_read_by_an_errand_too():
+    wire = Wire(LISTS, cooperative=True, framing="http")
+    events = wire.feed(spec(handshake(LISTS.md5, LISTS.md5), TAKE + ITEMS))
+    assert wire.server.receive_eof() == []
+    errand(events).run()
+    assert len(requests(wire.feed(b""))) == 1
+
+
+@pytest.mark.parametrize(
+    ("items", "why"),
+    [
+        (ITEMS[:-1], "the data end"),
+        (ITEMS + b"\0", "behind the parameters"),
+        (long(10**6) + b"\0" * 10**6 + b"\0", "nodes"),
+    ],
+)
+def test_what_the_errand_finds_wrong_is_the_fault_of_its_call_alone(items, why):
+    wire = lists(cooperative=True)
+    errand(wire.feed(netty(1, TAKE + items) + netty(2, TAKE + b"\0"))).run()
+    (request,) = requests(wire.feed(b""))
+    assert (request.serial, wire.server.in_flight) == (2, 1)
+    ((serial, answer),) = replies(wire.sent())
+    assert serial == 1
+    assert why.encode() in answer
+    assert str(QUICK_NODES).encode() not in answer

@@ -41,6 +41,7 @@
 #define MOST_CLASSES 64  /* Struct classes that a union remembers the branch of */
 #define SHALLOW 64       /* levels that any stack has room for: below 48 KiB */
 #define FIRST_ITEMS 64   /* items of a list that room is made for at once */
+#define BREATH 12        /* 2^12 values are read before other threads may run */
 #define FEW 16           /* fields of a Struct that are gathered without an allocation */
 
 /* The values of plan.Op and plan.Promote; module_exec checks that they agree. */
@@ -635,6 +636,15 @@ static inline const uint8_t *read_sized(Reader *in, Py_ssize_t *length)
     return read_raw(in, size);
 }
 
+/* Lets other threads run, once in 2^BREATH items: what one datum may unfold to takes a quarter of a second. */
+static inline void breathe(int64_t left)
+{
+    if ((left & ((1 << BREATH) - 1)) == 0) {
+        Py_BEGIN_ALLOW_THREADS;
+        Py_END_ALLOW_THREADS;
+    }
+}
+
 /* The count of the next block of an array or a map; `block_end` is NULL where the writer gave no size. */
 static int read_block(Reader *in, int64_t *count, const uint8_t **block_end)
 {
@@ -657,7 +667,12 @@ static int read_block(Reader *in, int64_t *count, const uint8_t **block_end)
         }
         *block_end = in->p + size;
     }
-    return spend(&in->budget, *count);
+    Py_ssize_t before = in->budget.nodes_left >> BREATH;
+    if (spend(&in->budget, *count) < 0)
+        return -1;
+    if (before != in->budget.nodes_left >> BREATH)
+        breathe(0);
+    return 0;
 }
 
 static int end_block(Reader *in, const uint8_t *block_end)
@@ -703,6 +718,7 @@ static int read_items(Reader *in, const ReadNode *items, PyObject **list)
         if (count == 0)
             return end_block(in, block_end);
         for (; count > 0; count--) {
+            breathe(count);
             PyObject *value = read_value(in, items);
             if (value == NULL)
                 at_index(in->budget.state, PyList_GET_SIZE(*list));
@@ -740,6 +756,7 @@ static int read_entries(Reader *in, const ReadNode *items, PyObject *dict)
         if (count == 0)
             return end_block(in, block_end);
         for (; count > 0; count--) {
+            breathe(count);
             if (read_entry(in, items, dict) < 0)
                 return -1;
         }
