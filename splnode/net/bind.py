@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,11 @@ UNIX_PATH: Final = 107
 """Bytes of a Unix socket's path (unix(7): sun_path, less its final zero)."""
 LOCK_SECONDS: Final = 2.0
 """How long the start of another node in the same folder is waited for."""
+ATTEMPTS: Final = 8
+"""Ports that are tried where the system may choose one, and it must be free on several addresses."""
+
+Address = tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+"""Family and socket address, as getaddrinfo gives them."""
 
 
 def bind_unix(endpoint: Endpoint) -> socket.socket:
@@ -42,6 +47,57 @@ def bind_unix(endpoint: Endpoint) -> socket.socket:
             raise ConfigError(bind_error(endpoint, error)) from error
         finally:
             os.umask(before)
+    return sock
+
+
+def bind_tcp(endpoint: Endpoint, addresses: Iterable[Address]) -> list[socket.socket]:
+    """Listening sockets on all `addresses` of the endpoint's host that this machine has, and on the same port of each.
+
+    Port 0 lets the system choose it. A port that anybody listens on is an error.
+    """
+    found = list(dict.fromkeys(addresses))
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return _bind_all(found, endpoint.port)
+        except OSError as error:
+            if endpoint.port or error.errno != errno.EADDRINUSE or not left:
+                raise ConfigError(bind_error(endpoint, error)) from error
+    raise AssertionError("the last attempt raises")
+
+
+def _bind_all(addresses: list[Address], port: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, address in addresses:
+            try:
+                sockets.append(_bind_one(family, (address[0], port, *address[2:])))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                absent = error  # localhost is ::1 too in many a file, and IPv6 is switched off
+            else:
+                port = port or sockets[0].getsockname()[1]
+        if not sockets:
+            raise absent or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not two that listen: only after one has ended
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen()
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 
@@ -96,7 +152,7 @@ def _remove_stale(endpoint: Endpoint, path: Path) -> None:
 
 def unlink_own(path: str, own: tuple[int, int] | None) -> None:
     """Removes the socket file unless another node has put its own there meanwhile."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         if file_identity(path) == own:
             Path(path).unlink()
 

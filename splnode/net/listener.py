@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -11,7 +12,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.accepted import ServerConnection
-from splnode.net.bind import bind_error, bind_unix, file_identity, unlink_own
+from splnode.net.bind import Address, bind_error, bind_tcp, bind_unix, file_identity, unlink_own
 from splnode.net.host import Host
 from splnode.net.http_server import HttpServerConnection
 from splnode.rpc.admission import Admission
@@ -44,7 +45,8 @@ class Listener:
     ) -> None:
         self.host = Host(channel, directory, limits, timeout)
         self._insecure = insecure
-        self._servers: list[tuple[Endpoint, asyncio.Server]] = []
+        self._servers: list[tuple[Endpoint, list[asyncio.Server]]] = []
+        self._closed = False
         self._socket_files: dict[str, tuple[int, int]] = {}
 
     @property
@@ -53,44 +55,79 @@ class Listener:
         return [endpoint for endpoint, _ in self._servers]
 
     async def open(self, endpoint: Endpoint) -> Endpoint:
-        """Binds, accepts from now on, and gives the endpoint with its real port. ConfigError says why not."""
+        """Binds, accepts from now on, and gives the endpoint with its real port. ConfigError says why not.
+
+        A name with several addresses is listened on at each of them, on one port.
+        """
+        if self._closed:
+            raise ConfigError(f"{endpoint}: this listener is closed")
         if not endpoint.is_local and not self._insecure:
             raise ConfigError(
                 f"{endpoint}: others than this host could connect, unencrypted and unknown; listen on 127.0.0.1 or a"
                 " Unix socket, or allow it with --insecure (node.insecure = true)"
             )
-        loop = asyncio.get_running_loop()
-
-        def accept() -> ServerConnection | HttpServerConnection:
-            kind = HttpServerConnection if endpoint.framing == "http" else ServerConnection
-            return kind(self.host, endpoint)
-
         if endpoint.scheme == "unix":
-            sock = bind_unix(endpoint)
-            server = await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
+            sockets = [bind_unix(endpoint)]
             self._socket_files[endpoint.path] = file_identity(endpoint.path)
-            bound = endpoint
         else:
-            try:
-                server = await loop.create_server(accept, endpoint.host, endpoint.port, backlog=BACKLOG)
-            except OSError as error:
+            sockets = bind_tcp(endpoint, await _addresses(endpoint))
+            endpoint = replace(endpoint, port=sockets[0].getsockname()[1])
+        servers: list[asyncio.Server] = []
+        self._servers.append((endpoint, servers))
+        try:
+            for sock in sockets:
+                servers.append(await self._accept(endpoint, sock))
+        except BaseException as error:
+            for sock in sockets[len(servers) :]:
+                sock.close()
+            self._withdraw(endpoint, servers)
+            self._servers.remove((endpoint, servers))
+            if isinstance(error, OSError):
                 raise ConfigError(bind_error(endpoint, error)) from error
-            bound = replace(endpoint, port=server.sockets[0].getsockname()[1])
-        self._servers.append((bound, server))
-        return bound
+            raise
+        return endpoint
 
     def stop_accepting(self) -> None:
         """No new connections; those there are go on. Socket files that are ours are removed."""
-        for endpoint, server in self._servers:
-            if endpoint.scheme == "unix":
-                unlink_own(endpoint.path, self._socket_files.pop(endpoint.path, None))
-            server.close()
+        self._closed = True
+        for endpoint, servers in self._servers:
+            self._withdraw(endpoint, servers)
 
     async def close(self) -> None:
         """Ends what runs and closes every connection; what is already written is still sent."""
         self.stop_accepting()
         await self.host.close()
         self._servers.clear()
+
+    async def _accept(self, endpoint: Endpoint, sock: socket.socket) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+
+        def accept() -> ServerConnection | HttpServerConnection:
+            kind = HttpServerConnection if endpoint.framing == "http" else ServerConnection
+            return kind(self.host, endpoint)
+
+        if sock.family == socket.AF_UNIX:
+            return await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
+        return await loop.create_server(accept, sock=sock, backlog=BACKLOG)
+
+    def _withdraw(self, endpoint: Endpoint, servers: list[asyncio.Server]) -> None:
+        if endpoint.scheme == "unix":
+            unlink_own(endpoint.path, self._socket_files.pop(endpoint.path, None))
+        for server in servers:
+            server.close()
+
+
+async def _addresses(endpoint: Endpoint) -> list[Address]:
+    """What the host's name stands for."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ConfigError(bind_error(endpoint, error)) from error
+    except ValueError as error:  # no name that could be looked up
+        raise ConfigError(f"{endpoint}: cannot listen: {error}") from error
+    return [(family, address) for family, _, _, _, address in found]
 
 
 class Listening:
@@ -126,13 +163,15 @@ async def listen(
             print(server.endpoints[0])
 
     An implementation is any object with a method for each message (see `rpc.server.Server`; SchemaError says
-    which does not fit). ConfigError names an endpoint that cannot be used. On leaving, what runs is cancelled
-    and the implementations' own `close` is called.
+    which does not fit). ConfigError names an endpoint that cannot be used, or a protocol that is there twice. On
+    leaving, what runs is cancelled and the implementations' own `close` is called.
     """
     gate = admission or Admission()
     found = [(find_protocol(protocol), implementation) for protocol, implementation in services.items()]
     servers = [Server(p, each, interceptors=(gate, *interceptors), limits=limits) for p, each in found]
     router = Router({server.protocol.name: server for server in servers})
+    if len(router.services) < len(servers):
+        raise ConfigError(f"{len(servers)} services have {len(router.services)} names: {', '.join(router.services)}")
     directory = Directory(server.contract for server in servers)
     listener = Listener(router, directory, limits=limits, timeout=timeout, insecure=insecure)
     try:
@@ -140,5 +179,7 @@ async def listen(
             await listener.open(endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint))
         yield Listening(listener)
     finally:
-        await listener.close()
-        await router.close()
+        try:
+            await listener.close()
+        finally:
+            await router.close()

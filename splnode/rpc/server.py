@@ -17,6 +17,8 @@ import typing
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+import structlog
+
 from splnode.avro.protocol import Message, Protocol
 from splnode.errors import CallError, Code, DeclaredError, SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
@@ -29,6 +31,10 @@ from splnode.wire.message import Contract
 
 F = TypeVar("F", bound=Callable[..., Any])
 _BLOCKING: Final = "__splnode_blocking__"
+CLOSE_SECONDS: Final = 5.0
+"""Seconds that an implementation has for its `close`."""
+
+log = structlog.get_logger("splnode.rpc")
 
 
 def blocking(handler: F) -> F:
@@ -78,13 +84,21 @@ class Server:
         return self._call(call) if call.checked else self._bridge.call(call)
 
     async def close(self) -> None:
-        """Closes the implementation, if it has a `close` that is no message of the protocol."""
+        """Closes the implementation, if it has a `close` that is no message of the protocol.
+
+        One that fails, or takes more than CLOSE_SECONDS, is told to the log and keeps nothing else from closing.
+        """
         self._threads.close()
         close = getattr(self.implementation, "close", None)
-        if close is not None and "close" not in self.protocol.messages:
-            closing = close()
-            if inspect.isawaitable(closing):
-                await closing
+        if close is None or "close" in self.protocol.messages:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                closing = close()
+                if inspect.isawaitable(closing):
+                    await closing
+        except Exception as error:
+            log.error("service not closed", service=self.protocol.name, exc_info=error)
 
     async def _call(self, call: Call) -> object:
         try:

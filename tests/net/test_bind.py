@@ -9,7 +9,9 @@ import pytest
 
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
-from splnode.net.bind import bind_unix, file_identity, unlink_own
+from splnode.net import bind
+from splnode.net.bind import bind_tcp, bind_unix, file_identity, unlink_own
+from tests.require import require
 
 
 def at(path: Path) -> Endpoint:
@@ -96,3 +98,72 @@ def test_a_lock_that_is_never_given_back_stops_nobody(tmp_path: Path, monkeypatc
     fcntl.flock(other, fcntl.LOCK_EX)
     bind_unix(at(tmp_path / "s")).close()
     os.close(other)
+
+
+LOCAL = Endpoint("tcp", "localhost", 0)
+FOUR, SIX = (socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_INET6, ("::1", 0, 0, 0))
+
+
+def count(folder: str) -> int:
+    return len(list(Path(folder).iterdir()))
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def ports(sockets: list[socket.socket]) -> list[int]:
+    found = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return found
+
+
+def test_one_port_on_all_addresses() -> None:
+    require(has_ipv6(), "ipv6", "a loopback interface that has ::1")
+    sockets = bind_tcp(LOCAL, [SIX, FOUR, FOUR])
+    assert [sock.family for sock in sockets] == [socket.AF_INET6, socket.AF_INET]
+    first, second = ports(sockets)
+    assert first == second > 0
+
+
+def test_another_port_is_tried_where_the_first_is_not_free_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = (socket.AF_INET, ("127.0.0.2", 0))
+    taken: list[socket.socket] = []
+    original = bind._bind_one
+
+    def spoiling(family: int, address: tuple[object, ...]) -> socket.socket:
+        if address[0] == "127.0.0.2" and not taken:
+            taken.append(original(family, address))
+        return original(family, address)
+
+    monkeypatch.setattr(bind, "_bind_one", spoiling)
+    first, second = ports(bind_tcp(LOCAL, [FOUR, two]))
+    assert first == second != taken[0].getsockname()[1]
+    taken[0].close()
+
+
+def test_a_port_that_is_asked_for_is_free_on_all_or_an_error_and_nothing_stays_open() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        before = count("/proc/self/fd")
+        with pytest.raises(ConfigError, match=f"tcp://localhost:{port}: the port is taken"):
+            bind_tcp(Endpoint("tcp", "localhost", port), [FOUR, (socket.AF_INET, ("127.0.0.2", 0))])
+        assert count("/proc/self/fd") == before
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_an_address_that_is_not_here_does_not_matter_beside_one_that_is() -> None:
+    absent = (socket.AF_INET, ("192.0.2.1", 0))
+    assert len(ports(bind_tcp(LOCAL, [absent, FOUR]))) == 1
+    with pytest.raises(ConfigError, match="cannot listen"):
+        bind_tcp(LOCAL, [absent])
+
+
+def test_what_cannot_be_looked_at_is_not_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    unlink_own(str(tmp_path / "file" / "s"), (1, 2))

@@ -1,7 +1,17 @@
+import asyncio
+import socket
+from pathlib import Path
+
 import pytest
 
 import splnode
+from splnode.avro.protocol import Protocol
+from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError, SchemaError
+from splnode.net.listener import Listener
+from splnode.rpc.router import Router
+from splnode.rpc.server import Server
+from splnode.wire.directory import Directory
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 
@@ -49,3 +59,86 @@ async def test_pinned_to_one_framing(tmp_path: object) -> None:
     async with splnode.listen([f"unix://{tmp_path}/s?framing=spec"], {PROTOCOL: Inventory()}) as server:
         async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
             assert await client.add(1, 2) == 3
+
+
+def count(folder: Path | str) -> int:
+    return len(list(Path(folder).iterdir()))
+
+
+def a_listener() -> Listener:
+    server = Server(PROTOCOL, Inventory())
+    return Listener(Router({PROTOCOL.name: server}), Directory([server.contract]))
+
+
+async def test_a_name_with_two_addresses_has_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def two(*args: object, **options: object) -> object:
+        return [(socket.AF_INET, 0, 0, "", (host, 0)) for host in ("127.0.0.1", "127.0.0.2")]
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(type(loop), "getaddrinfo", two)
+    listener = a_listener()
+    endpoint = await listener.open(Endpoint.parse("tcp://localhost:0"))
+    monkeypatch.undo()
+    assert listener.endpoints == [endpoint]
+    for host in ("127.0.0.1", "127.0.0.2"):
+        async with splnode.connect(Endpoint("tcp", host, endpoint.port), PROTOCOL) as client:
+            assert await client.add(1, 2) == 3
+    await listener.close()
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.2", endpoint.port)
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:0", "unix://{}/s"])
+async def test_what_fails_between_binding_and_accepting_leaves_nothing(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(*args: object, **options: object) -> object:
+        raise OSError(24, "Too many open files")
+
+    listener = a_listener()
+    loop = asyncio.get_running_loop()
+    before = count("/proc/self/fd")
+    monkeypatch.setattr(type(loop), "create_server", failing)
+    monkeypatch.setattr(type(loop), "create_unix_server", failing)
+    with pytest.raises(ConfigError, match="Too many open files"):
+        await listener.open(Endpoint.parse(endpoint.format(tmp_path)))
+    assert count("/proc/self/fd") == before
+    assert count(tmp_path) == 0
+    assert listener.endpoints == []
+    await listener.close()
+
+
+async def test_closed_it_stays_closed(tmp_path: Path) -> None:
+    listener = a_listener()
+    await listener.open(Endpoint.parse(f"unix://{tmp_path}/s"))
+    listener.stop_accepting()
+    assert count(tmp_path) == 0
+    with pytest.raises(ConfigError, match="this listener is closed"):
+        await listener.open(Endpoint.parse("tcp://127.0.0.1:0"))
+    await listener.close()
+    await listener.close()
+
+
+async def test_a_socket_file_of_another_is_left_alone(tmp_path: Path) -> None:
+    listener = a_listener()
+    path = tmp_path / "s"
+    await listener.open(Endpoint.parse(f"unix://{path}"))
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        await listener.close()
+        assert path.exists()
+
+
+async def test_what_is_no_name_of_a_host() -> None:
+    for host in ("a" * 64 + ".com", "no.such.host.invalid"):
+        with pytest.raises(ConfigError, match="cannot listen"):
+            async with splnode.listen([Endpoint("tcp", host, 1)], {PROTOCOL: Inventory()}, insecure=True):
+                pass
+
+
+async def test_two_services_of_one_name() -> None:
+    again = Protocol.parse(PROTOCOL.text + " ")
+    with pytest.raises(ConfigError, match=r"2 services have 1 names: com\.acme\.Inventory"):
+        async with splnode.listen([], {PROTOCOL: Inventory(), again: Inventory()}):
+            pass

@@ -3,9 +3,11 @@ import sys
 from typing import Any
 
 import pytest
+import structlog
 
 from splnode.avro.protocol import Protocol
 from splnode.errors import CallError, Code, SchemaError
+from splnode.rpc import server
 from splnode.rpc.call import Call
 from splnode.rpc.client import Client
 from splnode.rpc.interceptor import Proceed
@@ -149,3 +151,20 @@ async def test_a_keyword_in_a_thread() -> None:
             return f"{from_} {x} {sys._getframe().f_code.co_name}"
 
     assert await Client(Server(KEYWORDS, Service()), KEYWORDS).call("import", {"from": "a", "x": 1}) == "a 1 import_"
+
+
+async def test_one_that_does_not_close_keeps_nothing_else_from_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Inventory):
+        async def close(self) -> None:
+            raise ValueError("mine")
+
+    class Hanging(Inventory):
+        async def close(self) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(server, "CLOSE_SECONDS", 0.02)
+    with structlog.testing.capture_logs() as logs:
+        await Server(PROTOCOL, Failing()).close()
+        await Server(PROTOCOL, Hanging()).close()
+    assert [line["event"] for line in logs] == ["service not closed"] * 2
+    assert [type(line["exc_info"]) for line in logs] == [ValueError, TimeoutError]
