@@ -4,7 +4,9 @@ Starting: identity, store, services, sockets; then it serves. Stopping, in under
 
 1. health says NOT_SERVING; calls go on for `drain_seconds`, so that peers can move away;
 2. new calls are refused as not started, so that they move on; what runs has `stop_seconds`;
-3. what still runs is cancelled; connections, services and the store are closed.
+3. what still runs is cancelled, and has CANCEL_SECONDS to clean up; connections, services and the store are closed.
+
+A body that raises, or is cancelled, goes to the third step at once.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 import structlog
@@ -39,9 +41,12 @@ from splnode.services.reflection import ReflectionService
 from splnode.services.store import Store
 from splnode.wire.directory import Directory
 
-RELOADABLE = ("log.level", "log.format", "admission.running", "admission.queued", "calls.timeout")
+RELOADABLE: Final = ("log.level", "log.format", "admission.running", "admission.queued", "calls.timeout")
 
-NO_NATIVE = (
+CANCEL_SECONDS: Final = 2.0
+"""Seconds in which handlers that were cancelled may still use the services and the store."""
+
+NO_NATIVE: Final = (
     "install a C compiler and Python's headers (Debian: apt-get install gcc python3-dev), then install splnode again"
 )
 
@@ -52,7 +57,7 @@ class Node:
     """One node. `async with Node(config) as node:` serves from the first line inside, and has stopped after.
 
     ConfigError if a port is taken, a path cannot be used, a protocol is malformed. `interceptors` see every
-    call that reaches a service of this node, in process too.
+    call that reaches a service of this node, in process too. It is entered once.
     """
 
     def __init__(self, config: Config | None = None, *, interceptors: Sequence[Interceptor] = ()) -> None:
@@ -66,6 +71,8 @@ class Node:
         self._health = HealthService()
         self._stop = asyncio.Event()
         self._closing = contextlib.AsyncExitStack()
+        self._entered = False
+        self._stopped = False
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -80,10 +87,13 @@ class Node:
     def serve(self, protocol: ProtocolLike, implementation: object) -> None:
         """Serves one more protocol: a Protocol, the path of an `.avpr`, or the name of one that is shipped.
 
-        SchemaError says which messages the implementation does not fit. From now on it is listed, healthy, and
-        callable from here and from outside. The node calls the implementation's own `close` when it stops.
+        SchemaError says which messages the implementation does not fit, ConfigError that the name is served already.
+        From now on it is listed, healthy, and callable from here and from outside. The node calls the
+        implementation's own `close` when it stops.
         """
         found = find_protocol(protocol)
+        if found.name in self.services:
+            raise ConfigError(f"{found.name} is served already: a node serves one implementation of a protocol")
         server = Server(
             found,
             implementation,
@@ -115,13 +125,17 @@ class Node:
             else:
                 log.warning("setting needs a restart", key=key, old=old, new=new)
         replace = msgspec.structs.replace
-        self.config = replace(self.config, log=config.log, admission=config.admission, calls=config.calls)
+        calls = replace(self.config.calls, timeout=config.calls.timeout)
+        self.config = replace(self.config, log=config.log, admission=config.admission, calls=calls)
         self._admission.resize(config.admission.running, config.admission.queued)
         if self._listener is not None:
             self._listener.host.timeout = config.calls.timeout
         logging.configure(config.log.level, config.log.format)
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("a node is entered once: make another")
+        self._entered = True
         try:
             await self._start()
         except BaseException:
@@ -132,10 +146,16 @@ class Node:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._stopped:
+            return
+        self._stopped = True
         try:
+            notify("STOPPING=1")
             if kind is None:
                 await self._drain()
         finally:
+            self._health.leave()
+            self._admission.close(f"node {self.id} is stopping")
             await self._closing.aclose()
         log.info("stopped", node=self.id)
 
@@ -169,6 +189,7 @@ class Node:
             timeout=config.calls.timeout,
             insecure=config.node.insecure,
         )
+        self._closing.push_async_callback(self._settle)
         self._closing.push_async_callback(self._listener.close)
         for endpoint in config.node.endpoints:
             await self._listener.open(endpoint)
@@ -178,7 +199,6 @@ class Node:
 
     async def _drain(self) -> None:
         config = self.config.node
-        notify("STOPPING=1")
         log.info("stopping", node=self.id, drain_seconds=config.drain_seconds, running=self._admission.running)
         self._health.leave()
         await asyncio.sleep(config.drain_seconds)
@@ -190,6 +210,12 @@ class Node:
                 await self._admission.idle()
         except TimeoutError:
             log.warning("calls cancelled", running=self._admission.running, stop_seconds=config.stop_seconds)
+
+    async def _settle(self) -> None:
+        """Handlers that were cancelled end before what they use is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await self._admission.idle()
 
     def _protocols(self) -> list[Protocol]:
         return [contract.protocol for contract in self._directory.contracts]

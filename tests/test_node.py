@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import structlog
 
 import splnode
 from splnode.config import Config, parse
@@ -19,6 +20,10 @@ def config(directory: Path, more: str = "", listen: str | None = None) -> Config
     return parse(
         f'[node]\ndirectory = "{directory}/node"\nlisten = [{endpoints}]\ndrain_seconds = 0.0\n{more}', "test.toml"
     )
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_serves_what_is_shipped_and_ones_own_on_every_endpoint(tmp_path: Path) -> None:
@@ -175,3 +180,124 @@ async def test_a_protocol_that_cannot_be_served(tmp_path: Path) -> None:
             node.serve(tmp_path / "nothing.avpr", object())
         with pytest.raises((ConfigError, SchemaError), match="nothing"):
             node.serve("nothing", object())
+
+
+async def test_a_handler_that_is_cancelled_may_still_clean_up(tmp_path: Path) -> None:
+    cleaned = asyncio.Event()
+
+    class Tidy(Inventory):
+        async def wait(self, name: str) -> str:
+            try:
+                return await super().wait(name)
+            finally:
+                await asyncio.sleep(0.01)  # clock: cleaning up takes its time
+                await data.write(topic="t", primaryKey=name, data="cleaned up")
+                cleaned.set()
+
+    inventory = Tidy()
+    async with Node(config(tmp_path, "stop_seconds = 0.05")) as node:
+        node.serve(PROTOCOL, inventory)
+        data = node.client("SPLDataService")
+        async with splnode.connect(node.endpoints[0], PROTOCOL) as client:
+            running = asyncio.create_task(client.wait(name="x"))
+            await asyncio.wait_for(inventory.began.wait(), 5)
+            await node.__aexit__(None, None, None)
+            assert cleaned.is_set()
+            with pytest.raises(CallError):
+                await running
+
+
+async def test_a_body_that_raises_ends_it_at_once(tmp_path: Path) -> None:
+    inventory = Inventory()
+    with pytest.raises(ValueError, match="mine"):
+        async with Node(config(tmp_path, "stop_seconds = 60.0")) as node:
+            node.serve(PROTOCOL, inventory)
+            endpoint = node.endpoints[0]
+            running = asyncio.create_task(node.client(PROTOCOL).wait(name="x"))
+            await asyncio.wait_for(inventory.began.wait(), 5)
+            inventory.waiting["x"].set_result("")
+            await running
+            raise ValueError("mine")
+    assert inventory.closed
+    with pytest.raises(CallError, match="refused"):
+        async with splnode.connect(endpoint, PROTOCOL):
+            pass
+
+
+@pytest.mark.parametrize("step", ["identity", "store", "modules", "protocol", "second endpoint"])
+async def test_whatever_fails_at_the_start_leaves_nothing(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = descriptors()
+    with monkeypatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = config(tmp_path)
+        if step == "identity":
+            (tmp_path / "node").write_text("no directory")
+        elif step == "store":
+            (tmp_path / "node").mkdir()
+            (tmp_path / "node" / "data").write_text("no directory")
+        elif step == "modules":
+            settings = config(tmp_path, f'[modules]\npath = "{tmp_path}/none"')
+        elif step == "protocol":
+            patch.setattr("splnode.node.ReflectionService", lambda *args, **options: object())
+        else:
+            port = taken.getsockname()[1]
+            settings = config(tmp_path, listen=f'"unix://{tmp_path}/s", "tcp://127.0.0.1:{port}"')
+        with pytest.raises((ConfigError, SchemaError)):
+            async with Node(settings):
+                pass
+    await asyncio.sleep(0)
+    assert not (tmp_path / "s").exists()
+    assert descriptors() == before
+    for name in ("node/data", "node"):
+        if (tmp_path / name).is_file():
+            (tmp_path / name).unlink()
+    async with Node(config(tmp_path)) as node:
+        assert await node.client("SPLDataService").listTopics() is not None
+
+
+async def test_cancelled_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:
+    before = descriptors()
+
+    async def life() -> None:
+        async with Node(config(tmp_path)):
+            await asyncio.Event().wait()
+
+    for moment in range(8):
+        living = asyncio.create_task(life())
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        living.cancel()
+        await asyncio.gather(living, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert not (tmp_path / "s").exists()
+    assert descriptors() == before
+
+
+async def test_told_to_stop_before_it_has_started(tmp_path: Path) -> None:
+    node = Node(config(tmp_path))
+    node.stop()
+    node.stop()
+    async with node:
+        await asyncio.wait_for(node.stopped(), 5)
+    with pytest.raises(RuntimeError, match="entered once"):
+        await node.__aenter__()
+
+
+async def test_one_name_is_served_once(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        node.serve(PROTOCOL, Inventory())
+        with pytest.raises(ConfigError, match=r"com\.acme\.Inventory is served already"):
+            node.serve(PROTOCOL, Inventory())
+
+
+async def test_reload_leaves_what_needs_a_restart(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        for _ in range(2):
+            with structlog.testing.capture_logs() as logs:
+                node._listener.host.timeout = 1.0  # type: ignore[union-attr]  # it is there once it has started
+                node.reload(config(tmp_path, "[calls]\nforce_codec = true\ntimeout = 7.0"))
+            assert node.config.calls.force_codec is False
+            assert node.config.calls.timeout == 7.0
+            assert node._listener.host.timeout == 7.0  # type: ignore[union-attr]  # as above
+            assert "calls.force_codec" in [line.get("key") for line in logs]
