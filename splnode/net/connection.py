@@ -80,13 +80,14 @@ class ClientConnection(asyncio.Protocol):
             left = int(call.remaining * 1000)
             if left <= 0:
                 raise call.expired(started=False)
-            metadata = {**call.metadata, TIMEOUT_KEY: b"%d" % left}
+            timeout = {TIMEOUT_KEY: b"%d" % left}
+            metadata = {**call.metadata, **timeout} if call.metadata else timeout
             serial = self._session.call(call.message.name, call.params, metadata)
             self._outbox.collect()
         finally:
             if self._line:
                 self._next()
-        if not self._session.expects_reply(serial):
+        if call.message.one_way and not self._session.expects_reply(serial):
             return None
         future = self._loop.create_future()
         self._pending[serial] = (future, call)

@@ -23,7 +23,7 @@ class Outbox:
     `written` counts the bytes that the transport was given.
     """
 
-    __slots__ = ("_flushing", "_parts", "_size", "_source", "_transport", "written")
+    __slots__ = ("_flushing", "_loop", "_parts", "_size", "_source", "_transport", "written")
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -31,6 +31,7 @@ class Outbox:
         self._parts: list[bytes] = []
         self._size = 0
         self._flushing = False
+        self._loop = asyncio.get_running_loop()  # asked once: on Python 3.11 each time is a system call
         self.written = 0
 
     def open(self, transport: asyncio.WriteTransport) -> None:
@@ -56,7 +57,7 @@ class Outbox:
             self._write()
         elif not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().call_soon(self._turn_ended)
+            self._loop.call_soon(self._turn_ended)
 
     def flush(self) -> None:
         """Sends all there is, now."""

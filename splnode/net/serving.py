@@ -44,7 +44,8 @@ class Serving:
     """
 
     __slots__ = (
-        "_answered", "_channel", "_context", "_expiry", "_held", "_peer", "_running", "_scales", "_session", "timeout",
+        "_answered", "_channel", "_context", "_expiry", "_held", "_loop", "_peer", "_running", "_scales", "_session",
+        "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,7 @@ class Serving:
         self._context = context
         self._scales = scales
         self._running: dict[int, Running] = {}
+        self._loop = asyncio.get_running_loop()
         self._held: asyncio.Event | None = None
         self.timeout = timeout
 
@@ -87,7 +89,7 @@ class Serving:
         running = Running(self, request, call)
         self._running[id(running)] = running
         self._expiry.add(running, deadline)
-        running.task = asyncio.get_running_loop().create_task(self._serve(running), context=self._context.copy())
+        running.task = self._loop.create_task(self._serve(running), context=self._context.copy())
 
     def hold(self) -> None:
         """No handler starts until `release`; those that run go on."""
