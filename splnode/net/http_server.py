@@ -308,12 +308,10 @@ class HttpServerConnection(asyncio.Protocol):
             headers.append(("Connection", "close"))
         if status == 405:
             headers.append(("Allow", "POST"))
-        self._send(h11.Response(status_code=status, headers=headers))
-        self._send(h11.Data(data=body))
-        self._send(h11.EndOfMessage())
+        self._send(h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
 
-    def _send(self, event: h11.Event) -> None:
-        data = self._http.send(event)
+    def _send(self, *events: h11.Event) -> None:
+        data = b"".join(self._http.send(event) or b"" for event in events)
         if data and self._transport is not None:
             self._written += len(data)
             self._transport.write(data)

@@ -142,3 +142,12 @@ async def test_two_services_of_one_name() -> None:
     with pytest.raises(ConfigError, match=r"2 services have 1 names: com\.acme\.Inventory"):
         async with splnode.listen([], {PROTOCOL: Inventory(), again: Inventory()}):
             pass
+
+
+async def test_small_answers_do_not_wait_for_each_other() -> None:
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
+            assert await client.add(1, 2) == 3
+            (line,) = server._listener.host.connections
+            sock = line._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # a ServerConnection
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
