@@ -88,9 +88,8 @@ def _bind_all(addresses: list[Address], port: int) -> list[socket.socket]:
 
 
 def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
-    sock = socket.socket(
-        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
-    )  # named, or asyncio leaves Nagle's algorithm on
+    # TCP is named: asyncio leaves Nagle's algorithm on where it is not.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not two that listen: only after one has ended
         if family == socket.AF_INET6:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -58,6 +59,14 @@ async def peer(script: Script) -> AsyncIterator[Endpoint]:
 async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Accepts, reads, never answers."""
     await reader.read()
+
+
+def forget_cancelled_timers() -> None:
+    """asyncio keeps cancelled timers, and their contexts, until they are due or more than half of all."""
+    loop: Any = asyncio.get_running_loop()
+    if hasattr(loop, "_scheduled"):
+        loop._scheduled[:] = [timer for timer in loop._scheduled if not timer.cancelled()]
+        heapq.heapify(loop._scheduled)
 
 
 async def turns(count: int = 20) -> None:

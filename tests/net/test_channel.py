@@ -2,7 +2,6 @@ import asyncio
 import gc
 import weakref
 from contextvars import ContextVar
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from splnode.errors import CallError, Code
 from splnode.net.channel import EndpointChannel, State
 from splnode.rpc.client import Client
 from splnode.wire.message import Contract
-from tests.net.conftest import QUICK, peer, silence, turns
+from tests.net.conftest import QUICK, forget_cancelled_timers, peer, silence, turns
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 CONTRACT = Contract(PROTOCOL)
@@ -244,9 +243,7 @@ async def test_a_connection_does_not_keep_the_call_that_wanted_it() -> None:
             channel = EndpointChannel(server.endpoints[0], CONTRACT)
             gone = await asyncio.create_task(first())
             await turns()
-            loop: Any = asyncio.get_running_loop()
-            if hasattr(loop, "_scheduled"):  # asyncio keeps the contexts of cancelled timers until they are due
-                loop._scheduled[:] = [timer for timer in loop._scheduled if not timer.cancelled()]
+            forget_cancelled_timers()
             gc.collect()
             assert gone() is None
             await channel.close()
