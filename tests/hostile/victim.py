@@ -120,6 +120,13 @@ class Victim:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def stays_well(self) -> None:
+        """At the end of all attacks: it serves, ends as it should, and has logged no fault of its own."""
+        self.serves()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(START) == 0, self.log[-4000:]
+        assert "Traceback" not in self.log, self.log[-4000:]
+
     def serves(self) -> None:
         """A whole call through a module works, on a connection of its own."""
         with hello(self.tcp) as sock:

@@ -645,6 +645,16 @@ static inline void breathe(int64_t left)
     }
 }
 
+static int spend_reading(Budget *budget, int64_t nodes)
+{
+    Py_ssize_t before = budget->nodes_left >> BREATH;
+    if (spend(budget, nodes) < 0)
+        return -1;
+    if (before != budget->nodes_left >> BREATH)
+        breathe(0);
+    return 0;
+}
+
 /* The count of the next block of an array or a map; `block_end` is NULL where the writer gave no size. */
 static int read_block(Reader *in, int64_t *count, const uint8_t **block_end)
 {
@@ -667,12 +677,7 @@ static int read_block(Reader *in, int64_t *count, const uint8_t **block_end)
         }
         *block_end = in->p + size;
     }
-    Py_ssize_t before = in->budget.nodes_left >> BREATH;
-    if (spend(&in->budget, *count) < 0)
-        return -1;
-    if (before != in->budget.nodes_left >> BREATH)
-        breathe(0);
-    return 0;
+    return spend_reading(&in->budget, *count);
 }
 
 static int end_block(Reader *in, const uint8_t *block_end)
@@ -794,7 +799,7 @@ static PyObject *read_container(Reader *in, const ReadNode *node)
     if (enter(&in->budget) < 0)
         return NULL;
     if (node->op == RECORD)
-        value = spend(&in->budget, node->cost) < 0 ? NULL : read_record(in, node);
+        value = spend_reading(&in->budget, node->cost) < 0 ? NULL : read_record(in, node);
     else if (node->op == ARRAY)
         failed = read_items(in, node->items, &value);
     else
