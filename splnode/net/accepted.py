@@ -232,7 +232,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _answered(self) -> None:
         """An answer lies in the session, and there may be room for what waits inside of it."""
-        if self._full:
+        if self._full and not self._session.pending:  # what is pending has its own turn
             self._go_on()
         else:
             self._outbox.collect()
