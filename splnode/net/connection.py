@@ -87,7 +87,9 @@ class ClientConnection(asyncio.Protocol):
         finally:
             if self._line:
                 self._next()
-        if call.message.one_way and not self._session.expects_reply(serial):
+        # A call of another contract than this connection's may be wrong about what is one-way.
+        sure = call.contract is self._session.contract and not call.message.one_way
+        if not (sure or self._session.expects_reply(serial)):
             return None
         future = self._loop.create_future()
         self._pending[serial] = (future, call)

@@ -51,8 +51,12 @@ class Outbox:
 
     def collect(self) -> None:
         """Takes what the session has; it goes out with the rest of this turn of the loop, or now if it is much."""
-        if not self._take():
+        parts = self._source.data_to_send()
+        if not parts or self._transport is None:
             return
+        self._parts += parts
+        for part in parts:
+            self._size += len(part)
         if self._size >= HIGH_WATER:
             self._write()
         elif not self._flushing:
@@ -61,17 +65,11 @@ class Outbox:
 
     def flush(self) -> None:
         """Sends all there is, now."""
-        self._take()
-        self._write()
-
-    def _take(self) -> bool:
         parts = self._source.data_to_send()
-        if self._transport is None or not parts:
-            return False
-        self._parts += parts
-        for part in parts:
-            self._size += len(part)
-        return True
+        if self._transport is not None:
+            self._parts += parts
+            self._size += sum(map(len, parts))
+            self._write()
 
     def _turn_ended(self) -> None:
         self._flushing = False

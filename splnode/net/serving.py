@@ -18,6 +18,7 @@ from splnode.rpc.failure import internal
 from splnode.wire.events import Request
 from splnode.wire.server import ServerSession
 
+LONGEST_MS: Final = int(LONGEST * 1000)
 RETRY_AFTER: Final = 0.5
 """Seconds that a large call which was refused is asked to wait."""
 
@@ -66,7 +67,7 @@ class Serving:
         self._answered = answered
         self._context = context
         self._scales = scales
-        self._running: dict[int, Running] = {}
+        self._running: set[Running] = set()
         self._loop = asyncio.get_running_loop()
         self._held: asyncio.Event | None = None
         self.timeout = timeout
@@ -84,10 +85,14 @@ class Serving:
             self._session.fail(request, error)
             self._answered()
             return
-        deadline = time.monotonic() + self._allowed(request)
+        allowed = self._allowed(request)
+        deadline = time.monotonic() + allowed
         call = Call(request.contract, request.message, request.params, deadline, request.metadata, self._peer, True)
         running = Running(self, request, call)
-        self._running[id(running)] = running
+        self._running.add(running)
+        if allowed <= 0:
+            self.expire(running)
+            return
         self._expiry.add(running, deadline)
         running.task = self._loop.create_task(self._serve(running), context=self._context.copy())
 
@@ -104,7 +109,7 @@ class Serving:
 
     def cancel(self, serial: int) -> None:
         """The peer no longer wants the answer to that request."""
-        for running in self._running.values():
+        for running in self._running:
             if running.request.serial == serial and running.task is not None:
                 running.task.cancel()
                 # A task that has not begun to run never will, and so cannot answer for itself.
@@ -121,7 +126,7 @@ class Serving:
 
     def close(self) -> None:
         """The peer is gone: nobody waits for what runs."""
-        for running in list(self._running.values()):
+        for running in list(self._running):
             self._forget(running)
             if running.task is not None:
                 running.task.cancel()
@@ -131,10 +136,10 @@ class Serving:
         if text is None:
             return self.timeout
         try:
-            asked = int(text)
+            asked = max(int(text), 0)
         except ValueError:
             return self.timeout
-        return min(max(asked, 0), int(LONGEST * 1000)) / 1000
+        return asked / 1000 if asked < LONGEST_MS else LONGEST
 
     async def _serve(self, running: Running) -> None:
         call = running.call
@@ -143,11 +148,8 @@ class Serving:
         try:
             while self._held is not None:
                 await self._held.wait()
-            if call.remaining > 0:
-                running.begun = True
-                value = await self._channel.call(call)
-            else:
-                error = call.expired(started=False)
+            running.begun = True
+            value = await self._channel.call(call)
         except (CallError, DeclaredError) as caught:
             error = caught
         except asyncio.CancelledError:
@@ -162,9 +164,10 @@ class Serving:
 
     def _forget(self, running: Running) -> bool:
         """True if the call was still waiting for its answer."""
-        self._expiry.discard(running)
-        if self._running.pop(id(running), None) is None:
+        if running not in self._running:
             return False
+        self._running.remove(running)
+        self._expiry.discard(running)
         if running.request.weight:
             self._scales.take(running.request.weight)
         return True

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from typing import Final
 
 from splnode.errors import CallError, Code
-from splnode.rpc.call import Call, serving
+from splnode.rpc.call import Call, running
 from splnode.rpc.interceptor import Proceed
 
 RETRY_AFTER: Final = 0.1
@@ -49,7 +49,8 @@ class Admission:
 
     async def __call__(self, call: Call, proceed: Proceed) -> object:
         """Lets the call in, at once or in its turn, or refuses it."""
-        if serving() is not None:
+        served = running.get()
+        if served is not None and not served.ended:
             return await proceed(call)
         if self._closed:
             raise CallError(Code.UNAVAILABLE, self._closed, started=False)
@@ -60,7 +61,10 @@ class Admission:
         try:
             return await proceed(call)
         finally:
-            self._leave()
+            if self._waiting or self._idle is not None:
+                self._leave()
+            else:
+                self._running -= 1
 
     def close(self, reason: str) -> None:
         """From now on every new call is refused with `reason`; those let in go on, those waiting too."""

@@ -23,8 +23,8 @@ class Client:
     Every message is an attribute; one whose name is taken here (`call`, `protocol`, `contract`) or is a
     Python keyword is reached through `call`. Cancelling a call is safe and cancels it at the other end.
 
-    Raises EncodeError (a parameter does not fit the schema: nothing was sent), DeclaredError (what the
-    protocol declares) and CallError (all the rest).
+    Raises EncodeError or LimitExceeded (a parameter does not fit the schema, or is too large: nothing was sent),
+    DeclaredError (what the protocol declares) and CallError (all the rest).
     """
 
     def __init__(
@@ -67,8 +67,12 @@ class Client:
         found = self.contract.protocol.messages.get(message)
         if found is None:
             raise self._unknown(message)
-        deadline = deadline_for(self._timeout if timeout is None else timeout)
-        return Call(self.contract, found, params or {}, deadline, inherited_metadata(metadata))
+        return self._prepared(found, params or {}, self._timeout if timeout is None else timeout, metadata)
+
+    def _prepared(
+        self, message: Message, params: Mapping[str, Any], timeout: float, metadata: Mapping[str, bytes] | None
+    ) -> Call:
+        return Call(self.contract, message, params, deadline_for(timeout), inherited_metadata(metadata))
 
     def send(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries a Call made by `prepare`, once."""
@@ -92,17 +96,22 @@ class Client:
 
 def _method(client: Client, message: Message) -> Callable[..., Awaitable[Any]]:
     names = tuple(field.name for field in message.request.fields)
+    prepared, proceed, timeout = client._prepared, client._proceed, client._timeout
 
     async def method(*args: Any, **params: Any) -> Any:
         if args:
-            params = {**_by_position(message.name, names, args), **params}
-        return await client.send(client.prepare(message.name, params))
+            params = _by_position(message.name, names, args, params)
+        return await proceed(prepared(message, params, timeout, None))
 
     method.__name__, method.__doc__ = message.name, message.doc
     return method
 
 
-def _by_position(message: str, names: tuple[str, ...], args: tuple[Any, ...]) -> dict[str, Any]:
+def _by_position(message: str, names: tuple[str, ...], args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
     if len(args) > len(names):
         raise TypeError(f"{message} takes {len(names)} parameters ({', '.join(names)}), {len(args)} were given")
-    return dict(zip(names, args, strict=False))
+    params = dict(zip(names, args, strict=False))
+    twice = [name for name in named if name in params]
+    if twice:
+        raise TypeError(f"{message}: {twice[0]!r} is given by position and by name")
+    return {**params, **named}

@@ -154,7 +154,7 @@ class ClientSession:
     @property
     def full(self) -> bool:
         """True where the next call would be refused."""
-        return self.in_flight >= self._most
+        return len(self._calls) + len(self._waiting) >= self._most
 
     # -- out
 

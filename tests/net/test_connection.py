@@ -7,6 +7,7 @@ import weakref
 import pytest
 
 import splnode
+from splnode.avro.protocol import Protocol
 from splnode.errors import CallError, Code, EncodeError
 from splnode.limits import Limits
 from splnode.net import connection
@@ -249,3 +250,12 @@ async def test_two_that_write_much_at_once_do_not_wait_for_each_other() -> None:
         async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
             answers = await asyncio.wait_for(asyncio.gather(*(client.echo(value=large) for _ in range(40))), 30)
             assert all(answer == large for answer in answers)
+
+
+async def test_a_call_of_another_contract_may_be_wrong_about_what_is_one_way() -> None:
+    two_way = Protocol.parse(PROTOCOL.text.replace('"one-way": true', '"x": true'))
+    assert not two_way.messages["tell"].one_way
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        channel = EndpointChannel(server.endpoints[0], Contract(PROTOCOL))
+        assert await Client(channel, two_way, timeout=5).tell(text="x") is None
+        await channel.close()

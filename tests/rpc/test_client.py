@@ -35,6 +35,8 @@ async def test_too_many_parameters_by_position() -> None:
     client = Client(Server(PROTOCOL, Inventory()), PROTOCOL)
     with pytest.raises(TypeError, match=r"add takes 2 parameters \(a, b\), 3 were given"):
         await client.add(1, 2, 3)
+    with pytest.raises(TypeError, match="add: 'a' is given by position and by name"):
+        await client.add(1, a=2)
 
 
 async def test_methods_carry_the_name_and_are_made_once() -> None:
