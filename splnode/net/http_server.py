@@ -290,10 +290,17 @@ class HttpServerConnection(asyncio.Protocol):
         """To the next request, which may be here already."""
         if self._transport is None or self._calling or self._closing or self._next is not None:
             return
-        self._transport.resume_reading()
         if self._http.trailing_data[0]:
             self._wait_for_request()
             self._advance()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Reads again, unless there is more than enough already."""
+        if self._transport is None or self._stalled or self._closing or self._next is not None:
+            return
+        if not self._calling or len(self._http.trailing_data[0]) <= HEADERS:
+            self._transport.resume_reading()
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answers with a status that says so, and closes: the rest of the bytes cannot be trusted."""
