@@ -7,6 +7,7 @@ loop in a write for ever; one on a pipe whose reader has gone would raise in who
 import os
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -16,7 +17,7 @@ KEPT: Final = 1024 * 1024
 PIECE: Final = 4096
 """A pipe that is ready takes so many bytes without waiting. (POSIX: PIPE_BUF; pipe(7))"""
 LAST: Final = 1.0
-"""Seconds that `drain` waits for the reader."""
+"""Seconds that `drain` waits for the reader, all in all."""
 
 
 class Outlet:
@@ -57,18 +58,19 @@ class Outlet:
             self._send(LAST)
 
     def _send(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
         while self._waiting or self._lost:
             if not self._waiting:
                 line = self._lost_line(self._lost).encode("utf-8", "backslashreplace")
                 self._waiting.append(line)
                 self._size, self._lost = len(line), 0
-            if not self._poll.poll(seconds * 1000):
+            if not self._poll.poll(max(0.0, until - time.monotonic()) * 1000 if seconds else 0):
                 return
             data = self._waiting.popleft()
             try:
                 written = os.write(self._descriptor, data[:PIECE])
             except BlockingIOError:  # somebody has made it non-blocking
-                written, seconds = 0, 0.0
+                written = 0
             except OSError:  # the reader has gone, or the disk is full: there is nobody to tell
                 self._waiting.clear()
                 self._size = self._lost = 0

@@ -93,3 +93,22 @@ def test_the_end_waits_only_a_moment(pipe: Pipe, monkeypatch: pytest.MonkeyPatch
     pipe.log("z" * 2 * PIECE)
     pipe.outlet.drain()
     assert len(pipe.read()) == PIECE
+
+
+def test_a_slow_reader_has_no_moment_for_each_piece(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+
+    class Slow:
+        """Ready after 0.9 s, each time."""
+
+        def poll(self, milliseconds: float) -> list[int]:
+            nonlocal now
+            now += min(milliseconds / 1000, 0.9)
+            return [1] if milliseconds >= 900 else []
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    pipe.outlet.write("z" * 5 * PIECE)
+    pipe.outlet._poll = Slow()  # type: ignore[assignment]  # so much of a poll
+    pipe.outlet.drain()
+    assert now == pytest.approx(1001)
+    assert len(pipe.read()) == PIECE
