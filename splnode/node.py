@@ -203,6 +203,7 @@ class Node:
         self._health.leave()
         await asyncio.sleep(config.drain_seconds)
         self._admission.close(f"node {self.id} is stopping")
+        self._health.end()
         if self._listener is not None:
             self._listener.stop_accepting()
         try:

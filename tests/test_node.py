@@ -301,3 +301,20 @@ async def test_reload_leaves_what_needs_a_restart(tmp_path: Path) -> None:
             assert node.config.calls.timeout == 7.0
             assert node._listener.host.timeout == 7.0  # type: ignore[union-attr]  # as above
             assert "calls.force_codec" in [line.get("key") for line in logs]
+
+
+async def test_a_watch_of_its_health_does_not_delay_the_stop(tmp_path: Path) -> None:
+    async with Node(config(tmp_path, "stop_seconds = 60.0")) as node:
+        client = node.client("splnode.Health")
+
+        async def watch() -> None:
+            revision = None
+            while True:
+                revision = (await client.watch(service="", revision=revision, timeoutMs=30_000))["revision"]
+
+        watching = asyncio.ensure_future(watch())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(node.__aexit__(None, None, None), 10)
+        with pytest.raises(CallError) as caught:
+            await watching
+        assert not caught.value.started

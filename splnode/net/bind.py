@@ -21,6 +21,13 @@ LOCK_SECONDS: Final = 2.0
 ATTEMPTS: Final = 8
 """Ports that are tried where the system may choose one, and it must be free on several addresses."""
 
+SILENCE: Final = 120
+"""Seconds without a byte after which a peer's host is asked whether it is there: twice what our clients' pings take."""
+PROBE_EVERY: Final = 20
+"""Seconds between two such questions."""
+PROBES: Final = 4
+"""Questions without an answer after which the connection is gone."""
+
 Address = tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 """Family and socket address, as getaddrinfo gives them."""
 
@@ -94,12 +101,24 @@ def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not two that listen: only after one has ended
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _probe_silent_peers(sock)
         sock.bind(address)
         sock.listen()
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _probe_silent_peers(sock: socket.socket) -> None:
+    """The kernel looks after connections on which nothing comes: a peer whose host has gone does not stay for ever.
+
+    The server has no ping of its own in Avro. Accepted sockets take the options over. (tcp(7); socket(7))
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", SILENCE), ("TCP_KEEPINTVL", PROBE_EVERY), ("TCP_KEEPCNT", PROBES)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 @contextlib.contextmanager

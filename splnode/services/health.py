@@ -30,6 +30,7 @@ class HealthService:
         self._states: dict[str, tuple[Status, int]] = {}
         self._changed = asyncio.Event()
         self._leaving = False
+        self._ended = False
 
     def set(self, service: str, status: Status) -> None:
         """Says how `service` is; watchers are told if that is new. After `leave` nothing is SERVING again."""
@@ -52,6 +53,11 @@ class HealthService:
             if status != "SERVICE_UNKNOWN":
                 self.set(service, "NOT_SERVING")
 
+    def end(self) -> None:
+        """Nothing changes any more: whoever watches is answered now, and keeps no node from stopping."""
+        self._ended = True
+        self._tell()
+
     def check(self, service: str = "") -> dict[str, Any]:
         """The state at once."""
         status, revision = self._states.get(service, ("SERVICE_UNKNOWN", self._first))
@@ -68,7 +74,7 @@ class HealthService:
         call = running.get()
         if call is not None:
             until = min(until, call.deadline - MARGIN)
-        while (state := self.check(service))["revision"] == revision:
+        while (state := self.check(service))["revision"] == revision and not self._ended:
             changed = self._changed
             left = until - time.monotonic()
             if left <= 0:

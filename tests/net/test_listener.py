@@ -8,6 +8,7 @@ import splnode
 from splnode.avro.protocol import Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError, SchemaError
+from splnode.net.bind import SILENCE
 from splnode.net.listener import Listener
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
@@ -144,10 +145,12 @@ async def test_two_services_of_one_name() -> None:
             pass
 
 
-async def test_small_answers_do_not_wait_for_each_other() -> None:
+async def test_accepted_sockets_send_at_once_and_notice_a_host_that_has_gone() -> None:
     async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
         async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
             assert await client.add(1, 2) == 3
             (line,) = server._listener.host.connections
             sock = line._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # a ServerConnection
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # else small answers wait for each other
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == SILENCE

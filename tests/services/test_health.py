@@ -71,3 +71,13 @@ async def test_by_its_protocol(serve: Serve) -> None:
     assert await client.watch(service="", revision=state["revision"], timeoutMs=1) == state
     with deadline(0.3):  # the watch answers before it, though it may wait for longer
         assert await client.watch(revision=state["revision"], timeoutMs=60_000) == state
+
+
+async def test_who_watches_keeps_no_node_from_stopping() -> None:
+    health = HealthService()
+    known = health.check("")
+    watching = asyncio.ensure_future(health.watch("", known["revision"], 60_000))
+    await asyncio.sleep(0)
+    health.end()
+    assert await asyncio.wait_for(watching, 5) == known
+    assert await asyncio.wait_for(health.watch("", known["revision"], 60_000), 5) == known
