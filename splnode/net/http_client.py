@@ -150,6 +150,7 @@ class _HttpConnection(asyncio.Protocol):
         self._done = True
         self._closed = False
         self._ended = False  # the server sends no more
+        self._host = f"{_written(endpoint.host)}:{endpoint.port}"
         self._target = quote(endpoint.path or "/", safe="/%:@!$&'()*+,;=~")
 
     @property
@@ -263,9 +264,8 @@ class _HttpConnection(asyncio.Protocol):
         if not self._usable:
             await self._reopen()
         assert self._transport is not None  # just opened
-        host = f"[{self._endpoint.host}]" if ":" in self._endpoint.host else self._endpoint.host
         headers = [
-            ("Host", f"{host}:{self._endpoint.port}"),
+            ("Host", self._host),
             ("Content-Type", "avro/binary"),
             ("Content-Length", str(len(body))),
         ]
@@ -328,3 +328,10 @@ class _HttpConnection(asyncio.Protocol):
             )
         if self._transport is not None:
             self._transport.abort()
+
+
+def _written(host: str) -> str:
+    """A host as it stands in a URL."""
+    if ":" in host:
+        return f"[{host}]"
+    return host if host.isascii() else host.encode("idna").decode()
