@@ -109,7 +109,8 @@ class Modules:
                 outcome = await process.run(headers, value, deadline - time.monotonic())
             reusable = True
         except ModuleFault as error:
-            reusable = error.code != "BROKEN"
+            # A process that has run out of memory seldom gives back what it took.
+            reusable = error.code != "BROKEN" and not error.message.startswith("MemoryError")
             raise _told(module.uri, error) from None
         except Crashed as error:
             if self._pool.is_closed:

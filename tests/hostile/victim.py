@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +115,14 @@ class Victim:
     @property
     def threads(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/task"))  # noqa: PTH208 - only counted
+
+    def settles(self, descriptors: int) -> None:
+        """Returns once it has no more descriptors than that, with room for the store's readers; fails after START."""
+        until = time.monotonic() + START
+        while self.descriptors > descriptors + 12 and time.monotonic() < until:
+            time.sleep(0.05)  # clock: another process, that has nothing to say
+        left = sorted(os.readlink(f"/proc/{self.pid}/fd/{each}") for each in os.listdir(f"/proc/{self.pid}/fd"))  # noqa: PTH115, PTH208 - of another process
+        assert len(left) <= descriptors + 12, left
 
     def cpu(self) -> float:
         """Seconds of CPU that it has used so far."""
