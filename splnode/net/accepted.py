@@ -11,30 +11,25 @@ import structlog
 
 from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
-from splnode.net.host import REASON, SLOWEST, STALLED, Host
+from splnode.net.host import REASON, Host
 from splnode.net.http_server import HttpServerConnection
 from splnode.net.ledger import SMALL
 from splnode.net.outbox import Outbox
-from splnode.net.peer import acknowledge, peer_of, unread
-from splnode.net.serving import Serving
-from splnode.rpc.call import Peer
+from splnode.net.peer import acknowledge
+from splnode.net.watched import WatchedConnection
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
 from splnode.wire.server import ServerSession
 
 log = structlog.get_logger("splnode.net")
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(WatchedConnection):
     """One accepted connection: its session, and the calls it has running."""
 
-    __slots__ = (
-        "_closing", "_endpoint", "_eof", "_errand", "_full", "_greeted", "_held", "_host", "_next", "_outbox", "_read",
-        "_serving", "_session", "_stalled", "_transport",
-    )  # fmt: skip
+    __slots__ = ("_eof", "_full", "_greeted", "_held", "_outbox", "_session", "_taking")
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
-        self._host = host
-        self._endpoint = endpoint
+        super().__init__(host, endpoint)
         self._session = ServerSession(
             host.directory,
             host.clients,
@@ -43,26 +38,19 @@ class ServerConnection(asyncio.Protocol):
             limits=host.limits,
             cooperative=True,
         )
-        self._serving: Serving | None = None
-        self._transport: asyncio.Transport | None = None
         self._outbox = Outbox(self._session)
         self._greeted = False
-        self._stalled = False
         self._full = False  # the session takes no more now: nothing is read
         self._held = False  # it has more than a little of what is no message yet
-        self._errand: asyncio.Future[None] | None = None
-        self._next: asyncio.Handle | None = None  # the session's next turn
         self._eof = False
-        self._closing = False
-        self._read = 0  # bytes that the peer had read when it was last looked after
+        self._taking = False  # what came is being given to handlers; some of it may be answered at once
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has come; it has `handshake_seconds` for its first whole message."""
-        self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
-        self._outbox.open(self._transport)
-        self._host.joins(self, self._host.limits.handshake_seconds)
+        super().connection_made(transport)
+        self._outbox.open(typing.cast("asyncio.Transport", transport))  # uvloop's own is no subclass
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
@@ -76,8 +64,10 @@ class ServerConnection(asyncio.Protocol):
 
     def _took(self, events: list[Event]) -> None:
         session = self._session
+        self._taking = True
         for event in events:
             self._take(event)
+        self._taking = False
         if session.failed is not None:
             self._refuse(str(session.failed))
             return
@@ -124,21 +114,14 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone: what runs for it is cancelled."""
-        self._host.leaves(self)
-        self._transport = None
+        super().connection_lost(exc)
         self._outbox.close()
-        self._drop()
 
     def pause_writing(self) -> None:
         """The peer reads too slowly: its calls wait, and its bytes stay in the socket."""
-        self._stalled = True
+        super().pause_writing()
         if self._serving is not None:
             self._serving.hold()
-        self._read = self._read_so_far()
-        self._host.patience.add(self, time.monotonic() + STALLED)
-        self._host.unsent.hold(self, self._outbox.waiting)
-        if self._transport is not None:
-            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
@@ -163,45 +146,13 @@ class ServerConnection(asyncio.Protocol):
         """Cancels what runs, sends what is written, closes."""
         self._drop()
         self._outbox.flush()
-        if self._transport is not None and not self._closing:
-            self._closing = True
-            self._read = self._read_so_far()
-            self._host.patience.add(self, time.monotonic() + STALLED)
-            self._transport.close()
+        super().close()
 
-    def abort(self) -> None:
-        """Cancels what runs and closes now."""
-        if self._transport is not None:
-            self._transport.abort()
+    def _written(self) -> int:
+        return self._outbox.written
 
-    def out_of_patience(self) -> None:
-        """It never said who it is, or has stopped reading: it goes."""
-        read = self._read_so_far()
-        if (self._stalled or self._closing) and read - self._read >= SLOWEST:
-            self._read = read
-            self._host.patience.add(self, time.monotonic() + STALLED)
-            return
-        if not self._closing:
-            what = "did not read what waits for it" if self._stalled else "sent no whole message in time"
-            log.info("connection dropped", peer=str(self._peer()), reason=what)
-        self.abort()
-
-    def too_much(self, what: str) -> None:
-        """All peers together hold too much, and this one the longest: it goes."""
-        log.warning("connection dropped", peer=str(self._peer()), reason=f"{what}: all of them are over held_bytes")
-        self.abort()
-
-    def _drop(self) -> None:
-        """Nobody waits any more for what runs and for what is being read."""
-        if self._serving is not None:
-            self._serving.close()
-        if self._errand is not None:
-            self._errand.cancel()
-        if self._next is not None:
-            self._next.cancel()
-
-    def _read_so_far(self) -> int:
-        return self._outbox.written - (unread(self._transport) if self._transport is not None else 0)
+    def _unsent(self) -> int:
+        return self._outbox.waiting
 
     def _take(self, event: Event) -> None:
         if type(event) is Request:
@@ -232,6 +183,8 @@ class ServerConnection(asyncio.Protocol):
 
     def _answered(self) -> None:
         """An answer lies in the session, and there may be room for what waits inside of it."""
+        if self._taking:
+            return  # there may be more calls to take; what comes behind them does the rest
         if self._full and not self._session.pending:  # what is pending has its own turn
             self._go_on()
         else:
@@ -261,6 +214,3 @@ class ServerConnection(asyncio.Protocol):
     def _refuse(self, reason: str) -> None:
         log.info("connection refused", peer=str(self._peer()), reason=reason[:REASON])
         self.close()
-
-    def _peer(self) -> Peer:
-        return peer_of(self._transport) if self._transport is not None else Peer("a peer that has gone")

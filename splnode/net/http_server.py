@@ -6,7 +6,6 @@ time opens several connections, as HTTP clients do.
 
 import asyncio
 import time
-import typing
 from typing import Final
 
 import h11
@@ -14,11 +13,9 @@ import structlog
 
 from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
-from splnode.net.host import REASON, SLOWEST, STALLED, Host
+from splnode.net.host import REASON, STALLED, Host
 from splnode.net.ledger import SMALL
-from splnode.net.peer import peer_of, unread
-from splnode.net.serving import Serving
-from splnode.rpc.call import Peer
+from splnode.net.watched import WatchedConnection
 from splnode.wire.events import Errand, Event, Request
 from splnode.wire.server import ServerSession
 
@@ -34,36 +31,26 @@ TURN: Final = 128
 log = structlog.get_logger("splnode.net")
 
 
-class HttpServerConnection(asyncio.Protocol):
+class HttpServerConnection(WatchedConnection):
     """One accepted HTTP connection."""
 
+    __slots__ = ("_advancing", "_body", "_calling", "_chunks", "_due", "_http", "_largest", "_sent", "_session")
+
+    OWED = "sent no whole request in time"
+
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
-        self._host = host
-        self._endpoint = endpoint
+        super().__init__(host, endpoint)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADERS)
-        self._transport: asyncio.Transport | None = None
         self._session: ServerSession | None = None
-        self._serving: Serving | None = None
         self._calling = False  # a request is whole, its answer is not there
         self._advancing = False
-        self._errand: asyncio.Future[None] | None = None
-        self._next: asyncio.Handle | None = None  # the next turn
         self._chunks = 0
-        self._due = False  # `patience` waits for a request
-        self._stalled = False
-        self._closing = False
-        self._written = 0
-        self._read = 0  # bytes that the client had read when it was last looked after
+        self._due = True  # `patience` waits for a request
+        self._sent = 0
         self._body = bytearray()
         self._largest = host.limits.message_bytes + HEADERS
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has come; it has `handshake_seconds` for its first request."""
-        self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
-        self._due = True
-        self._host.joins(self, self._host.limits.handshake_seconds)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -83,21 +70,6 @@ class HttpServerConnection(asyncio.Protocol):
         self.close()
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone: its call is cancelled."""
-        self._host.leaves(self)
-        self._transport = None
-        self._drop()
-
-    def pause_writing(self) -> None:
-        """The client reads too slowly: what it has sent ahead waits, and its bytes stay in the socket."""
-        self._stalled = True
-        self._read = self._read_so_far()
-        self._host.patience.add(self, time.monotonic() + STALLED)
-        if self._transport is not None:
-            self._host.unsent.hold(self, self._transport.get_write_buffer_size())
-            self._transport.pause_reading()
-
     def resume_writing(self) -> None:
         """It reads again."""
         self._stalled = self._due = False
@@ -108,48 +80,11 @@ class HttpServerConnection(asyncio.Protocol):
 
     # --- the rest -----------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Cancels what runs, sends what is written, closes."""
-        self._drop()
-        if self._transport is not None and not self._closing:
-            self._closing = True
-            self._read = self._read_so_far()
-            self._host.patience.add(self, time.monotonic() + STALLED)
-            self._transport.close()
+    def _written(self) -> int:
+        return self._sent
 
-    def abort(self) -> None:
-        """Cancels what runs and closes now."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def out_of_patience(self) -> None:
-        """No whole request in time, or the client does not read: it goes."""
-        read = self._read_so_far()
-        if (self._stalled or self._closing) and read - self._read >= SLOWEST:
-            self._read = read
-            self._host.patience.add(self, time.monotonic() + STALLED)
-            return
-        if not self._closing:
-            what = "did not read what waits for it" if self._stalled else "no whole request in time"
-            log.info("connection dropped", peer=str(self._peer()), reason=what)
-        self.abort()
-
-    def too_much(self, what: str) -> None:
-        """All peers together hold too much, and this one the longest: it goes."""
-        log.warning("connection dropped", peer=str(self._peer()), reason=f"{what}: all of them are over held_bytes")
-        self.abort()
-
-    def _drop(self) -> None:
-        """Nobody waits any more for what runs and for what is being read."""
-        if self._serving is not None:
-            self._serving.close()
-        if self._errand is not None:
-            self._errand.cancel()
-        if self._next is not None:
-            self._next.cancel()
-
-    def _read_so_far(self) -> int:
-        return self._written - (unread(self._transport) if self._transport is not None else 0)
+    def _unsent(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def _wait_for_request(self) -> None:
         """A request has begun, and is to end."""
@@ -320,8 +255,5 @@ class HttpServerConnection(asyncio.Protocol):
     def _send(self, *events: h11.Event) -> None:
         data = b"".join(self._http.send(event) or b"" for event in events)
         if data and self._transport is not None:
-            self._written += len(data)
+            self._sent += len(data)
             self._transport.write(data)
-
-    def _peer(self) -> Peer:
-        return peer_of(self._transport) if self._transport is not None else Peer("a peer that has gone")

@@ -11,18 +11,19 @@ import pytest
 import splnode
 from splnode.avro.codec import encoder
 from splnode.limits import Limits
-from splnode.net import accepted, host
+from splnode.net import accepted, host, watched
 from splnode.net.listener import Listener
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.wire.directory import Directory
 from splnode.wire.framing import netty_frame, spec_frame
 from splnode.wire.handshake import HandshakeRequest, write_request
-from splnode.wire.primitive import write_string
+from splnode.wire.primitive import write_map, write_string
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 HELLO = write_request(HandshakeRequest(PROTOCOL.md5, None, PROTOCOL.md5))
 PING = netty_frame(0, HELLO + b"\0\0")
+ADD = encoder(PROTOCOL.messages["add"].request).encode
 ECHO = encoder(PROTOCOL.messages["echo"].request).encode
 PONG = netty_frame(0, bytes.fromhex("00000000 0000"))
 
@@ -169,7 +170,7 @@ async def test_more_calls_than_may_run_wait_in_the_socket(site: Site, line: Line
 async def test_who_does_not_read_gets_no_more_run_and_is_dropped(
     site: Site, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accepted, "STALLED", 0.3)
+    monkeypatch.setattr(watched, "STALLED", 0.3)
     _, writer = line
     ran = 0
     original = site.inventory.echo
@@ -222,7 +223,7 @@ async def test_a_peer_in_the_middle_of_a_message_is_acknowledged(line: Line, mon
 
 
 async def test_who_reads_slowly_gets_everything(site: Site, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepted, "STALLED", 0.1)
+    monkeypatch.setattr(watched, "STALLED", 0.1)
     reader, writer = line
     writer.write(PING)
     await reader.readexactly(len(PONG))
@@ -356,3 +357,15 @@ async def test_a_client_that_goes_while_its_text_is_read(site: Site, line: Line)
     writer.transport.abort()
     async with splnode.connect(f"tcp://127.0.0.1:{site.port}", PROTOCOL) as client:
         assert await client.add(a=1, b=2) == 3
+
+
+async def test_after_the_last_bytes_none_of_several_calls_is_dropped(site: Site, line: Line) -> None:
+    """One that is answered at once, since it came too late, is not the end of those behind it."""
+    reader, writer = line
+    writer.write(PING)
+    await reader.readexactly(len(PONG))
+    (connection,) = site.listener.host.connections
+    late = write_map({"spl-timeout-ms": b"0"}) + write_string("add") + ADD({"a": 1, "b": 1})
+    connection._eof = True  # type: ignore[attr-defined]  # what the kernel may tell before all was taken
+    connection.data_received(netty_frame(1, late) + call(2, "add", a=2, b=2))  # type: ignore[attr-defined]  # as above
+    assert (await ended(reader)).endswith(netty_frame(2, b"\0\0\x08"))

@@ -8,7 +8,7 @@ import pytest
 import splnode
 from splnode.avro.codec import encoder
 from splnode.limits import Limits
-from splnode.net import http_server
+from splnode.net import http_server, watched
 from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import HandshakeRequest, write_request
 from splnode.wire.primitive import write_string
@@ -164,7 +164,7 @@ def echo(size: int) -> bytes:
 async def test_who_pipelines_and_does_not_read_gets_no_more_run_and_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_server, "STALLED", 0.3)
+    monkeypatch.setattr(watched, "STALLED", 0.3)
     inventory, ran = Inventory(), 0
 
     def counting(value: object) -> object:
@@ -188,7 +188,7 @@ async def test_who_pipelines_and_does_not_read_gets_no_more_run_and_is_dropped(
 
 
 async def test_who_reads_slowly_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "STALLED", 0.2)
+    monkeypatch.setattr(watched, "STALLED", 0.2)
     async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port, limit=65536)
         writer.write(echo(4_000_000) * 4)

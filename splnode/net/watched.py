@@ -1,0 +1,118 @@
+"""What is the same for every accepted connection, whatever it speaks: its host looks after it, and ends it.
+
+A peer that does not read is held: nothing more is run or read for it, and it has STALLED seconds to take SLOWEST
+bytes. So it is when this end has closed and something is still to be sent.
+"""
+
+import asyncio
+import time
+import typing
+from typing import ClassVar
+
+import structlog
+
+from splnode.endpoint import Endpoint
+from splnode.net.host import SLOWEST, STALLED, Host
+from splnode.net.peer import peer_of, unread
+from splnode.net.serving import Serving
+from splnode.rpc.call import Peer
+
+log = structlog.get_logger("splnode.net")
+
+
+class WatchedConnection(asyncio.Protocol):
+    """One accepted connection. Subclasses read, and say what was written and what waits to be."""
+
+    __slots__ = ("_closing", "_endpoint", "_errand", "_host", "_next", "_read", "_serving", "_stalled", "_transport")
+
+    OWED: ClassVar[str] = "sent no whole message in time"
+    """What is said of a peer that did not do in time what it had to."""
+
+    def __init__(self, host: Host, endpoint: Endpoint) -> None:
+        self._host = host
+        self._endpoint = endpoint
+        self._transport: asyncio.Transport | None = None
+        self._serving: Serving | None = None
+        self._errand: asyncio.Future[None] | None = None
+        self._next: asyncio.Handle | None = None  # the next turn
+        self._stalled = False  # the peer reads too slowly
+        self._closing = False
+        self._read = 0  # bytes that the peer had read when it was last looked after
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A peer has come; it has `handshake_seconds` for its first whole message."""
+        self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        self._host.joins(self, self._host.limits.handshake_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone: what runs for it is cancelled."""
+        self._host.leaves(self)
+        self._transport = None
+        self._drop()
+
+    def pause_writing(self) -> None:
+        """The peer reads too slowly: its calls wait, and its bytes stay in the socket."""
+        self._stalled = True
+        self._look_again()
+        self._host.unsent.hold(self, self._unsent())
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    # --- the rest -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Cancels what runs, sends what is written, closes."""
+        self._drop()
+        if self._transport is not None and not self._closing:
+            self._closing = True
+            self._look_again()
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cancels what runs and closes now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def out_of_patience(self) -> None:
+        """It never sent what it had to, or has stopped reading: it goes."""
+        before = self._read
+        if self._stalled or self._closing:
+            self._look_again()
+            if self._read - before >= SLOWEST:
+                return
+        if not self._closing:
+            what = "did not read what waits for it" if self._stalled else self.OWED
+            log.info("connection dropped", peer=str(self._peer()), reason=what)
+        self.abort()
+
+    def too_much(self, what: str) -> None:
+        """All peers together hold too much, and this one the longest: it goes."""
+        log.warning("connection dropped", peer=str(self._peer()), reason=f"{what}: all of them are over held_bytes")
+        self.abort()
+
+    def _written(self) -> int:
+        """Bytes that the transport was given."""
+        raise NotImplementedError
+
+    def _unsent(self) -> int:
+        """Bytes that wait for the peer to read."""
+        raise NotImplementedError
+
+    def _look_again(self) -> None:
+        """Remembers how much the peer has read, and looks again in a while."""
+        self._read = self._written() - (unread(self._transport) if self._transport is not None else 0)
+        self._host.patience.add(self, time.monotonic() + STALLED)
+
+    def _drop(self) -> None:
+        """Nobody waits any more for what runs and for what is being read."""
+        if self._serving is not None:
+            self._serving.close()
+        if self._errand is not None:
+            self._errand.cancel()
+        if self._next is not None:
+            self._next.cancel()
+
+    def _peer(self) -> Peer:
+        return peer_of(self._transport) if self._transport is not None else Peer("a peer that has gone")
