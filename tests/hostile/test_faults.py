@@ -44,7 +44,7 @@ def wait_for(what: str, victim: Victim) -> None:
     """Until the node has logged it."""
     until = time.monotonic() + START
     while what not in victim.log:
-        assert time.monotonic() < until, f"{what!r} never came:\n{victim.log}"
+        assert time.monotonic() < until, f"{what!r} never came:\n{victim.log}"  # clock: the end of the wait
         time.sleep(0.02)  # clock: another process writes it
 
 
@@ -178,7 +178,7 @@ def test_standard_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
     until = time.monotonic() + START
     while not (tmp_path / "s").exists():
         assert victim.process.poll() is None, victim.log
-        assert time.monotonic() < until
+        assert time.monotonic() < until  # clock: the end of the wait
         time.sleep(0.02)  # clock: with nothing to read from it there is no other sign
     try:
         for _ in range(3):
