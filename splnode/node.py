@@ -50,6 +50,10 @@ NO_NATIVE: Final = (
     "install a C compiler and Python's headers (Debian: apt-get install gcc python3-dev), then install splnode again"
 )
 
+VITAL_SERVICES: Final = ("splnode.Health", "splnode.Reflection")
+VITAL: Final = 1024
+"""Calls of these that may run at the same time; a watch runs for as long as nothing changes."""
+
 log = structlog.get_logger("splnode.node")
 
 
@@ -64,7 +68,9 @@ class Node:
         self.config = config or Config()
         self.id = ""
         self._admission = Admission(self.config.admission.running, self.config.admission.queued)
-        self._interceptors = (self._admission, *interceptors)
+        # Who asks how the node is must hear it when it is full, and who watches takes no place from those who work.
+        self._vital = Admission(VITAL, 0)
+        self._interceptors = tuple(interceptors)
         self._router = Router()
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
@@ -97,7 +103,7 @@ class Node:
         server = Server(
             found,
             implementation,
-            interceptors=self._interceptors,
+            interceptors=(self._vital if found.name in VITAL_SERVICES else self._admission, *self._interceptors),
             limits=self.config.limits,
             force_codec=self.config.calls.force_codec,
         )
@@ -155,7 +161,7 @@ class Node:
                 await self._drain()
         finally:
             self._health.leave()
-            self._admission.close(f"node {self.id} is stopping")
+            self._refuse_calls()
             await self._closing.aclose()
         log.info("stopped", node=self.id)
 
@@ -202,21 +208,25 @@ class Node:
         log.info("stopping", node=self.id, drain_seconds=config.drain_seconds, running=self._admission.running)
         self._health.leave()
         await asyncio.sleep(config.drain_seconds)
-        self._admission.close(f"node {self.id} is stopping")
+        self._refuse_calls()
         self._health.end()
         if self._listener is not None:
             self._listener.stop_accepting()
         try:
             async with asyncio.timeout(config.stop_seconds):
-                await self._admission.idle()
+                await asyncio.gather(self._admission.idle(), self._vital.idle())
         except TimeoutError:
             log.warning("calls cancelled", running=self._admission.running, stop_seconds=config.stop_seconds)
+
+    def _refuse_calls(self) -> None:
+        for admission in (self._admission, self._vital):
+            admission.close(f"node {self.id} is stopping")
 
     async def _settle(self) -> None:
         """Handlers that were cancelled end before what they use is closed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
-                await self._admission.idle()
+                await asyncio.gather(self._admission.idle(), self._vital.idle())
 
     def _protocols(self) -> list[Protocol]:
         return [contract.protocol for contract in self._directory.contracts]

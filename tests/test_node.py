@@ -318,3 +318,22 @@ async def test_a_watch_of_its_health_does_not_delay_the_stop(tmp_path: Path) -> 
         with pytest.raises(CallError) as caught:
             await watching
         assert not caught.value.started
+
+
+async def test_a_node_that_is_full_still_says_how_it_is(tmp_path: Path) -> None:
+    async with Node(config(tmp_path, "[admission]\nrunning = 1\nqueued = 1\n")) as node:
+        endpoint = node.endpoints[0]
+        async with splnode.connect(endpoint, "splnode.Health") as watcher:
+            revision = (await watcher.check())["revision"]
+            watches = [asyncio.create_task(watcher.watch(revision=revision)) for _ in range(5)]
+            async with splnode.connect(endpoint, "SPLDataService") as client:  # watches take no place from it
+                assert (await client.listTopics())["totalCount"] == 0
+            node._admission._running = 1  # as if a handler ran, and another call waited for it
+            node._admission._room = 0
+            with pytest.raises(CallError, match="handlers run"):
+                async with splnode.connect(endpoint, "SPLDataService") as client:
+                    await client.listTopics()
+            assert (await watcher.check())["status"] == "SERVING"
+            node._admission._running = 0
+            node._health.leave()
+            assert {each["status"] for each in await asyncio.gather(*watches)} == {"NOT_SERVING"}
