@@ -8,7 +8,6 @@ The handler runs in its caller's task: cancelling one cancels the other, and not
 handler which swallows its cancelling holds its caller until it returns; the answer is then still DEADLINE_EXCEEDED.
 """
 
-import asyncio
 import enum
 import typing
 from collections.abc import Awaitable, Callable
@@ -23,6 +22,7 @@ from splnode.errors import CallError, Code, DataError, DeclaredError, SchemaErro
 from splnode.limits import Limits
 from splnode.rpc.call import Call
 from splnode.rpc.failure import internal
+from splnode.rpc.timeouts import Timeouts
 from splnode.wire.message import Contract, ErrorReader
 from splnode.wire.primitive import read_long
 
@@ -40,6 +40,7 @@ class Bridge:
         self._limits = limits
         self._force_codec = force_codec
         self._routes: dict[tuple[Contract, str], _Route] = {}
+        self._timeouts = Timeouts()
 
     async def call(self, call: Call) -> object:
         """Carries one unchecked call. EncodeError means that its parameters do not fit: nothing has run."""
@@ -48,15 +49,17 @@ class Bridge:
         if route is None:
             if len(self._routes) >= self._limits.client_protocols:
                 self._routes.clear()  # contracts are few in a process: more than that is churn
-            route = self._routes[key] = _Route(call, self._contract, self._limits, self._force_codec)
+            route = _Route(call, self._contract, self._limits, self._force_codec, self._timeouts)
+            self._routes[key] = route
         return await route.call(call, self._proceed)
 
 
 class _Route:
     """One message of one caller's contract to the same message of the server's."""
 
-    def __init__(self, call: Call, server: Contract, limits: Limits, force_codec: bool) -> None:
+    def __init__(self, call: Call, server: Contract, limits: Limits, force_codec: bool, timeouts: Timeouts) -> None:
         self._limits = limits
+        self._timeouts = timeouts
         self._copy = _through_codec if force_codec else conformer
         self._server = server
         self._message = self._find(call)
@@ -68,24 +71,17 @@ class _Route:
 
     async def call(self, call: Call, proceed: Callable[[Call], Awaitable[object]]) -> object:
         params = typing.cast("dict[str, Any]", self._params(call.params))
-        left = call.remaining
-        if left <= 0:
+        if call.remaining <= 0:
             raise call.expired(started=False)
         served = Call(self._server, self._message, params, call.deadline, call.metadata, call.peer, checked=True)
-        limit = asyncio.timeout(left)
         try:
-            async with limit:
-                result = await proceed(served)
-        except (TimeoutError, CallError, DeclaredError) as error:
-            if limit.expired():  # whatever the handler made of its cancelling: the peer of a wire is told this too
-                raise call.expired() from None
-            if isinstance(error, DeclaredError):
-                raise self._declared(call, error) from None
-            raise
+            result = await self._timeouts.run(proceed(served), call.deadline)
+        except TimeoutError:  # no handler's own: those are INTERNAL by now
+            raise call.expired() from None
+        except DeclaredError as error:
+            raise self._declared(call, error) from None
         finally:
             call.answer_metadata = served.answer_metadata
-        if limit.expired():
-            raise call.expired()
         try:
             return None if self._message.one_way else self._result(result)
         except DataError as error:
