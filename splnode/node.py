@@ -194,6 +194,7 @@ class Node:
             limits=config.limits,
             timeout=config.calls.timeout,
             insecure=config.node.insecure,
+            share=self._admission.share,
         )
         self._closing.push_async_callback(self._settle)
         self._closing.push_async_callback(self._listener.close)

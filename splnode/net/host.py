@@ -69,7 +69,12 @@ class Host:
     """
 
     def __init__(
-        self, channel: Channel, directory: Directory, limits: Limits, timeout: float = DEFAULT_TIMEOUT
+        self,
+        channel: Channel,
+        directory: Directory,
+        limits: Limits,
+        timeout: float = DEFAULT_TIMEOUT,
+        share: int = sys.maxsize,
     ) -> None:
         self.channel = channel
         self.directory = directory
@@ -82,7 +87,7 @@ class Host:
         self.unread: Ledger[Accepted] = Ledger(most, lambda connection: connection.too_much("messages that do not end"))
         self.unsent: Ledger[Accepted] = Ledger(most, lambda connection: connection.too_much("answers nobody reads"))
         self.errands = Errands()
-        self._scales = Scales(most)
+        self._scales = Scales(most, share)
         self._room = most_connections()
         self._crowded = False
         self._expiry: Expiry[Running] = Expiry(lambda running: running.serving.expire(running))

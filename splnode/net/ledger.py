@@ -4,6 +4,7 @@ Each connection alone is bounded, but there are many of them. Where all together
 has held something the longest without an end goes: an honest peer ends its message in a moment.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -14,10 +15,14 @@ SMALL: Final = 65_536
 
 
 class Scales:
-    """Large calls that run, `most` bytes of them together; but one alone may weigh what it likes."""
+    """Large calls that run, `most` bytes of them together; but one alone may weigh what it likes.
 
-    def __init__(self, most: int) -> None:
+    Of one peer `share` calls may run at a time, large or not; it counts those itself.
+    """
+
+    def __init__(self, most: int, share: int = sys.maxsize) -> None:
         self.most = most
+        self.share = share
         self.total = 0
 
     def put(self, weight: int) -> bool:

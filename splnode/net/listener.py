@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -31,7 +32,8 @@ class Listener:
     """Serves the protocols of `directory` through `channel` on any number of endpoints.
 
     `open` binds and begins to accept; `stop_accepting` closes the sockets, `close` also the connections.
-    All of them belong to one event loop. Whoever made it closes it.
+    All of them belong to one event loop. Of the calls of one connection at most `share` run at a time; the others
+    wait in it. Whoever made it closes it.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class Listener:
         limits: Limits = DEFAULT_LIMITS,
         timeout: float = DEFAULT_TIMEOUT,
         insecure: bool = False,
+        share: int = sys.maxsize,
     ) -> None:
-        self.host = Host(channel, directory, limits, timeout)
+        self.host = Host(channel, directory, limits, timeout, share)
         self._insecure = insecure
         self._servers: list[tuple[Endpoint, list[asyncio.Server]]] = []
         self._closed = False
@@ -173,7 +176,7 @@ async def listen(
     if len(router.services) < len(servers):
         raise ConfigError(f"{len(servers)} services have {len(router.services)} names: {', '.join(router.services)}")
     directory = Directory(server.contract for server in servers)
-    listener = Listener(router, directory, limits=limits, timeout=timeout, insecure=insecure)
+    listener = Listener(router, directory, limits=limits, timeout=timeout, insecure=insecure, share=gate.share)
     try:
         for endpoint in endpoints:
             await listener.open(endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint))

@@ -5,6 +5,7 @@ Shared by every way a peer may come (a socket, an HTTP request), so that a call 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import Final
@@ -40,13 +41,14 @@ class Serving:
     """Runs the requests of one session through a Channel and gives the answers back to the session.
 
     `answered` is called after each answer was queued in the session. Between `hold` and `release` no handler
-    starts: a peer that does not read gets nothing more to read. `close` cancels what runs. Every handler starts in a
-    copy of `context`, so that nothing which one call has set there is seen by another.
+    starts: a peer that does not read gets nothing more to read. Nor do more run at a time than the share of one peer
+    on the `scales`: one whose calls hang leaves room for the others. `close` cancels what runs. Every handler starts
+    in a copy of `context`, so that nothing which one call has set there is seen by another.
     """
 
     __slots__ = (
-        "_answered", "_channel", "_context", "_expiry", "_held", "_loop", "_peer", "_running", "_scales", "_session",
-        "timeout",
+        "_answered", "_begun", "_channel", "_context", "_expiry", "_held", "_loop", "_peer", "_running", "_scales",
+        "_session", "_share", "_turns", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +69,9 @@ class Serving:
         self._answered = answered
         self._context = context
         self._scales = scales
+        self._share = scales.share
+        self._begun = 0
+        self._turns: deque[asyncio.Future[None]] = deque()
         self._running: set[Running] = set()
         self._loop = asyncio.get_running_loop()
         self._held: asyncio.Event | None = None
@@ -148,8 +153,15 @@ class Serving:
         try:
             while self._held is not None:
                 await self._held.wait()
+            if self._begun < self._share:
+                self._begun += 1
+            else:
+                await self._turn()  # the place was handed over: `_begun` already counts it
             running.begun = True
-            value = await self._channel.call(call)
+            try:
+                value = await self._channel.call(call)
+            finally:
+                self._leave()
         except (CallError, DeclaredError) as caught:
             error = caught
         except asyncio.CancelledError:
@@ -161,6 +173,24 @@ class Serving:
             error = internal(call, caught)
         if self._forget(running):
             self._answer(running, value, error)
+
+    async def _turn(self) -> None:
+        turn = self._loop.create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # the place came in the same moment
+            raise
+
+    def _leave(self) -> None:
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._begun -= 1
 
     def _forget(self, running: Running) -> bool:
         """True if the call was still waiting for its answer."""

@@ -24,6 +24,9 @@ from splnode.rpc.interceptor import Proceed
 RETRY_AFTER: Final = 0.1
 """Seconds that a refused caller is asked to wait: about one short handler's time times a full queue."""
 
+SMALLEST_SHARE: Final = 16
+"""Places that a peer may always have: with fewer its watches would keep it from asking anything else."""
+
 
 class Admission:
     """An Interceptor shared by all servers of a node."""
@@ -41,6 +44,11 @@ class Admission:
     def running(self) -> int:
         """Calls whose handler runs now."""
         return self._running
+
+    @property
+    def share(self) -> int:
+        """Places that one peer may have at a time, so that its calls leave some for the others when they hang."""
+        return max(SMALLEST_SHARE, self._limit * 3 // 4)
 
     @property
     def waiting(self) -> int:

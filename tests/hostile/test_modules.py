@@ -124,6 +124,17 @@ def test_calls_that_hang_leave_room_for_others(host: Victim) -> None:
     assert host.peak < 50
 
 
+def test_a_peer_whose_calls_hang_leaves_places_for_others(tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "hangs.py").write_text("import time\ndef execute(headers, value): time.sleep(1000)\n")
+    with Victim(tmp_path, "--modules", str(tmp_path / "modules")) as host:
+        with hello(host.tcp) as bad, host.attacked("1,000 calls of one peer that hang"):
+            bad.sendall(execute("hangs") * 1000)
+            for _ in range(20):
+                host.serves()
+        assert host.peak < 50
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_its_node(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "modules").mkdir()

@@ -12,6 +12,7 @@ from splnode.errors import CallError, Code
 from splnode.limits import Limits
 from splnode.net import host
 from splnode.net.ledger import SMALL
+from splnode.rpc.admission import Admission
 from tests.net.test_accepted import PING, PONG, call, ended
 from tests.rpc.conftest import PROTOCOL, Inventory
 
@@ -114,3 +115,25 @@ async def test_some_descriptors_are_kept_from_connections(monkeypatch: pytest.Mo
 def test_most_connections(monkeypatch: pytest.MonkeyPatch, soft: int, room: int) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda which: (soft, soft))
     assert host.most_connections() == room
+
+
+async def test_one_peer_whose_calls_hang_leaves_room_for_the_others() -> None:
+    inventory = Waiting()
+    admission = Admission(24, 0)
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: inventory}, admission=admission) as server:
+        endpoint = server.endpoints[0]
+        async with splnode.connect(endpoint, PROTOCOL) as one, splnode.connect(endpoint, PROTOCOL) as other:
+            hanging = [asyncio.create_task(one.echo(value="x")) for _ in range(40)]
+            late = asyncio.create_task(one.call("echo", {"value": "x"}, timeout=0.2))
+            while admission.running < admission.share:
+                await asyncio.sleep(0)
+            assert await other.add(a=1, b=2) == 3
+            assert admission.running == admission.share == 18
+            with pytest.raises(CallError) as caught:
+                await late
+            assert caught.value.code is Code.DEADLINE_EXCEEDED
+            hanging[39].cancel()
+            hanging[0].cancel()
+            inventory.go.set()
+            assert await asyncio.gather(*hanging[1:39]) == ["x"] * 38
+            assert await one.add(a=1, b=2) == 3
