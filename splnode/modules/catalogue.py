@@ -57,7 +57,8 @@ class Modules:
             raise ConfigError(f"modules: {self._directory.root} is no directory: make it, or name another")
         self._built_in: Mapping[str, BuiltIn] = built_in_modules(data, Folder(files) if files is not None else None)
         self._timeout = timeout
-        self._pool = Pool(lambda: ModuleProcess.start(memory, environment), workers, kept)
+        turn = asyncio.Lock()
+        self._pool = Pool(lambda: ModuleProcess.start(memory, environment, turn), workers, kept)
         self._seen: dict[str, ModuleFile] = {}
 
     async def execute(self, uri: str, headers: Mapping[str, str], value: Value) -> Result:
