@@ -1,15 +1,9 @@
-"""A bystander: pings a node from a process of its own while others do harm, and says how long it waited.
-
-python -m tests.hostile.watch ENDPOINT      pings until stdin ends, then prints one JSON line
-"""
+"""Connections to a node as bytes, and the bystander who waits for his pings meanwhile."""
 
 import json
-import os
-import select
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,9 +12,6 @@ from splnode.avro.protocol import find_protocol
 from splnode.endpoint import Endpoint
 from tests.wire.conftest import handshake, netty
 
-EVERY = 0.003
-"""Seconds between two pings."""
-GIVE_UP = 60.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,25 +58,6 @@ def hello(where: str, service: str = "SPLExecuteService", timeout: float = 20.0)
     return sock
 
 
-def watch(where: str) -> dict[str, Any]:
-    """Pings until stdin ends: the waits in milliseconds."""
-    sock = hello(where, timeout=GIVE_UP)
-    waits: list[float] = []
-    print("ready", flush=True)
-    while not waits or not select.select([sys.stdin], [], [], EVERY)[0]:
-        started = time.perf_counter()
-        sock.sendall(netty(1, b"\0\0"))
-        netty_reply(sock)
-        waits.append(1000 * (time.perf_counter() - started))
-    waits.sort()
-    return {
-        "pings": len(waits),
-        "median": round(waits[len(waits) // 2], 2),
-        "p99": round(waits[len(waits) * 99 // 100], 1),
-        "worst": round(waits[-1], 1),
-    }
-
-
 class Bystander:
     """`with Bystander(endpoint) as seen:` pings meanwhile; `seen.waits` has the figures afterwards."""
 
@@ -94,10 +66,13 @@ class Bystander:
         self._where = where
 
     def __enter__(self) -> Self:
+        md5 = find_protocol("SPLExecuteService").md5
+        hello = netty(0, handshake(md5, md5), b"\0\0")
+        endpoint = Endpoint.parse(self._where)
+        script = Path(__file__).with_name("bystander.py")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.watch", self._where],
+            [sys.executable, "-S", script, f"{endpoint.host}:{endpoint.port}", hello.hex()],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
@@ -106,10 +81,6 @@ class Bystander:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        said, _ = self._process.communicate(timeout=GIVE_UP)  # which closes its stdin
+        said, _ = self._process.communicate(timeout=60)  # which closes its stdin
         if kind is None:
             self.waits = json.loads(said)
-
-
-if __name__ == "__main__":
-    print(json.dumps(watch(sys.argv[1])))
