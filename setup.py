@@ -1,19 +1,25 @@
-"""Everything about the native codec engine's build; the rest of the package is described in pyproject.toml."""
+"""Everything about the build of the native engines; the rest of the package is described in pyproject.toml."""
 
 import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
 
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
+CALLS = "splnode/wire/native"
+
+
+def extension(name: str, sources: list[str]) -> Extension:
+    """An extension that is rebuilt when any header changes."""
+    headers = ["splnode/avro/codec/native.h", *(str(path) for path in sorted(Path(CALLS).glob("*.h")))]
+    # Without a compiler the install goes on, and the plain engine serves.
+    return Extension(name, sources=sources, depends=headers, extra_compile_args=FLAGS, optional=True)
+
 
 setup(
-    package_data={"splnode.avro.codec": ["_native.pyi"]},  # added to what pyproject.toml lists
+    package_data={"splnode.avro.codec": ["_native.pyi"], "splnode.wire": ["_native.pyi"]},  # beside pyproject.toml's
     ext_modules=[
-        Extension(
-            "splnode.avro.codec._native",
-            sources=["splnode/avro/codec/_native.c"],
-            extra_compile_args=FLAGS,
-            optional=True,  # without a compiler the install goes on, and the plain engine serves
-        )
+        extension("splnode.avro.codec._native", ["splnode/avro/codec/_native.c"]),
+        extension("splnode.wire._native", [f"{CALLS}/{part}.c" for part in ("module", "pipeline", "intake")]),
     ],
 )

@@ -25,8 +25,7 @@
  * interpreter's own recursion limit.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "native.h"
 #include <structmember.h> /* T_OBJECT_EX */
 #include <math.h>
 #include <stdbool.h>
@@ -55,6 +54,7 @@ typedef struct {
     PyObject *recent[RECENT]; /* short ASCII strings met lately, by hash; owned */
     uint8_t *spare;           /* the output buffer that no Encoder is using now, or NULL */
     Py_ssize_t spare_size;
+    CodecApi api;
 } State;
 
 typedef struct {
@@ -2605,6 +2605,89 @@ static int add_type(PyObject *module, PyType_Spec *spec)
     return failed;
 }
 
+/* ---- for the other native parts: native.h ---------------------------------------------------------- */
+
+static destructor dealloc_of(PyObject *object) { return Py_TYPE(object)->tp_dealloc; }
+
+static int api_is_encoder(PyObject *object)
+{
+    return dealloc_of(object) == (destructor)codec_dealloc && ((Codec *)object)->write && !((Codec *)object)->read;
+}
+
+static int api_is_decoder(PyObject *object)
+{
+    return dealloc_of(object) == (destructor)codec_dealloc && ((Codec *)object)->read && !((Codec *)object)->write;
+}
+
+static int give_out(Writer *writer, Codec *self, int failed, Output *out)
+{
+    if (failed || check_size(&writer->budget, writer->used) < 0) {
+        blame_depth(self->state, &self->limits);
+        failed = -1;
+    }
+    else {
+        uint8_t *room = output_room(out, writer->used);
+        failed = room == NULL ? -1 : 0;
+        if (!failed) {
+            memcpy(room, writer->bytes, (size_t)writer->used);
+            out->used += writer->used;
+        }
+    }
+    end_writing(writer);
+    return failed;
+}
+
+static int api_encode(PyObject *encoder, PyObject *value, Output *out)
+{
+    Codec *self = (Codec *)encoder;
+    Writer writer = begin_writing(self);
+    int failed = spend(&writer.budget, 1) < 0 || write_value(&writer, self->write, value) < 0;
+    return give_out(&writer, self, failed, out);
+}
+
+static int api_encode_fields(PyObject *encoder, PyObject *const *fields, Py_ssize_t count, Output *out)
+{
+    Codec *self = (Codec *)encoder;
+    const WriteNode *node = self->write;
+    if (node->op != RECORD || node->logical != NULL || node->count != count) {
+        fail(PyExc_TypeError, "not the fields of this encoder's record");
+        return -1;
+    }
+    Writer writer = begin_writing(self);
+    int failed = spend(&writer.budget, 1) < 0 || enter(&writer.budget) < 0;
+    if (!failed) {
+        failed = spend(&writer.budget, count) < 0;
+        for (Py_ssize_t i = 0; !failed && i < count; i++) {
+            failed = write_value(&writer, node->fields[i].node, fields[i]) < 0;
+            if (failed)
+                at_field(self->state, node->fields[i].name);
+        }
+        leave(&writer.budget);
+    }
+    return give_out(&writer, self, failed, out);
+}
+
+static PyObject *api_decode(PyObject *decoder, const uint8_t **at, const uint8_t *end)
+{
+    Codec *self = (Codec *)decoder;
+    Reader in = {new_budget(self), *at, end};
+    PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+    if (value == NULL)
+        blame_depth(self->state, &self->limits);
+    *at = in.p;
+    return value;
+}
+
+static int add_api(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    state->api = (CodecApi){api_is_encoder, api_is_decoder, api_encode, api_encode_fields, api_decode};
+    PyObject *capsule = PyCapsule_New(&state->api, SPLNODE_CODEC_CAPSULE, NULL);
+    int failed = capsule == NULL ? -1 : PyModule_AddObjectRef(module, "_api", capsule);
+    Py_XDECREF(capsule);
+    return failed;
+}
+
 static int module_exec(PyObject *module)
 {
     static const char *const ops[] = {"NULL", "BOOLEAN", "INT", "LONG", "FLOAT", "DOUBLE", "BYTES", "STRING",
@@ -2624,7 +2707,7 @@ static int module_exec(PyObject *module)
         || check_enum("Promote", promotions, Py_ARRAY_LENGTH(promotions)) < 0)
         return -1;
     return add_type(module, &encoder_spec) < 0 || add_type(module, &decoder_spec) < 0
-            || add_type(module, &conformer_spec) < 0
+            || add_type(module, &conformer_spec) < 0 || add_api(module) < 0
         ? -1
         : 0;
 }

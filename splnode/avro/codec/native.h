@@ -1,0 +1,56 @@
+/* What the codec lends to the package's other native parts: its walkers, with no Python call between.
+ *
+ * The API is found through the capsule `splnode.avro.codec._native._api`. Whoever uses it keeps a reference to
+ * that module. The codecs are the module's Encoder and Decoder objects; ask `is_encoder` and `is_decoder` first.
+ */
+
+#ifndef SPLNODE_CODEC_NATIVE_H
+#define SPLNODE_CODEC_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SPLNODE_CODEC_CAPSULE "splnode.avro.codec._native._api"
+
+/* Bytes that grow at their end. Zeroed memory is an empty one; `bytes` is PyMem memory, its owner's to free. */
+typedef struct {
+    uint8_t *bytes;
+    Py_ssize_t used, size;
+} Output;
+
+/* Where `length` more bytes may be written; they count once `used` says so. NULL with MemoryError. */
+static inline uint8_t *output_room(Output *out, Py_ssize_t length)
+{
+    if (out->size - out->used < length) {
+        Py_ssize_t size = Py_MAX(out->size * 2, out->used + length + 512);
+        uint8_t *bytes = PyMem_Realloc(out->bytes, (size_t)size);
+        if (bytes == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        out->bytes = bytes;
+        out->size = size;
+    }
+    return out->bytes + out->used;
+}
+
+typedef struct {
+    int (*is_encoder)(PyObject *object);
+    int (*is_decoder)(PyObject *object);
+
+    /* Appends the encoding of `value`. -1 with an exception as of Encoder.encode, and `out` as it was. The value's
+     * own code may run (logical types, defaults) and may use `out`'s owner: what it appends stands before. */
+    int (*encode)(PyObject *encoder, PyObject *value, Output *out);
+
+    /* The same for a record whose fields are given in the order of its schema: all of them, none NULL, each
+     * owned by the caller meanwhile. */
+    int (*encode_fields)(PyObject *encoder, PyObject *const *fields, Py_ssize_t count, Output *out);
+
+    /* The datum that begins at `*at`, which moves behind it. NULL with an exception as of Decoder.decode. The bytes
+     * must stay where they are meanwhile, whatever Python code runs. */
+    PyObject *(*decode)(PyObject *decoder, const uint8_t **at, const uint8_t *end);
+} CodecApi;
+
+#endif

@@ -1,0 +1,7 @@
+#include "frames.h"
+
+int add_intake(PyObject *module)
+{
+    (void)module;
+    return 0;
+}

@@ -1,0 +1,46 @@
+/* The native call engine: the module, and the codec that it stands on. */
+
+#include "engine.h"
+
+static int module_exec(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    if ((state->codec = PyImport_ImportModule("splnode.avro.codec._native")) == NULL)
+        return -1;
+    PyObject *capsule = PyObject_GetAttrString(state->codec, "_api");
+    state->api = capsule != NULL ? PyCapsule_GetPointer(capsule, SPLNODE_CODEC_CAPSULE) : NULL;
+    Py_XDECREF(capsule);
+    return state->api == NULL || add_pipeline(module) < 0 || add_intake(module) < 0 ? -1 : 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    Py_VISIT(state->codec);
+    return 0;
+}
+
+/* No m_clear: what outlives the module's dict still needs the state. */
+static void module_free(void *module)
+{
+    State *state = PyModule_GetState(module);
+    Py_CLEAR(state->codec);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "splnode.wire._native",
+    .m_doc = PyDoc_STR("The native call engine; pipeline.py and intake.py are its twins in plain Python."),
+    .m_size = sizeof(State),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__native(void);
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&module_def); }

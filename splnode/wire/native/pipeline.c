@@ -1,0 +1,7 @@
+#include "frames.h"
+
+int add_pipeline(PyObject *module)
+{
+    (void)module;
+    return 0;
+}
