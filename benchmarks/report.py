@@ -97,9 +97,24 @@ def _ratio(got: dict[str, Any], base: dict[str, Any], kind: str, key: str) -> st
 def _codec(codec: dict[str, Any]) -> str:
     if "failed" in codec:
         return f"## Codec\n\n**failed: {codec['failed']}**"
-    base = next((row for row in codec["rows"] if row["codec"] == "fastavro"), None)
+    parts = ["## Codec", "One process, no RPC."]
+    for record, what in CODEC_RECORDS.items():
+        rows = [row for row in codec["rows"] if row["record"] == record]
+        parts += [what, *_codec_rows(rows)] if rows else []
+    if codec.get("resolution"):
+        rows = []
+        for row in codec["resolution"]:
+            plain, resolved = row["plain_ns"], row["resolved_ns"]
+            rows.append([row["codec"], f"{plain:,.0f}", f"{resolved:,.0f}", f"{resolved / plain:.2f}"])
+        parts += [RESOLUTION, table(["codec", "own schema ns", "other schema ns", "times"], rows)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _codec_rows(codecs: list[dict[str, Any]]) -> tuple[str, str]:
+    """The table of one record, and what is to be said of those that have no figures."""
+    base = next((row for row in codecs if row["codec"] == "fastavro" and not row.get("failed")), None)
     rows, notes = [], []
-    for row in codec["rows"]:
+    for row in codecs:
         if row.get("failed"):
             notes.append(f"- {row['codec']}: **{row['failed']}**")
             rows.append([row["codec"], *[MISSING] * 5])
@@ -109,8 +124,14 @@ def _codec(codec: dict[str, Any]) -> str:
         cells = (f"{row[key]:,.0f}" for key in ("encode_ns", "decode_ns"))
         rows.append([row["codec"], str(row["bytes"]), *cells, f"{both:,.0f}", times])
     head = ["codec", "bytes", "encode ns", "decode ns", "both ns", "times fastavro"]
-    parts = ["## Codec", "The small request, one process, no RPC.", table(head, rows), "\n".join(notes)]
-    return "\n\n".join(part for part in parts if part)
+    return table(head, rows), "\n".join(notes)
+
+
+CODEC_RECORDS = {
+    "small": "The small request.",
+    "nested": "A nested record of 30 fields (arrays, maps, unions, an enum, fixed, records).",
+}
+RESOLUTION = "The nested record decoded for another schema: fields in another order, renamed, widened, dropped, added."
 
 
 def _budgets(results: dict[str, Any]) -> str:

@@ -47,11 +47,15 @@ def test_without_the_base_there_are_numbers_and_no_ratios() -> None:
 
 def test_codecs_are_compared_with_fastavro() -> None:
     rows = [
-        {"codec": "fastavro", "bytes": 163, "encode_ns": 300.0, "decode_ns": 300.0},
-        {"codec": "ours", "bytes": 163, "encode_ns": 20.0, "decode_ns": 40.0},
-        {"codec": "gone", "failed": "not installed: pip install gone"},
+        {"record": "small", "codec": "fastavro", "bytes": 163, "encode_ns": 300.0, "decode_ns": 300.0},
+        {"record": "small", "codec": "ours", "bytes": 163, "encode_ns": 20.0, "decode_ns": 40.0},
+        {"record": "small", "codec": "gone", "failed": "not installed: pip install gone"},
+        {"record": "nested", "codec": "big", "bytes": 601, "encode_ns": 100.0, "decode_ns": 200.0},
     ]
-    text = report.text(results(stack(RAW, 1000), codec={"rows": rows}))
+    resolution = [{"codec": "resolves", "plain_ns": 2000.0, "resolved_ns": 2400.0}]
+    text = report.text(results(stack(RAW, 1000), codec={"rows": rows, "resolution": resolution}))
+    assert cells(text, "big") == ["big", "601", "100", "200", "300", report.MISSING]
+    assert cells(text, "resolves") == ["resolves", "2,000", "2,400", "1.20"]
     assert cells(text, "ours") == ["ours", "163", "20", "40", "60", "10.00"]
     assert "- gone: **not installed: pip install gone**" in text
 
