@@ -1,0 +1,172 @@
+"""When a member is left out for a while, and when it is tried again. Pure: times and chances are arguments.
+
+```
+         5 failures in a row, or success below 0.8
+ LIVE ─────────────────────────────────────────────► EJECTED: 5 s, then twice as long each time, to 300 s, +-20 %
+  ▲                                                     │ its time is over
+  │ the probe went well                                 ▼
+  └───────────────────────────────────────────────── PROBING: one call alone; if it fails, EJECTED again
+```
+
+A member is judged by its own record first. Outlier detection as gRPC has it (A50) compares it with the others: with
+fewer than five members, as a LAN has them, that says nothing; from five on `outliers` finds those that are merely worse
+than the rest. Who is left out is not decided here alone: `usable` brings all back when too many are bad, since then the
+fault is likelier the network's, or the caller's, than theirs.
+"""
+
+import enum
+import math
+import statistics
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+K = TypeVar("K")
+C = TypeVar("C", bound=Collection[object])
+
+PANIC: Final = 0.5
+"""The share of members that must be good for the bad ones to be left out."""
+
+
+class Standing(enum.Enum):
+    """How a member stands."""
+
+    LIVE = "live"
+    EJECTED = "ejected"
+    PROBING = "probing"
+
+
+@dataclass(frozen=True)
+class AccrualSettings:
+    """What makes a member bad, and for how long: counts, rates (0 to 1) and seconds."""
+
+    failures: int = 5
+    success: float = 0.8
+    least: int = 5
+    window: float = 30.0
+    ejection: float = 5.0
+    longest: float = 300.0
+    jitter: float = 0.2
+
+
+class Accrual:
+    """The record of one member. `now` is a moment in seconds that never goes back, `chance` a draw in [0, 1)."""
+
+    __slots__ = ("_bad", "_ejection", "_good", "_in_row", "_probed", "_revived", "_settings", "_stamp", "_until")
+
+    def __init__(self, settings: AccrualSettings = AccrualSettings()) -> None:
+        self._settings = settings
+        self._until: float | None = None  # the end of the ejection; None while it is live
+        self._probed = False  # the one call of a probing member is on its way
+        self._ejection = settings.ejection
+        self._revived = -math.inf
+        self._forget()
+
+    @property
+    def success(self) -> float:
+        """The share of calls that went well of late; 1 where nothing is known."""
+        total = self._good + self._bad
+        return self._good / total if total else 1.0
+
+    @property
+    def until(self) -> float | None:
+        """When it is tried again; None while it is live."""
+        return self._until
+
+    def standing(self, now: float) -> Standing:
+        """How the member stands. EJECTED becomes PROBING by itself."""
+        if self._until is None:
+            return Standing.LIVE
+        return Standing.EJECTED if now < self._until else Standing.PROBING
+
+    def take_probe(self, now: float) -> bool:
+        """True for the one call that a probing member may have; its outcome must be told, or `give_back` called."""
+        if self._probed or self.standing(now) is not Standing.PROBING:
+            return False
+        self._probed = True
+        return True
+
+    def give_back(self) -> None:
+        """The probe said nothing of the member: it was cancelled, or could not be sent at all."""
+        self._probed = False
+
+    def succeeded(self, now: float) -> bool:
+        """A call went well; True if the member is live again by that. What was sent before it was ejected is silent."""
+        if self._until is None:
+            self._weigh(now)
+            self._good += 1
+            self._in_row = 0
+            return False
+        if not self._probed:
+            return False
+        self._until, self._probed, self._revived = None, False, now
+        self._forget()
+        return True
+
+    def failed(self, now: float, chance: float) -> bool:
+        """A call failed; True if the member is ejected by that."""
+        if self._until is not None:
+            if not self._probed:
+                return False
+            return self._eject(now, chance)
+        self._weigh(now)
+        self._bad += 1
+        self._in_row += 1
+        settings = self._settings
+        known = self._good + self._bad > settings.least - 0.5  # they fade, if only by microseconds
+        if self._in_row >= settings.failures or (known and self.success < settings.success):
+            return self._eject(now, chance)
+        return False
+
+    def eject(self, now: float, chance: float) -> None:
+        """Leaves the member out, whatever its record says: it does not answer, or is worse than all others."""
+        if self._until is None or self._probed:
+            self._eject(now, chance)
+
+    def revive(self) -> None:
+        """Everything is forgotten: the node has started anew."""
+        self._until, self._probed = None, False
+        self._ejection, self._revived = self._settings.ejection, -math.inf
+        self._forget()
+
+    def _eject(self, now: float, chance: float) -> bool:
+        settings = self._settings
+        if self._until is None and now - self._revived > self._ejection:
+            self._ejection = settings.ejection  # it was live for longer than it was out: it begins anew
+        self._until = now + self._ejection * (1 + settings.jitter * (2 * chance - 1))
+        self._ejection = min(settings.longest, self._ejection * 2)
+        self._probed = False
+        return True
+
+    def _forget(self) -> None:
+        self._good = self._bad = 0.0
+        self._in_row = 0
+        self._stamp = -math.inf
+
+    def _weigh(self, now: float) -> None:
+        """Older calls count less: by 1/e in a window."""
+        fade = math.exp((self._stamp - now) / self._settings.window) if now > self._stamp else 1.0
+        self._good *= fade
+        self._bad *= fade
+        self._stamp = max(now, self._stamp)
+
+
+def usable(good: C, everyone: C) -> C:
+    """The members to choose from: the good ones, or everyone where too few of them are good. Never none of some."""
+    return good if good and len(good) >= PANIC * len(everyone) else everyone
+
+
+def outliers(
+    records: Mapping[K, tuple[int, int]], *, stdev_factor: float = 1.9, members: int = 5, volume: int = 100
+) -> set[K]:
+    """Those whose success lies far below the others'. (gRPC A50, success rate ejection)
+
+    `records`: calls that went well and all calls of each member in the last interval; those with fewer than
+    `volume` calls are not judged, and with fewer than `members` of the others nobody is.
+    """
+    rates = {key: well / calls for key, (well, calls) in records.items() if calls >= volume}
+    if len(rates) < members:
+        return set()
+    mean, spread = statistics.fmean(rates.values()), statistics.pstdev(rates.values())
+    floor = mean - stdev_factor * spread - 1e-9  # equals are equal, whatever rounding makes of their mean
+    return {key for key, rate in rates.items() if rate < floor}
