@@ -132,6 +132,19 @@ class LogConfig(_Section, frozen=True):
     format: Literal["auto", "json", "text"] = "auto"
 
 
+def _limits_section() -> type[msgspec.Struct]:
+    fields = typing.get_type_hints(Limits, include_extras=True)
+    typed = []
+    for name, annotated in fields.items():
+        kind, bounds = typing.get_args(annotated)
+        typed.append((name, Annotated[kind, msgspec.Meta(**bounds._asdict())], getattr(Limits, name)))
+    return msgspec.defstruct("Limits", typed, frozen=True, forbid_unknown_fields=True)
+
+
+LIMITS: Final = _limits_section()
+"""`[limits]` as msgspec reads it: the fields of Limits, which is no Struct, since whoever calls needs no msgspec."""
+
+
 class Config(_Section, frozen=True):
     """All settings. `Config()` is what an empty file gives; change one with `msgspec.structs.replace`."""
 
@@ -186,11 +199,16 @@ def parse(text: str, source: str = "config") -> Config:
         raise ConfigError(f"{source}: not TOML: nested too deep") from None
     _refuse_unknown(tree, source)
     try:
-        return msgspec.convert(tree, Config)
+        return msgspec.convert(tree, Config, dec_hook=_read_limits)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {_explain(str(error), tree)}") from None
     except ConfigError as error:
         raise ConfigError(f"{source}: node.listen: {error}") from None
+
+
+def to_builtins(config: Config) -> dict[str, dict[str, Any]]:
+    """The settings as plain values, by section and key."""
+    return typing.cast("dict[str, dict[str, Any]]", msgspec.to_builtins(config, enc_hook=vars))
 
 
 def sections() -> dict[str, type[msgspec.Struct]]:
@@ -199,8 +217,17 @@ def sections() -> dict[str, type[msgspec.Struct]]:
 
 
 def _struct_of(field: msgspec.structs.FieldInfo) -> type[msgspec.Struct]:
+    if field.type is Limits:
+        return LIMITS
     assert isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
     return field.type
+
+
+def _read_limits(_: type, given: object) -> Limits:
+    try:
+        return Limits(**msgspec.structs.asdict(msgspec.convert(given, LIMITS)))
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(str(error).replace("`$", "`$.limits")) from None
 
 
 def _base(variable: str, below_home: str) -> Path:

@@ -8,17 +8,16 @@ tcp://host:9090?framing=spec&service=SPLDataService
 """
 
 import ipaddress
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from splnode.errors import ConfigError
+from splnode.frozen import Frozen
 
 SCHEMES = ("tcp", "unix", "http+avro")
 FRAMINGS = ("netty", "spec", "sasl", "http")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Frozen):
     """An address and what is fixed about the bytes spoken there.
 
     `framing` pins a listener or a client to one framing (None: a listener detects it, a client speaks

@@ -5,17 +5,26 @@ each of them, and the bombs that are known (deep records, `array<null>` counts, 
 within a few milliseconds.
 """
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-import msgspec
+from splnode.frozen import Frozen
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+class Bounds(NamedTuple):
+    """What a config may set a number to, in msgspec's words: from `ge` on, or above `gt`, and up to `le`."""
+
+    le: float
+    ge: float | None = None
+    gt: float | None = None
+
+
+Count = Annotated[int, Bounds(ge=1, le=2**31 - 1)]
 """A size or a number of things: a frame's length word and most languages' arrays end at 2^31-1."""
-Levels = Annotated[int, msgspec.Meta(ge=1, le=512)]
+Levels = Annotated[int, Bounds(ge=1, le=512)]
 """A nesting depth. An engine recurses once a level, and 512 levels fit the smallest stack in use."""
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Limits(Frozen):
     """Named limits. Sizes are bytes, counts are counts; each error that one causes names it."""
 
     message_bytes: Count = 4 * 1024 * 1024
@@ -40,7 +49,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What all peers together may make the node hold: parts of messages, large calls that run, answers not read."""
     metadata_entries: Count = 128
     """Entries in the metadata of one call."""
-    handshake_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
+    handshake_seconds: Annotated[float, Bounds(gt=0, le=3600)] = 5.0
     """Time from accepting a connection to its first whole message."""
 
 

@@ -22,7 +22,7 @@ import structlog
 
 from splnode.avro.codec import engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
-from splnode.config import Config
+from splnode.config import Config, to_builtins
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.modules.catalogue import Modules
@@ -252,7 +252,7 @@ def _identity(config: Config) -> str:
 
 
 def _differences(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
-    before, after = msgspec.to_builtins(old), msgspec.to_builtins(new)
+    before, after = to_builtins(old), to_builtins(new)
     return [
         (f"{section}.{key}", value, after[section][key])
         for section, keys in before.items()

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    ("errors", "limits", "endpoint", "config"),  # single modules that everybody may use, also one another
+    ("errors", "frozen", "limits", "endpoint", "config"),  # single modules that everybody may use, also one another
     ("avro",),
     ("wire",),
     ("rpc",),

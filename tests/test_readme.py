@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from splnode.config import Config
@@ -23,7 +22,7 @@ def limits() -> dict[str, float]:
 
 def test_the_limits_are_those_of_the_code() -> None:
     assert limits()
-    code = msgspec.to_builtins(DEFAULT_LIMITS)
+    code = vars(DEFAULT_LIMITS)
     assert {name: code[name] for name in limits()} == limits()
 
 

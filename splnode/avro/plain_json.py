@@ -23,8 +23,6 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import msgspec
-
 from splnode.avro import json_value, single_object
 from splnode.avro.avro_json import AvroReader, AvroWriter
 from splnode.avro.json_scalar import BytesAs, is_byte_form, read_scalar
@@ -106,7 +104,7 @@ def record_to_json(
     schema, value = json_value.open_record(record, lookup or (lambda _: None), limits=limits)
     if json_value.is_json(schema):
         return finite(value)
-    inner = msgspec.structs.replace(limits, depth=limits.depth - 1)
+    inner = limits.replace(depth=limits.depth - 1)
     return to_json(schema, value, bytes_as=bytes_as, unwrap=_unwrapping(lookup, bytes_as, inner), limits=limits)
 
 

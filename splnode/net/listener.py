@@ -5,7 +5,6 @@ import contextlib
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from splnode.avro.protocol import ProtocolLike, find_protocol
@@ -74,7 +73,7 @@ class Listener:
             self._socket_files[endpoint.path] = file_identity(endpoint.path)
         else:
             sockets = bind_tcp(endpoint, await _addresses(endpoint))
-            endpoint = replace(endpoint, port=sockets[0].getsockname()[1])
+            endpoint = endpoint.replace(port=sockets[0].getsockname()[1])
         servers: list[asyncio.Server] = []
         self._servers.append((endpoint, servers))
         try:

@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-import msgspec
-
 from splnode.avro.codec import decoder, encoder
 from splnode.avro.protocol import Message, Protocol
 from splnode.avro.schema import Schema
@@ -223,7 +221,7 @@ class ServerPair:
         into = contract.into.get(own.name)
         quick, decode_all = contract.limits, None
         if quick.nodes > QUICK_NODES:
-            quick = msgspec.structs.replace(quick, nodes=QUICK_NODES)
+            quick = quick.replace(nodes=QUICK_NODES)
             decode_all = cache(lambda: decoder(theirs.request, own.request, into=into, limits=contract.limits).decode)
         read = decoder(theirs.request, own.request, into=into, limits=quick)
         if not theirs.one_way and theirs.response is not own.response:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-import msgspec
-
 from splnode.avro.codec import decoder, encoder, plain
 from splnode.avro.schema import Schema
 from splnode.errors import DataError, EncodeError, LimitExceeded, RemoteWireError
@@ -37,7 +35,7 @@ class MetadataCodec(NamedTuple):
 def metadata_codec(limits: Limits) -> MetadataCodec:
     """The codec for these limits (`metadata_entries`)."""
     most = limits.metadata_entries
-    made = decoder(_SCHEMA, limits=msgspec.structs.replace(limits, nodes=most + 1))  # the map itself is a value too
+    made = decoder(_SCHEMA, limits=limits.replace(nodes=most + 1))  # the map itself is a value too
     if isinstance(made, plain.Decoder):
         return MetadataCodec(lambda data, start: read_map(data, start, most), _counted(_write_plain, most))
     return MetadataCodec(_reader(made.decode, most), _counted(encoder(_SCHEMA, limits=limits).encode, most))
