@@ -106,6 +106,52 @@ class ChannelsConfig(_Section, frozen=True):
             raise ValueError(f"backoff_max = {self.backoff_max} must not be below backoff_initial = {low}")
 
 
+Policy = Literal["least_request", "round_robin", "weighted", "sticky"]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class BalanceConfig(_Section, frozen=True):
+    """`[balance]`: one service on many nodes."""
+
+    policy: Policy = "least_request"
+    policies: dict[str, Policy] = {}
+    patience: Pause = 3.0
+    ahead: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 32
+    idle_seconds: Seconds = 300.0
+    probe_interval: Seconds = 1.0
+    probe_timeout: Seconds = 0.5
+    probe_strikes: Number = 3
+    weight_blackout: Pause = 10.0
+    weight_expiry: Seconds = 180.0
+    weight_update: Seconds = 1.0
+
+
+class EjectionConfig(_Section, frozen=True):
+    """`[ejection]`: when a node is left out for a while, and for how long."""
+
+    failures: Number = 5
+    success: Share = 0.8
+    least: Number = 5
+    window: Seconds = 30.0
+    first: Seconds = 5.0
+    longest: Seconds = 300.0
+    jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.2
+
+
+class RetryConfig(_Section, frozen=True):
+    """`[retry]`: calls that failed and may be tried again."""
+
+    attempts: Number = 3
+    first: Seconds = 0.05
+    factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 2.0
+    longest: Seconds = 1.0
+    jitter: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.2
+    tokens: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] = 10.0
+    earned: Share = 0.1
+    share: Share = 0.2
+    floor: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
+
+
 class DataConfig(_Section, frozen=True):
     """`[data]`: the store behind SPLDataService."""
 
@@ -153,6 +199,9 @@ class Config(_Section, frozen=True):
     calls: CallsConfig = msgspec.field(default_factory=CallsConfig)
     admission: AdmissionConfig = msgspec.field(default_factory=AdmissionConfig)
     channels: ChannelsConfig = msgspec.field(default_factory=ChannelsConfig)
+    balance: BalanceConfig = msgspec.field(default_factory=BalanceConfig)
+    ejection: EjectionConfig = msgspec.field(default_factory=EjectionConfig)
+    retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
     data: DataConfig = msgspec.field(default_factory=DataConfig)
     modules: ModulesConfig = msgspec.field(default_factory=ModulesConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)

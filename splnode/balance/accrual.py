@@ -18,8 +18,9 @@ import enum
 import math
 import statistics
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeVar
+
+from splnode.config import EjectionConfig
 
 K = TypeVar("K")
 C = TypeVar("C", bound=Collection[object])
@@ -36,29 +37,16 @@ class Standing(enum.Enum):
     PROBING = "probing"
 
 
-@dataclass(frozen=True)
-class AccrualSettings:
-    """What makes a member bad, and for how long: counts, rates (0 to 1) and seconds."""
-
-    failures: int = 5
-    success: float = 0.8
-    least: int = 5
-    window: float = 30.0
-    ejection: float = 5.0
-    longest: float = 300.0
-    jitter: float = 0.2
-
-
 class Accrual:
     """The record of one member. `now` is a moment in seconds that never goes back, `chance` a draw in [0, 1)."""
 
     __slots__ = ("_bad", "_ejection", "_good", "_in_row", "_probed", "_revived", "_settings", "_stamp", "_until")
 
-    def __init__(self, settings: AccrualSettings = AccrualSettings()) -> None:
+    def __init__(self, settings: EjectionConfig = EjectionConfig()) -> None:  # noqa: B008 - frozen
         self._settings = settings
         self._until: float | None = None  # the end of the ejection; None while it is live
         self._probed = False  # the one call of a probing member is on its way
-        self._ejection = settings.ejection
+        self._ejection = settings.first
         self._revived = -math.inf
         self._forget()
 
@@ -126,13 +114,13 @@ class Accrual:
     def revive(self) -> None:
         """Everything is forgotten: the node has started anew."""
         self._until, self._probed = None, False
-        self._ejection, self._revived = self._settings.ejection, -math.inf
+        self._ejection, self._revived = self._settings.first, -math.inf
         self._forget()
 
     def _eject(self, now: float, chance: float) -> bool:
         settings = self._settings
         if self._until is None and now - self._revived > self._ejection:
-            self._ejection = settings.ejection  # it was live for longer than it was out: it begins anew
+            self._ejection = settings.first  # it was live for longer than it was out: it begins anew
         self._until = now + self._ejection * (1 + settings.jitter * (2 * chance - 1))
         self._ejection = min(settings.longest, self._ejection * 2)
         self._probed = False

@@ -8,9 +8,9 @@ of calls, which follows the load.
 
 import enum
 import math
-from dataclasses import dataclass
 from typing import Final
 
+from splnode.config import RetryConfig
 from splnode.errors import CallError, Code
 
 
@@ -23,24 +23,6 @@ class Again(enum.Enum):
     """At once, on a member that was not tried yet: nothing was spent on it so far."""
     LATER = "later"
     """After a pause, if the budget allows it, on another member if there is one."""
-
-
-@dataclass(frozen=True)
-class RetrySettings:
-    """Attempts in all, and the pauses between them: `first` x `factor` up to `longest` seconds, +-`jitter`.
-
-    `tokens`, `earned` and `share`, `floor` are the two budgets' (see `Budget`).
-    """
-
-    attempts: int = 3
-    first: float = 0.05
-    factor: float = 2.0
-    longest: float = 1.0
-    jitter: float = 0.2
-    tokens: float = 10.0
-    earned: float = 0.1
-    share: float = 0.2
-    floor: float = 10.0
 
 
 _NOT_HERE: Final = (Code.UNAVAILABLE, Code.FAILED_PRECONDITION, Code.UNIMPLEMENTED)
@@ -60,7 +42,7 @@ def verdict(error: CallError, *, idempotent: bool) -> Again:
     return Again.LATER if idempotent and error.code is Code.UNAVAILABLE else Again.NO
 
 
-def pause(settings: RetrySettings, retries: int, chance: float, push_back: float | None = None) -> float:
+def pause(settings: RetryConfig, retries: int, chance: float, push_back: float | None = None) -> float:
     """Seconds before the next attempt, after so many `retries` (0, 1, ...). What the server asked for is obeyed.
 
     `chance` is a draw in [0, 1).
@@ -82,7 +64,7 @@ class Budget:
 
     __slots__ = ("_calls", "_retries", "_settings", "_stamp", "tokens")
 
-    def __init__(self, settings: RetrySettings = RetrySettings()) -> None:
+    def __init__(self, settings: RetryConfig = RetryConfig()) -> None:  # noqa: B008 - frozen
         self._settings = settings
         self.tokens = settings.tokens
         self._calls = self._retries = 0.0

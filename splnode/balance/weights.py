@@ -2,14 +2,16 @@
 
     weight = qps / (utilization + errors/qps)      times the weight that it was given
 
-A report counts from `blackout` seconds after the first one on, so that a node which has just started, and is idle, does
-not get everything at once; and it is forgotten `expiry` seconds after it came. A member without a report counts as the
-mean of the others; with fewer than two reports there is nothing to weigh, and the members take turns.
+A report counts from `weight_blackout` seconds after the first one on, so that a node which has just started, and is
+idle, does not get everything at once; and it is forgotten `weight_expiry` seconds after it came. A member without a
+report counts as the mean of the others; with fewer than two reports there is nothing to weigh, and they take turns.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from splnode.config import BalanceConfig
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,6 @@ class Load:
         return self.qps / (self.utilization + max(0.0, self.errors) / self.qps)
 
 
-@dataclass(frozen=True)
-class WeightSettings:
-    """Seconds."""
-
-    blackout: float = 10.0
-    expiry: float = 180.0
-    update: float = 1.0
-
-
 class Reported:
     """The reports of one member. `now` is a moment in seconds that never goes back."""
 
@@ -53,14 +46,14 @@ class Reported:
             self._first = min(self._first, now)
             self._last, self._weight = now, weight
 
-    def weight(self, now: float, settings: WeightSettings) -> float | None:
+    def weight(self, now: float, settings: BalanceConfig) -> float | None:
         """What the member can take; None where that is not known, or not yet, or not any more."""
         if self._weight == 0:
             return None
-        if now - self._last >= settings.expiry:
+        if now - self._last >= settings.weight_expiry:
             self._first, self._weight = math.inf, 0.0  # the next one begins with a blackout again
             return None
-        return self._weight if now - self._first >= settings.blackout else None
+        return self._weight if now - self._first >= settings.weight_blackout else None
 
 
 def shares_of(reported: Sequence[float | None], given: Sequence[float]) -> list[float] | None:

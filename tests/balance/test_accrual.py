@@ -1,6 +1,7 @@
 import pytest
 
-from splnode.balance.accrual import Accrual, AccrualSettings, Standing, outliers, usable
+from splnode.balance.accrual import Accrual, Standing, outliers, usable
+from splnode.config import EjectionConfig
 
 MIDDLE = 0.5  # the chance that jitters by nothing
 
@@ -23,7 +24,7 @@ def test_nothing_known_is_good():
 
 
 def test_five_failures_in_a_row_eject():
-    accrual = Accrual(AccrualSettings(success=0))
+    accrual = Accrual(EjectionConfig(success=0))
     for _ in range(20):
         accrual.succeeded(0)
     assert [accrual.failed(1, MIDDLE) for _ in range(5)] == [False, False, False, False, True]
@@ -33,7 +34,7 @@ def test_five_failures_in_a_row_eject():
 
 
 def test_a_success_begins_the_row_anew():
-    accrual = Accrual(AccrualSettings(success=0))
+    accrual = Accrual(EjectionConfig(success=0))
     for _ in range(9):
         assert not any(accrual.failed(0, MIDDLE) for _ in range(4))
         accrual.succeeded(0)
@@ -57,7 +58,7 @@ def test_fewer_than_five_calls_say_nothing():
 
 
 def test_what_is_long_ago_counts_little():
-    accrual = Accrual(AccrualSettings(failures=100))
+    accrual = Accrual(EjectionConfig(failures=100))
     for _ in range(3):
         accrual.failed(0, MIDDLE)
     for _ in range(8):

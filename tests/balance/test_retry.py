@@ -1,6 +1,7 @@
 import pytest
 
-from splnode.balance.retry import Again, Budget, RetrySettings, pause, verdict
+from splnode.balance.retry import Again, Budget, pause, verdict
+from splnode.config import RetryConfig
 from splnode.errors import CallError, Code
 
 
@@ -27,15 +28,15 @@ def test_what_may_run_twice_is_tried_again_after_a_loss(code):
 
 
 def test_the_pauses_grow_to_an_end():
-    settings = RetrySettings()
+    settings = RetryConfig()
     assert [pause(settings, retries, 0.5) for retries in range(6)] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0])
     assert pause(settings, 0, 0.0) == pytest.approx(0.04)
     assert pause(settings, 10, 0.999999) == pytest.approx(1.2, abs=0.001)
 
 
 def test_the_server_may_ask_for_more_and_not_for_less():
-    assert pause(RetrySettings(), 0, 0.5, 3.0) == 3.0
-    assert pause(RetrySettings(), 0, 0.5, 0.001) == pytest.approx(0.05)
+    assert pause(RetryConfig(), 0, 0.5, 3.0) == 3.0
+    assert pause(RetryConfig(), 0, 0.5, 0.001) == pytest.approx(0.05)
 
 
 def test_failures_take_the_tokens():

@@ -2,9 +2,10 @@ import math
 
 import pytest
 
-from splnode.balance.weights import Load, Reported, WeightSettings, shares_of
+from splnode.balance.weights import Load, Reported, shares_of
+from splnode.config import BalanceConfig
 
-SETTINGS = WeightSettings()
+SETTINGS = BalanceConfig()
 
 
 @pytest.mark.parametrize(
