@@ -9,6 +9,8 @@ one loop for each way a stack can be called, and nothing else differs between st
 | `concurrent` | awaited; `in_flight` tasks on each connection |
 | `sequential` | a plain function; one call at a time |
 | `pumped` | sent by callbacks alone: so many answers came, so many calls go out |
+
+Every answer is checked, by a plain function outside of the time that is clocked: a fast wrong answer is no result.
 """
 
 import asyncio
@@ -29,7 +31,8 @@ WARM_UP = 0.25
 class Order:
     """What one round shall do: the payload, how many connections, how many calls in flight on each.
 
-    `clocked` says that each call is timed by itself; it is for one call at a time.
+    `clocked` says that each call is timed by itself; it is for one call at a time. `calls`: so many of them
+    instead of a time; then `seconds` is what they may take (benchmarks/soak.py).
     """
 
     payload: str = "small"
@@ -37,6 +40,7 @@ class Order:
     in_flight: int = 1
     seconds: float = 0.5
     clocked: bool = False
+    calls: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,12 @@ class Window:
         return Round(len(timed), seconds, made, percentile(timed, 0.5) / 1e3, percentile(timed, 0.99) / 1e3)
 
 
-AsyncConnect = Callable[[str, bytes], AbstractAsyncContextManager[Callable[[], Awaitable[object]]]]
-SyncConnect = Callable[[str, bytes], AbstractContextManager[Callable[[], object]]]
+Check = Callable[[Any], None]
+"""Raises ValueError if an answer is not what it should be."""
+AsyncCall = tuple[Callable[[], Awaitable[Any]], Check]
+SyncCall = tuple[Callable[[], Any], Check]
+AsyncConnect = Callable[[str, bytes], AbstractAsyncContextManager[AsyncCall]]
+SyncConnect = Callable[[str, bytes], AbstractContextManager[SyncCall]]
 Drive = Callable[[str, bytes, Order], Awaitable[Round]]
 
 
@@ -112,18 +120,19 @@ class Pump(Protocol):
 PumpConnect = Callable[[str, bytes], AbstractAsyncContextManager[Pump]]
 
 
-async def _count(call: Callable[[], Awaitable[object]], window: Window) -> None:
+async def _count(call: Callable[[], Awaitable[Any]], check: Check, window: Window) -> None:
     while window.open:
-        await call()
+        check(await call())
         window.count += 1
 
 
-async def _clock(call: Callable[[], Awaitable[object]], window: Window) -> None:
+async def _clock(call: Callable[[], Awaitable[Any]], check: Check, window: Window) -> None:
     clock, add = time.perf_counter_ns, window.samples.append
     while window.open:
         start = clock()
-        await call()
+        answer = await call()
         add(clock() - start)
+        check(answer)
 
 
 def concurrent(connect: AsyncConnect) -> Drive:
@@ -131,11 +140,11 @@ def concurrent(connect: AsyncConnect) -> Drive:
 
     async def drive(endpoint: str, value: bytes, order: Order) -> Round:
         async with _connections(connect, endpoint, value, order.connections) as calls:
-            for call in calls:
-                await call()
+            for call, check in calls:
+                check(await call())
             window = Window(order)
             loop = _clock if order.clocked else _count
-            await asyncio.gather(*(loop(call, window) for call in calls for _ in range(order.in_flight)))
+            await asyncio.gather(*(loop(*call, window) for call in calls for _ in range(order.in_flight)))
             return window.close()
 
     return drive
@@ -145,14 +154,15 @@ def sequential(connect: SyncConnect) -> Drive:
     """Drives a stack whose calls block. It has one connection, and one call at a time on it."""
 
     async def drive(endpoint: str, value: bytes, order: Order) -> Round:
-        with connect(endpoint, value) as call:
-            call()
+        with connect(endpoint, value) as (call, check):
+            check(call())
             window = Window(order)
             clock, add = time.perf_counter_ns, window.samples.append
             while window.open:
                 start = clock()
-                call()
+                answer = call()
                 add(clock() - start)
+                check(answer)
             return window.close()
 
     return drive

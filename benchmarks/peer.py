@@ -12,14 +12,14 @@ interleaved. The node peer speaks the same lines.
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sized
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import uvloop
 
 from benchmarks import workload
-from benchmarks.measure import Drive, Order
+from benchmarks.measure import Check, Drive, Order
 
 Serve = Callable[[], AbstractAsyncContextManager[str]]
 T = TypeVar("T")
@@ -72,7 +72,12 @@ def _say(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 
-def check(answer: object, value: bytes) -> None:
-    """Raises if the answer is not as long as what was sent: a fast wrong answer is no result."""
-    if not isinstance(answer, bytes | bytearray | memoryview | str) or len(answer) != len(value):
-        raise ValueError(f"the answer {answer!r:.80} is not the {len(value)} bytes that were sent")
+def sized(value: Sized, of: Callable[[Any], Sized] = lambda answer: answer) -> Check:
+    """A check that what `of` finds in an answer is as long as the value that was sent."""
+    size = len(value)
+
+    def check(answer: Any) -> None:
+        if len(of(answer)) != size:
+            raise ValueError(f"the answer {answer!r:.80} has not the {size} bytes that were sent")
+
+    return check

@@ -1,22 +1,29 @@
-"""The results as text: one Markdown table for the stacks, one for the codecs, one for the budgets."""
+"""The results as text: the targets first, then the tables that they come from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from benchmarks.stacks import GRPC, RAW, RAW_FUTURES
+from benchmarks import plot
+from benchmarks.stacks import AVSC_TCP, CAPNP, GRPC, RAW, RAW_FUTURES, THRIFT
+from benchmarks.targets import TARGETS, Figures
 
 MISSING = "-"
 BUSY = 0.2
 """CPUs in use by others, the median over all rounds, from which on the report warns."""
 
+Medians = dict[str, Any]
+Column = tuple[str, Callable[[Medians], str]]
+"""Its head, and what it shows of a stack's medians."""
+
 
 def text(results: dict[str, Any]) -> str:
     """RESULTS.md, which is also what the script prints."""
-    parts = [_head(results), _stacks(results["stacks"])]
+    parts = [_head(results), _targets(results)]
+    parts.append(f"![Calls a second, and the wait for one call, of all stacks]({plot.NAME})")
+    parts += _calls(results["stacks"])
     if "codec" in results:
-        parts.append(_codec(results["codec"]))
-    if "shell" in results:
-        parts.append(_budgets(results))
+        parts += _codec(results["codec"])
+    parts += _beside(results)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -30,6 +37,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     rule = "|" + "|".join("-" * (w + 1) + (":" if place else "-") for place, w in enumerate(widths)) + "|"
     return "\n".join([line(head), rule, *(line(row) for row in rows)])
+
+
+def ratio(value: float) -> str:
+    """With as many digits as it is good for."""
+    return format(value, ".1f" if value >= 10 else ".2f" if value >= 0.1 else ".3f")
 
 
 def _head(results: dict[str, Any]) -> str:
@@ -47,121 +59,206 @@ Written by `scripts/bench` on {results["date"]} in {results["took_s"]:.0f} s.
 - Machine: {machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gib"]} GiB, Linux {machine["kernel"]}; \
 load {machine["load_before"]} before; beside the measured processes the machine used {busy:.2f} of a CPU (median).
 - Versions: {versions}.
-- The call: a module of 20 characters, 3 headers, 64 bytes of value (163 bytes in Avro), or 256 KiB of value; it
-  comes back as it went. Client and server are processes of their own, on loopback.
-- Medians of {results["rounds"]} rounds of {results["seconds"]} s, the stacks in turn. "One at a time" has both ends \
-on one CPU.
-- "raw" is `{RAW}`: what uvloop and the kernel can do without any RPC. Latency: how many times raw, less is
-  better. Rates: the share of raw, and how many times grpc.aio; more is better."""
+- The call: a module of 20 characters, 3 headers, 64 bytes of value (163 bytes in Avro), or 256 KiB or 8 MiB of value;
+  it comes back as it went. Client and server are processes of their own, on loopback. splnode runs with its defaults,
+  but for the largest message: 8 MiB is more than the default allows.
+- Medians of {results["rounds"]} rounds of {results["seconds"]} s, the stacks in turn. One at a time: both ends on one \
+CPU. Rates: each end on a CPU of its own, but node and grpc, which use threads, wherever they like.
+- "raw" is `{RAW}`: what uvloop and the kernel can do without any RPC; "futures" the same with a future for each
+  call, what asyncio can do. Latency: times raw, less is better. Rates: shares and multiples, more is better."""
 
 
-def _stacks(stacks: list[dict[str, Any]]) -> str:
+def _targets(results: dict[str, Any]) -> str:
+    figures, rows, met = Figures(results), [], 0
+    for target in TARGETS:
+        got = target.measured(figures)
+        said = MISSING if got is None else f"{ratio(got)}{target.unit and ' ' + target.unit}"
+        verdict = "not measured" if got is None else "met" if target.is_met(got) else "**not met**"
+        met += verdict == "met"
+        rows.append([target.what, target.wanted, said, verdict])
+    counted = f"{met} of {len(TARGETS)} are met. A target that names a stack is a ratio to it, of this run."
+    return "\n\n".join(["## Targets", counted, table(["what", "target", "measured", ""], rows)])
+
+
+# -- the stacks
+
+
+def _calls(stacks: list[dict[str, Any]]) -> list[str]:
     medians = {stack["stack"]: stack["medians"] for stack in stacks}
-    raw, grpc = medians.get(RAW, {}), medians.get(GRPC, {})
-    head = ["stack", "p50 us", "of raw", "p99 us", "of raw", "calls/s, 64 in flight", "of raw", "of grpc", "CPU us",
-            "256 KiB MB/s", "of raw", "of grpc"]  # fmt: skip
-    fan = any("fan" in got for got in medians.values())
-    if fan:
-        head += ["64 x 1 calls/s", "of futures"]
-    rows, notes = [], []
-    for stack in stacks:
-        got = stack["medians"]
-        if stack["failed"]:
-            notes.append(f"- {stack['stack']}: **{stack['failed']}**")
-        elif stack["note"]:
-            notes.append(f"- {stack['stack']}: {stack['note']}.")
-        row = [stack["stack"]]
-        row += [_number(got, "one", "p50", ".1f"), _ratio(got, raw, "one", "p50")]
-        row += [_number(got, "one", "p99", ".1f"), _ratio(got, raw, "one", "p99")]
-        row += [_number(got, "flood", "rate", ",.0f"), _ratio(got, raw, "flood", "rate")]
-        row += [_ratio(got, grpc, "flood", "rate"), _number(got, "flood", "cpu_us", ".2f")]
-        row += [_number(got, "large", "mb_s", ",.0f"), _ratio(got, raw, "large", "mb_s")]
-        row += [_ratio(got, grpc, "large", "mb_s")]
-        if fan:
-            row += [_number(got, "fan", "rate", ",.0f"), _ratio(got, medians.get(RAW_FUTURES, {}), "fan", "rate")]
-        rows.append(row)
-    return "\n\n".join(["## Calls", table(head, rows), "\n".join(notes)])
+
+    def number(kind: str, key: str, head: str, form: str) -> Column:
+        return head, lambda got: format(got[kind][key], form)
+
+    def times(kind: str, key: str, base: str, head: str) -> Column:
+        def show(got: Medians) -> str:
+            under = medians.get(base, {}).get(kind)
+            return ratio(got[kind][key] / under[key]) if under else MISSING
+
+        return head, show
+
+    flood: list[Column] = [
+        number("flood", "rate", "calls/s", ",.0f"),
+        times("flood", "rate", RAW, "of raw"),
+        times("flood", "rate", RAW_FUTURES, "of futures"),
+        times("flood", "rate", GRPC, "x grpc.aio"),
+        times("flood", "rate", AVSC_TCP, "x avsc"),
+        times("flood", "rate", CAPNP, "x pycapnp"),
+        number("flood", "cpu_us", "CPU us a call", ".2f"),
+    ]
+    fan = [
+        number("fan", "rate", "calls/s", ",.0f"),
+        times("fan", "rate", RAW, "of raw"),
+        times("fan", "rate", RAW_FUTURES, "of futures"),
+        number("fan", "cpu_us", "CPU us a call", ".2f"),
+    ]
+    one = [
+        number("one", "p50", "p50 us", ".1f"),
+        times("one", "p50", RAW, "of raw"),
+        times("one", "p50", THRIFT, "of thriftpy2"),
+        number("one", "p99", "p99 us", ".1f"),
+        times("one", "p99", RAW, "of raw"),
+    ]
+    large: list[Column] = []
+    for kind, size in (("large", "256 KiB"), ("huge", "8 MiB")):
+        large.append(number(kind, "mb_s", f"{size}: MB/s", ",.0f"))
+        large += [times(kind, "mb_s", RAW, "of raw"), times(kind, "mb_s", AVSC_TCP, "x avsc")]
+    return [
+        _stacks("64 in flight on one connection", "flood", stacks, flood),
+        _stacks("64 connections, one call on each", "fan", stacks, fan),
+        _stacks("One at a time", "one", stacks, one),
+        _stacks("Large values", "large", stacks, large),
+        _notes(stacks),
+    ]
 
 
-def _number(got: dict[str, Any], kind: str, key: str, form: str) -> str:
-    return format(got[kind][key], form) if kind in got and key in got[kind] else MISSING
+def _stacks(title: str, kind: str, stacks: list[dict[str, Any]], columns: list[Column]) -> str:
+    """The stacks that took part in this kind of round, or should have."""
+    rows = [
+        [stack["stack"], *(_cell(show, stack["medians"]) for _, show in columns)]
+        for stack in stacks
+        if kind in stack["medians"] or (stack["failed"] and kind in stack["kinds"])
+    ]
+    return f"## {title}\n\n" + table(["stack", *(head for head, _ in columns)], rows) if rows else ""
 
 
-def _ratio(got: dict[str, Any], base: dict[str, Any], kind: str, key: str) -> str:
-    if kind not in got or kind not in base:
+def _cell(show: Callable[[Medians], str], medians: Medians) -> str:
+    try:
+        return show(medians)
+    except KeyError:
         return MISSING
-    ratio = got[kind][key] / base[kind][key]
-    return format(ratio, ".1f" if ratio >= 10 else ".2f" if ratio >= 0.1 else ".3f")
 
 
-def _codec(codec: dict[str, Any]) -> str:
-    if "failed" in codec:
-        return f"## Codec\n\n**failed: {codec['failed']}**"
-    parts = ["## Codec", "One process, no RPC."]
-    for record, what in CODEC_RECORDS.items():
-        rows = [row for row in codec["rows"] if row["record"] == record]
-        parts += [what, *_codec_rows(rows)] if rows else []
-    if codec.get("resolution"):
-        rows = []
-        for row in codec["resolution"]:
-            plain, resolved = row["plain_ns"], row["resolved_ns"]
-            rows.append([row["codec"], f"{plain:,.0f}", f"{resolved:,.0f}", f"{resolved / plain:.2f}"])
-        parts += [RESOLUTION, table(["codec", "own schema ns", "other schema ns", "times"], rows)]
-    return "\n\n".join(part for part in parts if part)
+def _notes(stacks: list[dict[str, Any]]) -> str:
+    failed = [f"- {stack['stack']}: **{stack['failed']}**" for stack in stacks if stack["failed"]]
+    notes = [f"- {stack['stack']}: {stack['note']}." for stack in stacks if stack["note"] and not stack["failed"]]
+    return "\n".join([*failed, *notes])
 
 
-def _codec_rows(codecs: list[dict[str, Any]]) -> tuple[str, str]:
-    """The table of one record, and what is to be said of those that have no figures."""
-    base = next((row for row in codecs if row["codec"] == "fastavro" and not row.get("failed")), None)
-    rows, notes = [], []
-    for row in codecs:
-        if row.get("failed"):
-            notes.append(f"- {row['codec']}: **{row['failed']}**")
-            rows.append([row["codec"], *[MISSING] * 5])
-            continue
-        both = row["encode_ns"] + row["decode_ns"]
-        times = format((base["encode_ns"] + base["decode_ns"]) / both, ".2f") if base else MISSING
-        cells = (f"{row[key]:,.0f}" for key in ("encode_ns", "decode_ns"))
-        rows.append([row["codec"], str(row["bytes"]), *cells, f"{both:,.0f}", times])
-    head = ["codec", "bytes", "encode ns", "decode ns", "both ns", "times fastavro"]
-    return table(head, rows), "\n".join(notes)
+# -- the codecs
 
-
-CODEC_RECORDS = {
-    "small": "The small request.",
-    "nested": "A nested record of 30 fields (arrays, maps, unions, an enum, fixed, records).",
+RECORDS = {
+    "small": "The small request, one process, no RPC.",
+    "nested": "A nested record of 30 fields: arrays, maps, unions, an enum, fixed.",
 }
-RESOLUTION = "The nested record decoded for another schema: fields in another order, renamed, widened, dropped, added."
 
 
-def _budgets(results: dict[str, Any]) -> str:
-    rows = []
-    for name, lines in BUDGETS.items():
-        got = results.get(name)
-        if got is None:
+def _codec(codec: dict[str, Any]) -> list[str]:
+    if "failed" in codec:
+        return ["## Codec", f"**failed: {codec['failed']}**"]
+    parts = ["## Codec"]
+    for record, about in RECORDS.items():
+        if found := [row for row in codec["rows"] if row["record"] == record]:
+            parts += [about, *_record(found)]
+    rows = [
+        [
+            row["codec"],
+            f"{row['plain_ns']:,.0f}",
+            f"{row['resolved_ns']:,.0f}",
+            f"{row['resolved_ns'] / row['plain_ns']:.2f}",
+        ]
+        for row in codec.get("resolution", ())
+    ]
+    if rows:
+        parts += ["The nested record, decoded for its own schema and for that of another program.",
+                  table(["codec", "own ns", "other ns", "times"], rows)]  # fmt: skip
+    return parts
+
+
+def _record(found: Iterable[dict[str, Any]]) -> list[str]:
+    both = {row["codec"]: row["encode_ns"] + row["decode_ns"] for row in found if "failed" not in row}
+    rows, notes = [], []
+    for row in found:
+        name = row["codec"]
+        if "failed" in row:
+            notes.append(f"- {name}: **{row['failed']}**")
+            rows.append([name, *[MISSING] * 5])
             continue
-        if "failed" in got:
-            rows.append([name, f"failed: {got['failed']}", MISSING])
-            continue
-        rows += [[what, f"{got[key] * scale:,.2f} {unit}", budget] for key, what, unit, scale, budget in lines]
-    return "\n\n".join(["## Budgets", table(["what", "measured", "budget"], rows)])
+        times = ratio(both["fastavro"] / both[name]) if "fastavro" in both else MISSING
+        cells = (f"{row[key]:,.0f}" for key in ("encode_ns", "decode_ns"))
+        rows.append([name, str(row["bytes"]), *cells, f"{both[name]:,.0f}", times])
+    return [table(["codec", "bytes", "encode ns", "decode ns", "both ns", "x fastavro"], rows), "\n".join(notes)]
 
 
-BUDGETS: dict[str, tuple[tuple[str, str, str, float, str], ...]] = {
-    "shell": (
-        ("splnode_call_cpu_s", "`splnode call` against a running node, cold: CPU", "s", 1, "0.25 s"),
-        ("splnode_call_wall_s", "the same: wall", "s", 1, MISSING),
-        ("python_pass_cpu_s", "`python -c pass`: CPU", "s", 1, MISSING),
-    ),
+# -- the rest
+
+
+SHARED = "`splnode serve --workers N`, called over 16 connections by a client that only counts and shares their CPUs."
+SOAK = """Small, large, failing, one-way and cancelled calls, deadlines that pass, connections that come and go; the
+memory that is resident with all connections closed. From `python -m benchmarks.soak` of {date:.10}, {took_s:.0f} s."""
+
+
+def _beside(results: dict[str, Any]) -> list[str]:
+    parts = []
+    if workers := _workers(results.get("workers")):
+        parts += ["## Workers", SHARED, workers]
+    rows = [row for name, lines in BUDGETS.items() if (got := results.get(name)) for row in _budget(name, got, lines)]
+    if rows:
+        parts += ["## Memory, and the shell", table(["what", "measured"], rows)]
+    if soak := results.get("soak"):
+        parts += ["## Soak", SOAK.format_map(soak), _marks(soak)]
+    return parts
+
+
+def _marks(soak: dict[str, Any]) -> str:
+    rows = [
+        [f"{mark['calls']:,}", *(f"{mark[end]:.1f}" for end in ("server_mib", "client_mib"))] for mark in soak["marks"]
+    ]
+    return table(["calls", "server MiB", "client MiB"], rows)
+
+
+def _workers(got: dict[str, Any] | None) -> str:
+    if got is None:
+        return ""
+    if "failed" in got:
+        return f"**failed: {got['failed']}**"
+    first = got["rows"][0]["rate"]
+    rows = [[str(row["workers"]), f"{row['rate']:,.0f}", ratio(row["rate"] / first)] for row in got["rows"]]
+    return table(["workers", "calls/s", "times one"], rows)
+
+
+def _budget(name: str, got: dict[str, Any], lines: tuple[tuple[str, str, str, float], ...]) -> list[list[str]]:
+    if "failed" in got:
+        return [[name, f"failed: {got['failed']}"]]
+    return [[what, f"{got[key] * scale:,.2f} {unit}".rstrip()] for key, what, unit, scale in lines]
+
+
+BUDGETS: dict[str, tuple[tuple[str, str, str, float], ...]] = {
     "idle": (
-        ("bytes_per_connection", "an idle connection of 10,000: memory of the server", "kB", 1e-3, "20 kB"),
-        ("call_p50_us", "a call meanwhile: p50", "us", 1, MISSING),
+        ("bytes_per_connection", "an idle connection of 10,000: memory of the server", "kB", 1e-3),
+        ("alone_p50_us", "a call before: p50", "us", 1),
+        ("call_p50_us", "a call meanwhile: p50", "us", 1),
     ),
     "slow_reader": (
-        ("growth_mib", "a client that never reads: growth of the server", "MiB", 1, MISSING),
-        ("p50_before_us", "another client's calls before: p50", "us", 1, MISSING),
-        ("p50_during_us", "another client's calls meanwhile: p50", "us", 1, MISSING),
-        ("p99_before_us", "another client's calls before: p99", "us", 1, MISSING),
-        ("p99_during_us", "another client's calls meanwhile: p99", "us", 1, MISSING),
+        ("growth_mib", "a client that never reads: growth of the server", "MiB", 1),
+        ("p50_before_us", "another client's calls before: p50", "us", 1),
+        ("p50_during_us", "another client's calls meanwhile: p50", "us", 1),
+        ("p99_before_us", "another client's calls before: p99", "us", 1),
+        ("p99_during_us", "another client's calls meanwhile: p99", "us", 1),
+    ),
+    "shell": (
+        ("splnode_call_wall_s", "`splnode call` against a running node, cold: wall", "ms", 1e3),
+        ("splnode_call_cpu_s", "the same: CPU", "ms", 1e3),
+        ("python_pass_wall_s", "`python -c pass`: wall", "ms", 1e3),
+        ("python_pass_cpu_s", "the same: CPU", "ms", 1e3),
     ),
 }

@@ -3,7 +3,8 @@
 The rounds of the stacks are interleaved, so that what else the machine does falls on all of them. One call
 at a time is measured with both ends on one CPU, the rest with each end on its own (node and grpc are left
 to the scheduler, they use threads). CPU time a call is what the kernel counted for all threads of both
-ends. The codecs and the budgets (shell, idle connections, slow reader) run after the stacks.
+ends. The codecs, workers, the shell, idle connections and the slow reader run after the stacks. The soak takes too
+long to be run each time: what it gave last is read from soak.json.
 """
 
 import argparse
@@ -15,13 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, report
+from benchmarks import machine, plot, report, soak
 from benchmarks.measure import Order
 from benchmarks.process import Peer, PeerError
-from benchmarks.stacks import STACKS, Stack
+from benchmarks.stacks import ALL, STACKS, Stack
 from benchmarks.workload import SIZES
 
 HERE = Path(__file__).parent
@@ -29,9 +31,11 @@ ORDERS: dict[str, Order] = {
     "one": Order(clocked=True),
     "flood": Order(in_flight=64),
     "large": Order("large", in_flight=8),
+    "huge": Order("huge", in_flight=2),
     "fan": Order(connections=64),
 }
-USUAL = ("one", "flood", "large")
+LONGER = {"huge": 2.0}
+"""Kinds whose calls are so few that a round needs more time."""
 
 
 class Contestant:
@@ -66,8 +70,8 @@ class Contestant:
         row["elsewhere"] = max(0.0, machine.busy_seconds() - busy - used) / elapsed
         if got["p50"] is not None:
             row |= {"p50": got["p50"], "p99": got["p99"]}
-        if order.payload == "large":
-            row["mb_s"] = rate * SIZES["large"] / 1e6
+        if order.payload != "small":
+            row["mb_s"] = rate * SIZES[order.payload] / 1e6
         self.rounds.setdefault(name, []).append(row)
 
     def close(self) -> None:
@@ -83,6 +87,7 @@ class Contestant:
         return {
             "stack": self.stack.name,
             "failed": self.failed,
+            "kinds": self.stack.kinds,
             "note": self.stack.note,
             "medians": {} if self.failed else medians,
             "rounds": self.rounds,
@@ -112,17 +117,18 @@ def compare(stacks: list[Stack], kinds: list[str], rounds: int, seconds: float) 
         for number in range(rounds):
             _progress(f"round {number + 1} of {rounds}")
             for kind in kinds:
-                for contestant in _running(contestants):
+                order = replace(ORDERS[kind], seconds=seconds * LONGER.get(kind, 1.0))
+                for contestant in _running(contestants, kind):
                     with _attempt(contestant):
-                        contestant.run(kind, Order(**{**vars(ORDERS[kind]), "seconds": seconds}))
+                        contestant.run(kind, order)
     finally:
         for contestant in contestants:
             contestant.close()
     return [contestant.result() for contestant in contestants]
 
 
-def _running(contestants: list[Contestant]) -> Iterator[Contestant]:
-    return (contestant for contestant in contestants if not contestant.failed)
+def _running(contestants: list[Contestant], kind: str | None = None) -> Iterator[Contestant]:
+    return (each for each in contestants if not each.failed and (kind is None or kind in each.stack.kinds))
 
 
 def program(name: str, *arguments: str, timeout: float) -> dict[str, Any]:
@@ -139,6 +145,34 @@ def program(name: str, *arguments: str, timeout: float) -> dict[str, Any]:
     return result
 
 
+def beside(quick: bool) -> dict[str, Any]:
+    """Everything that is not a stack, by name."""
+    results = {
+        "codec": program("codec", "--seconds", "8" if quick else "40", timeout=120),
+        "shell": program("shell", "--runs", "5" if quick else "20", timeout=60),
+        "workers": program("workers", "--rounds", "2" if quick else "5", timeout=120),
+    }
+    if not quick:
+        results["idle"] = program("idle", timeout=120)
+        results["slow_reader"] = program("slow_reader", timeout=60)
+    if kept := soak.kept():
+        results["soak"] = kept
+    return results
+
+
+def write(results: dict[str, Any], out: Path) -> str:
+    """Writes results.json, results.png and RESULTS.md; gives the text of the last."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    try:
+        plot.draw(results, out / plot.NAME)
+    except ModuleNotFoundError as error:
+        _progress(f"no plot: {error}")
+    text = report.text(results)
+    (out / "RESULTS.md").write_text(text)
+    return text
+
+
 def _progress(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
@@ -148,7 +182,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under a minute, rough; writes to benchmarks/out/")
     parser.add_argument("--rounds", type=int, help="rounds of each kind for each stack (7; quick: 2)")
     parser.add_argument("--seconds", type=float, help="seconds of a round that count (0.5; quick: 0.2)")
-    parser.add_argument("--kinds", default=",".join(USUAL), help=f"of {','.join(ORDERS)} (default: %(default)s)")
+    parser.add_argument("--kinds", default=",".join(ALL), help=f"of {','.join(ORDERS)} (default: %(default)s)")
     parser.add_argument("--stacks", default="", help="only stacks whose name contains one of these, comma-separated")
     parser.add_argument("--only-stacks", action="store_true", help="leave out the codecs and the budgets")
     parser.add_argument("--out", type=Path, help="where results.json and RESULTS.md go (default: benchmarks/)")
@@ -175,16 +209,9 @@ def main() -> int:
         "stacks": compare(stacks, options.kinds.split(","), rounds, seconds),
     }
     if not options.only_stacks:
-        results["codec"] = program("codec", "--seconds", "8" if options.quick else "30", timeout=120)
-        results["shell"] = program("shell", "--runs", "5" if options.quick else "20", timeout=60)
-        if not options.quick:
-            results["idle"] = program("idle", timeout=120)
-            results["slow_reader"] = program("slow_reader", timeout=60)
+        results |= beside(options.quick)
     results["took_s"] = round(time.monotonic() - started, 1)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = report.text(results)
-    (out / "RESULTS.md").write_text(text)
+    text = write(results, out)
     print(text)
     return int(any(str(row["failed"] or "").startswith("failed") for row in results["stacks"]))
 

@@ -10,6 +10,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 AVSC = "5.7.9"
 
+USUAL = ("one", "flood", "large")
+BIG = (*USUAL, "huge")
+ALL = (*BIG, "fan")
+LOCAL = ("one", "flood")
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -17,8 +22,8 @@ class Stack:
 
     `program` is a module in benchmarks/peers, or a .js file there; `server` and `driver` are its variants
     (server None: there is no other process). `needs` are modules that must be importable, `how` says how to
-    get them. `pinned`: for throughput each end keeps to a CPU of its own; stacks that use threads do not.
-    `note` is a footnote of the table.
+    get them. `kinds` are the rounds that it takes part in (`run.ORDERS`). `pinned`: for throughput each end
+    keeps to a CPU of its own; stacks that use threads do not. `note` is a footnote of the table.
     """
 
     name: str
@@ -27,6 +32,7 @@ class Stack:
     driver: str | None = None
     needs: tuple[str, ...] = ()
     how: str = ""
+    kinds: tuple[str, ...] = USUAL
     pinned: bool = True
     note: str = ""
     env: dict[str, str] = field(default_factory=dict)
@@ -41,9 +47,16 @@ class Stack:
         """Why this stack cannot run here, with what would change it; None if it can."""
         if self.program.endswith(".js"):
             return _missing_avsc()
-        if all(importlib.util.find_spec(name) for name in self.needs):
+        if all(_is_there(name) for name in self.needs):
             return None
         return f"not installed: {self.how}"
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
 
 
 def _missing_avsc() -> str | None:
@@ -60,35 +73,56 @@ def _missing_avsc() -> str | None:
     return None
 
 
-def _splnode(name: str, server: str | None, driver: str | None = None, **more: str) -> Stack:
-    return Stack(f"splnode, {name}", "splnode_rpc", server, driver, ("splnode",), "pip install .", env=more)
+def _splnode(
+    name: str,
+    server: str | None,
+    driver: str | None = None,
+    *,
+    kinds: tuple[str, ...] = USUAL,
+    **env: str,
+) -> Stack:
+    return Stack(f"splnode, {name}", "splnode_rpc", server, driver, ("splnode",), "pip install .", kinds, env=env)
 
 
 RAW = "raw echo, callbacks"
 RAW_FUTURES = "raw echo, futures"
+AWAIT = "await, and nothing else"
+OURS = "splnode, TCP"
+OURS_UNIX = "splnode, Unix"
+OURS_ASYNC = "splnode, TCP, async handler"
+OURS_SYNC = "splnode.sync, TCP"
+OURS_LOCAL = "splnode, in process"
+AVSC_TCP = "avsc (node)"
+AVSC_UNIX = "avsc (node), Unix"
+THRIFT = "thriftpy2, sync"
+CAPNP = "pycapnp"
 GRPC = "grpc.aio"
 
 STACKS: tuple[Stack, ...] = (
-    Stack(RAW, "raw", "tcp", "callbacks"),
-    Stack(RAW_FUTURES, "raw", "tcp", "futures"),
-    Stack("raw echo, futures, Unix", "raw", "unix", "futures"),
-    _splnode("TCP", "tcp"),
-    _splnode("Unix", "unix"),
-    _splnode("TCP, Structs", "tcp-structs", "structs"),
-    _splnode("TCP, async handler", "tcp-async"),
+    Stack(RAW, "raw", "tcp", "callbacks", kinds=ALL),
+    Stack(RAW_FUTURES, "raw", "tcp", "futures", kinds=ALL),
+    Stack("raw echo, futures, Unix", "raw", "unix", "futures", kinds=BIG),
+    Stack("raw echo, blocking", "raw", "tcp", "blocking", kinds=("one",), note="a client without a loop"),
+    _splnode("TCP", "tcp", kinds=ALL),
+    _splnode("Unix", "unix", kinds=BIG),
+    _splnode("TCP, Structs", "tcp-structs", "structs", kinds=BIG),
+    _splnode("TCP, async handler", "tcp-async", kinds=(*USUAL, "fan")),
     _splnode("TCP, plain engine", "tcp", SPLNODE_ENGINE="plain"),
-    _splnode("in process", None, "local"),
-    Stack("avsc (node)", "avsc.js", pinned=False, note="Netty framing, its default"),
-    Stack("avsc (node), Unix", "avsc.js", "unix", pinned=False),
+    Stack(OURS_SYNC, "splnode_rpc", "tcp", "sync", ("splnode.sync",), "pip install .", kinds=("one",)),
+    _splnode("in process", None, "local", kinds=LOCAL),
+    Stack(AWAIT, "raw", None, "await", kinds=LOCAL, note="in process too, and neither checked nor counted"),
+    Stack(AVSC_TCP, "avsc.js", kinds=ALL, pinned=False, note="Netty framing, its default"),
+    Stack(AVSC_UNIX, "avsc.js", "unix", kinds=BIG, pinned=False),
     Stack(
-        "thriftpy2, sync",
+        THRIFT,
         "thrift",
         needs=("thriftpy2",),
         how="pip install thriftpy2",
+        kinds=BIG,
         note="a blocking client makes one call at a time, whatever is asked for in flight",
     ),
-    Stack("pycapnp", "capnp_rpc", needs=("capnp",), how="pip install pycapnp"),
-    Stack("pyzmq, msgpack", "zmq_msgpack", needs=("zmq",), how="pip install pyzmq"),
+    Stack(CAPNP, "capnp_rpc", needs=("capnp",), how="pip install pycapnp", kinds=ALL),
+    Stack("pyzmq, msgpack", "zmq_msgpack", needs=("zmq",), how="pip install pyzmq", kinds=BIG),
     Stack(
         "aiohttp, JSON",
         "aiohttp_json",
@@ -101,6 +135,7 @@ STACKS: tuple[Stack, ...] = (
         "grpc_aio",
         needs=("grpc", "grpc_tools", "google.protobuf"),
         how="pip install grpcio grpcio-tools protobuf",
+        kinds=ALL,
         pinned=False,
     ),
 )

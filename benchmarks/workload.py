@@ -1,4 +1,4 @@
-"""The call that every stack makes: a module of 20 characters, 3 headers, 64 bytes or 256 KiB of value.
+"""The call that every stack makes: a module of 20 characters, 3 headers, 64 bytes, 256 KiB or 8 MiB of value.
 
 The parts stand in workload.json, because the node peer reads them too. In Avro the small request is 163
 bytes. The answer has the same parts.
@@ -16,6 +16,6 @@ SIZES: Final[dict[str, int]] = _PARTS["value"]
 
 
 def value(payload: str) -> bytes:
-    """The value of a payload, `small` or `large`: bytes that are no text and that do not compress well."""
+    """The value of a payload, `small`, `large` or `huge`: bytes that are no text and that do not compress well."""
     size = SIZES[payload]
     return (bytes((i * 37 + 128) & 0xFF for i in range(256)) * (size // 256 + 1))[:size]

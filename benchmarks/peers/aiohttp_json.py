@@ -5,14 +5,14 @@ HTTP/1.1 answers in order, so calls in flight at one time each have a connection
 
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
 
 from benchmarks import peer
-from benchmarks.measure import concurrent
+from benchmarks.measure import AsyncCall, concurrent
 from benchmarks.workload import HEADERS, MODULE
 
 
@@ -36,17 +36,17 @@ async def _serve() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _connect(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def _connect(endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, json_serialize=json.dumps) as session:
 
-        async def call() -> None:
+        async def call() -> bytes:
             request = {"module": MODULE, "headers": HEADERS, "value": base64.b64encode(value).decode()}
             async with session.post(endpoint, json=request) as response:
                 answer = await response.json()
-            peer.check(base64.b64decode(answer["value"]), value)
+            return base64.b64decode(answer["value"])
 
-        yield call
+        yield call, peer.sized(value)
 
 
 if __name__ == "__main__":

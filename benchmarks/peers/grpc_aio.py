@@ -1,6 +1,6 @@
 """gRPC: grpc.aio on both ends, one HTTP/2 channel, protobuf messages."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,11 +8,13 @@ import grpc
 import grpc.aio
 
 from benchmarks import peer
-from benchmarks.measure import concurrent
+from benchmarks.measure import AsyncCall, concurrent
 from benchmarks.peers.generated import messages
 from benchmarks.workload import HEADERS, MODULE
 
 _pb = messages()
+_LARGEST = [(f"grpc.max_{way}_message_length", 64 * 1024 * 1024) for way in ("send", "receive")]
+"""The default is 4 MiB."""
 
 
 async def _execute(request: Any, context: Any) -> Any:
@@ -21,7 +23,7 @@ async def _execute(request: Any, context: Any) -> Any:
 
 @asynccontextmanager
 async def _serve() -> AsyncIterator[str]:
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=_LARGEST)
     handler = grpc.unary_unary_rpc_method_handler(
         _execute, _pb.ExecuteRequest.FromString, _pb.ExecuteResponse.SerializeToString
     )
@@ -33,17 +35,16 @@ async def _serve() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _connect(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    async with grpc.aio.insecure_channel(endpoint) as channel:
+async def _connect(endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
+    async with grpc.aio.insecure_channel(endpoint, options=_LARGEST) as channel:
         execute = channel.unary_unary(
             "/bench.Bench/Execute", _pb.ExecuteRequest.SerializeToString, _pb.ExecuteResponse.FromString
         )
 
-        async def call() -> None:
-            answer = await execute(_pb.ExecuteRequest(module=MODULE, headers=HEADERS, data=value))
-            peer.check(answer.data, value)
-
-        yield call
+        yield (
+            lambda: execute(_pb.ExecuteRequest(module=MODULE, headers=HEADERS, data=value)),
+            peer.sized(value, lambda answer: answer.data),
+        )
 
 
 if __name__ == "__main__":

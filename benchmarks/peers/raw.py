@@ -1,21 +1,24 @@
 """The floor: a length-prefixed echo on uvloop, no codec and no dispatch.
 
 `callbacks` makes a call without task or future, the least that a Python program can do; `futures` has one
-future for each call, the least that a program with `await` can do. Over TCP or a Unix socket.
+future for each call, the least that a program with `await` can do; `blocking` makes one call at a time on a
+blocking socket, with no loop at all. Over TCP or a Unix socket. `await` has no other end: it awaits a function
+that gives back what it got.
 """
 
 import asyncio
+import socket
 import struct
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from benchmarks import peer, workload
-from benchmarks.measure import concurrent, pumped
+from benchmarks.measure import AsyncCall, SyncCall, concurrent, pumped, sequential
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 _LENGTH = struct.Struct(">I")
@@ -142,10 +145,45 @@ async def _dial(make: Callable[[bytes], P], endpoint: str, value: bytes) -> Asyn
         transport.close()
 
 
+def _counted(_answer: object) -> None:
+    """What comes back was counted by its length already."""
+
+
 @asynccontextmanager
-async def _call(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], "asyncio.Future[None]"]]:
+async def _call(endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
     async with _dial(_Futures, endpoint, value) as connection:
-        yield connection.call
+        yield connection.call, _counted
+
+
+@contextmanager
+def _blocking(endpoint: str, value: bytes) -> Iterator[SyncCall]:
+    host, port = endpoint.rsplit(":", 1)
+    frame = _frame(value)
+    buffer = memoryview(bytearray(len(frame)))
+    with socket.create_connection((host, int(port)), 10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def call() -> int:
+            connection.sendall(frame)
+            filled = 0
+            while filled < len(buffer):
+                filled += (got := connection.recv_into(buffer[filled:]))
+                if not got:
+                    raise ConnectionError("the echo closed the connection")
+            return filled
+
+        yield call, _counted
+
+
+@asynccontextmanager
+async def _await(_endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
+    async def execute(request: dict[str, Any]) -> dict[str, Any]:
+        return {"module": request["module"], "headers": request["headers"], "value": request["value"]}
+
+    yield (
+        lambda: execute(request={"module": workload.MODULE, "headers": workload.HEADERS, "value": value}),
+        peer.sized(value, lambda answer: answer["value"]),
+    )
 
 
 @asynccontextmanager
@@ -165,5 +203,11 @@ async def _unix() -> AsyncIterator[str]:
 
 if __name__ == "__main__":
     peer.main(
-        {"tcp": _tcp, "unix": _unix}, {"callbacks": pumped(partial(_dial, _Callbacks)), "futures": concurrent(_call)}
+        {"tcp": _tcp, "unix": _unix},
+        {
+            "callbacks": pumped(partial(_dial, _Callbacks)),
+            "futures": concurrent(_call),
+            "blocking": sequential(_blocking),
+            "await": concurrent(_await),
+        },
     )

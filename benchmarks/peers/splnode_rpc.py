@@ -1,26 +1,31 @@
 """splnode on both ends, through its public face, with its defaults: over TCP, a Unix socket, or in process.
 
-Values are plain dicts; the variants named structs decode straight into msgspec Structs on both ends.
+Values are plain dicts; the variants named structs decode straight into msgspec Structs on both ends. `sync` is
+the client that blocks.
 """
 
+import importlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sized
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import splnode
 from benchmarks import peer
-from benchmarks.measure import concurrent
+from benchmarks.measure import AsyncCall, SyncCall, concurrent, sequential
 from benchmarks.structs import ExecuteRequest, ExecuteResponse
 from benchmarks.workload import HEADERS, MODULE
 from splnode.avro.protocol import Protocol
+from splnode.limits import Limits
 from splnode.rpc.admission import Admission
 from splnode.rpc.client import Client
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 
 PROTOCOL = Protocol.load(Path(__file__).parent / "bench.avpr")
+LIMITS = Limits(message_bytes=16 * 1024 * 1024)
+"""The default, 4 MiB, refuses a value of 8 MiB."""
 
 
 class Bench:
@@ -50,41 +55,50 @@ def _server(implementation: object, *, unix: bool = False) -> Callable[[], Abstr
     async def serve() -> AsyncIterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             endpoint = f"unix://{folder}/bench.sock" if unix else "tcp://127.0.0.1:0"
-            async with splnode.listen([endpoint], {PROTOCOL: implementation}) as server:
+            async with splnode.listen([endpoint], {PROTOCOL: implementation}, limits=LIMITS) as server:
                 yield str(server.endpoints[0])
 
     return serve
 
 
-def caller(execute: Any, value: bytes) -> Callable[[], Awaitable[None]]:
-    async def call() -> None:
-        answer = await execute(request={"module": MODULE, "headers": HEADERS, "value": value})
-        peer.check(answer["value"], value)
-
-    return call
+def caller(execute: Any, value: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """Makes the call, whatever `execute` belongs to."""
+    return lambda: execute(request={"module": MODULE, "headers": HEADERS, "value": value})
 
 
-@asynccontextmanager
-async def _dicts(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    async with splnode.connect(endpoint, PROTOCOL) as client:
-        yield caller(client.execute, value)
+def _of_dict(answer: dict[str, Any]) -> Sized:
+    value: Sized = answer["value"]
+    return value
 
 
 @asynccontextmanager
-async def _local(_endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def _dicts(endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
+    async with splnode.connect(endpoint, PROTOCOL, limits=LIMITS) as client:
+        yield caller(client.execute, value), peer.sized(value, _of_dict)
+
+
+@asynccontextmanager
+async def _local(_endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
     server = Server(PROTOCOL, Bench(), interceptors=(Admission(),))
-    yield caller(Client(Router({PROTOCOL.name: server}), PROTOCOL).execute, value)
+    client = Client(Router({PROTOCOL.name: server}), PROTOCOL)
+    yield caller(client.execute, value), peer.sized(value, _of_dict)
 
 
 @asynccontextmanager
-async def _structs(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    async with splnode.connect(endpoint, PROTOCOL, results={"execute": ExecuteResponse}) as client:
+async def _structs(endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
+    results = {"execute": ExecuteResponse}
+    async with splnode.connect(endpoint, PROTOCOL, results=results, limits=LIMITS) as client:
+        yield (
+            lambda: client.execute(request=ExecuteRequest(MODULE, HEADERS, value)),
+            peer.sized(value, lambda answer: answer.value),
+        )
 
-        async def call() -> None:
-            answer = await client.execute(request=ExecuteRequest(MODULE, HEADERS, value))
-            peer.check(answer.value, value)
 
-        yield call
+@contextmanager
+def _sync(endpoint: str, value: bytes) -> Iterator[SyncCall]:
+    blocking: Any = importlib.import_module("splnode.sync")
+    with blocking.connect(endpoint, PROTOCOL, limits=LIMITS) as client:
+        yield caller(client.execute, value), peer.sized(value, _of_dict)
 
 
 if __name__ == "__main__":
@@ -95,5 +109,10 @@ if __name__ == "__main__":
             "tcp-async": _server(AsyncBench()),
             "tcp-structs": _server(StructBench()),
         },
-        {"dicts": concurrent(_dicts), "structs": concurrent(_structs), "local": concurrent(_local)},
+        {
+            "dicts": concurrent(_dicts),
+            "structs": concurrent(_structs),
+            "local": concurrent(_local),
+            "sync": sequential(_sync),
+        },
     )

@@ -5,7 +5,7 @@ The client makes one call at a time; it has no pipelining.
 
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import thriftpy2
 from thriftpy2.rpc import client_context, make_server
 
 from benchmarks import peer
-from benchmarks.measure import sequential
+from benchmarks.measure import SyncCall, sequential
 from benchmarks.workload import HEADERS, MODULE
 
 _idl: Any = thriftpy2.load(str(Path(__file__).parent / "bench.thrift"), module_name="bench_thrift")
@@ -38,15 +38,16 @@ async def _serve() -> AsyncIterator[str]:
 
 
 @contextmanager
-def _connect(endpoint: str, value: bytes) -> Iterator[Callable[[], None]]:
+def _connect(endpoint: str, value: bytes) -> Iterator[SyncCall]:
     host, port = endpoint.rsplit(":", 1)
     with client_context(_idl.Bench, host, int(port), socket_timeout=10_000) as client:
 
-        def call() -> None:
-            request = _idl.ExecuteRequest(module_name=MODULE, headers=HEADERS, value=_idl.Value(data=value))
-            peer.check(client.execute(request).value.data, value)
+        def call() -> Any:
+            return client.execute(
+                _idl.ExecuteRequest(module_name=MODULE, headers=HEADERS, value=_idl.Value(data=value))
+            )
 
-        yield call
+        yield call, peer.sized(value, lambda answer: answer.value.data)
 
 
 if __name__ == "__main__":

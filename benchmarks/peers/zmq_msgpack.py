@@ -4,7 +4,7 @@ ZeroMQ knows messages and no calls: a serial number in front of each finds the c
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import zmq
 import zmq.asyncio
 
 from benchmarks import peer
-from benchmarks.measure import concurrent
+from benchmarks.measure import AsyncCall, concurrent
 from benchmarks.structs import BytesRequest
 from benchmarks.workload import HEADERS, MODULE
 
@@ -53,22 +53,22 @@ async def _serve() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _connect(endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def _connect(endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
     async with _socket(zmq.DEALER) as dealer:
         dealer.connect(endpoint)
         waiting: dict[bytes, asyncio.Future[bytes]] = {}
         listening = asyncio.ensure_future(_listen(dealer, waiting))
         loop, last = asyncio.get_running_loop(), 0
 
-        async def call() -> None:
+        async def call() -> BytesRequest:
             nonlocal last
             last += 1
             serial = last.to_bytes(8, "big")
             waiting[serial] = future = loop.create_future()
             await dealer.send_multipart([serial, _encode(BytesRequest(MODULE, HEADERS, value))])
-            peer.check(_decode(await future).value, value)
+            return _decode(await future)
 
-        yield call
+        yield call, peer.sized(value, lambda answer: answer.value)
         listening.cancel()
 
 

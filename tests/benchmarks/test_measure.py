@@ -1,12 +1,13 @@
 """The arithmetic of the loops, and that each loop counts what was answered. Nothing here asserts a duration."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from benchmarks.measure import Order, concurrent, percentile, pumped, sequential
+from benchmarks import peer
+from benchmarks.measure import AsyncCall, Order, SyncCall, concurrent, percentile, pumped, sequential
 
 BRIEF = Order(seconds=0.01)
 
@@ -25,23 +26,30 @@ class Stack:
 
     def __init__(self) -> None:
         self.made = 0
+        self.checked = 0
         self.opened = 0
 
+    def check(self, answer: int) -> None:
+        assert answer == self.made
+        self.checked += 1
+
     @asynccontextmanager
-    async def awaited(self, endpoint: str, value: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    async def awaited(self, endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
         self.opened += 1
 
-        async def call() -> None:
+        async def call() -> int:
             self.made += 1
+            return self.made
 
-        yield call
+        yield call, self.check
 
     @contextmanager
-    def blocking(self, endpoint: str, value: bytes) -> Iterator[Callable[[], None]]:
-        def call() -> None:
+    def blocking(self, endpoint: str, value: bytes) -> Iterator[SyncCall]:
+        def call() -> int:
             self.made += 1
+            return self.made
 
-        yield call
+        yield call, self.check
 
     @asynccontextmanager
     async def by_callbacks(self, endpoint: str, value: bytes) -> AsyncIterator["Stack"]:
@@ -60,7 +68,7 @@ async def test_calls_that_never_suspend_end_with_the_window() -> None:
     stack = Stack()
     got = await concurrent(stack.awaited)("", b"", Order(connections=2, in_flight=3, seconds=0.01))
     assert stack.opened == 2
-    assert got.made + 2 == stack.made  # the first call of each connection is not counted
+    assert got.made + 2 == stack.made == stack.checked  # the first call of each connection is not counted
     assert 0 < got.calls <= got.made
     assert got.p50 is None
 
@@ -74,8 +82,20 @@ async def test_a_clocked_round_has_percentiles() -> None:
 async def test_a_blocking_stack_is_always_clocked() -> None:
     stack = Stack()
     got = await sequential(stack.blocking)("", b"", BRIEF)
-    assert got.made + 1 == stack.made
+    assert got.made + 1 == stack.made == stack.checked
     assert got.p50 is not None
+
+
+async def test_an_answer_of_another_length_ends_the_round() -> None:
+    @asynccontextmanager
+    async def short(endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
+        async def call() -> bytes:
+            return b"12"
+
+        yield call, peer.sized(value)
+
+    with pytest.raises(ValueError, match=r"b'12' has not the 3 bytes"):
+        await concurrent(short)("", b"123", BRIEF)
 
 
 async def test_callbacks_count_every_answer() -> None:
