@@ -61,6 +61,7 @@ class NodeConfig(_Section, frozen=True):
     listen: tuple[str, ...] = msgspec.field(default_factory=default_listen)
     insecure: bool = False
     default_service: str | None = None
+    workers: Annotated[int, msgspec.Meta(ge=0, le=256)] = 1
     drain_seconds: Pause = 3.0
     stop_seconds: Pause = 20.0
 
@@ -258,6 +259,11 @@ def parse(text: str, source: str = "config") -> Config:
 def to_builtins(config: Config) -> dict[str, dict[str, Any]]:
     """The settings as plain values, by section and key."""
     return typing.cast("dict[str, dict[str, Any]]", msgspec.to_builtins(config, enc_hook=vars))
+
+
+def from_builtins(tree: Mapping[str, Any]) -> Config:
+    """The settings that `to_builtins` gave, in this process or another."""
+    return msgspec.convert(tree, Config, dec_hook=_read_limits)
 
 
 def sections() -> dict[str, type[msgspec.Struct]]:

@@ -25,6 +25,7 @@ from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.config import Config, to_builtins
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
+from splnode.limits import Limits
 from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
 from splnode.notify import notify
@@ -130,6 +131,9 @@ class Node:
                 log.info("setting changed", key=key, old=old, new=new)
             else:
                 log.warning("setting needs a restart", key=key, old=old, new=new)
+        self._adopt(config)
+
+    def _adopt(self, config: Config) -> None:
         replace = msgspec.structs.replace
         calls = replace(self.config.calls, timeout=config.calls.timeout)
         self.config = replace(self.config, log=config.log, admission=config.admission, calls=calls)
@@ -170,6 +174,15 @@ class Node:
         self.id = _identity(config)
         if "native" not in engines():
             log.warning("the native codec engine is missing, the plain one serves: many times slower", fix=NO_NATIVE)
+        await self._open_services()
+        await self._listen()
+        self._health.set("", "SERVING")
+        notify("READY=1")
+        log.info("serving", node=self.id, listen=[str(e) for e in self.endpoints], services=list(self.services))
+
+    async def _open_services(self) -> None:
+        """Serves what a node serves. What is to be closed in the end is put on `_closing`."""
+        config = self.config
         store = Store.open(config.data_directory, sync=config.data.sync)
         self._closing.push_async_callback(store.close)
         self._closing.push_async_callback(self._router.close)
@@ -188,27 +201,38 @@ class Node:
         self.serve(
             "splnode.Reflection", ReflectionService(self._protocols, schemas=[data.schema_text, modules.schema_text])
         )
-        self._listener = Listener(
+
+    async def _listen(self) -> None:
+        """Lets peers in, from now on."""
+        listener = self._new_listener(self.config.limits, self._admission.share)
+        for endpoint in self.config.node.endpoints:
+            await listener.open(endpoint)
+
+    def _new_listener(self, limits: Limits, share: int) -> Listener:
+        """The node's own; it is closed in the end."""
+        config = self.config
+        listener = self._listener = Listener(
             self._router,
             self._directory,
-            limits=config.limits,
+            limits=limits,
             timeout=config.calls.timeout,
             insecure=config.node.insecure,
-            share=self._admission.share,
+            share=share,
         )
         self._closing.push_async_callback(self._settle)
-        self._closing.push_async_callback(self._listener.close)
-        for endpoint in config.node.endpoints:
-            await self._listener.open(endpoint)
-        self._health.set("", "SERVING")
-        notify("READY=1")
-        log.info("serving", node=self.id, listen=[str(e) for e in self.endpoints], services=list(self.services))
+        self._closing.push_async_callback(listener.close)
+        return listener
 
     async def _drain(self) -> None:
         config = self.config.node
         log.info("stopping", node=self.id, drain_seconds=config.drain_seconds, running=self._admission.running)
         self._health.leave()
         await asyncio.sleep(config.drain_seconds)
+        await self._run_out()
+
+    async def _run_out(self) -> None:
+        """Lets nobody in any more, and waits for what runs."""
+        config = self.config.node
         self._refuse_calls()
         self._health.end()
         if self._listener is not None:

@@ -23,6 +23,7 @@ FLOORS = (
     ("net", "discovery", "observe", "notify"),  # observe: interceptors, so above rpc, and unknown to what they watch
     ("balance", "services", "modules", "gateway", "events"),
     ("node",),
+    ("workers",),  # the supervisor and the worker are both nodes
     ("cli", "testing"),
     ("__main__",),
 )

@@ -61,6 +61,10 @@ class Modules:
         self._pool = Pool(lambda: ModuleProcess.start(memory, environment, turn), workers, kept)
         self._seen: dict[str, ModuleFile] = {}
 
+    def is_built_in(self, uri: str) -> bool:
+        """Whether a module runs in this process."""
+        return uri in self._built_in
+
     async def execute(self, uri: str, headers: Mapping[str, str], value: Value) -> Result:
         """Calls the module; `Result.value` is null, bytes, text or a splnode.Record.
 

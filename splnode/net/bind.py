@@ -72,6 +72,24 @@ def bind_tcp(endpoint: Endpoint, addresses: Iterable[Address]) -> list[socket.so
     raise AssertionError("the last attempt raises")
 
 
+def share_tcp(endpoint: Endpoint, addresses: Iterable[Address]) -> list[socket.socket]:
+    """One more listening socket on each of `addresses`, port included, beside those of this user that are shared.
+
+    All of them have SO_REUSEPORT; ConfigError where one has not, or another user listens.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in addresses:
+            sockets.append(_bind_one(family, address, shared=True))
+    except BaseException as error:
+        for sock in sockets:
+            sock.close()
+        if isinstance(error, OSError):
+            raise ConfigError(bind_error(endpoint, error)) from error
+        raise
+    return sockets
+
+
 def _bind_all(addresses: list[Address], port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     absent: OSError | None = None
@@ -94,11 +112,13 @@ def _bind_all(addresses: list[Address], port: int) -> list[socket.socket]:
     return sockets
 
 
-def _bind_one(family: int, address: tuple[object, ...]) -> socket.socket:
+def _bind_one(family: int, address: tuple[object, ...], *, shared: bool = False) -> socket.socket:
     # TCP is named: asyncio leaves Nagle's algorithm on where it is not.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not two that listen: only after one has ended
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _probe_silent_peers(sock)

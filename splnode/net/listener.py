@@ -56,24 +56,22 @@ class Listener:
         """Where it listens, with the ports that the system chose."""
         return [endpoint for endpoint, _ in self._servers]
 
-    async def open(self, endpoint: Endpoint) -> Endpoint:
+    async def open(self, endpoint: Endpoint, sockets: Sequence[socket.socket] = ()) -> Endpoint:
         """Binds, accepts from now on, and gives the endpoint with its real port. ConfigError says why not.
 
-        A name with several addresses is listened on at each of them, on one port.
+        A name with several addresses is listened on at each of them, on one port. Where `sockets` that listen are
+        given, these are accepted on and closed in the end; a Unix socket's file is then its binder's to remove.
         """
         if self._closed:
             raise ConfigError(f"{endpoint}: this listener is closed")
-        if not endpoint.is_local and not self._insecure:
-            raise ConfigError(
-                f"{endpoint}: others than this host could connect, unencrypted and unknown; listen on 127.0.0.1 or a"
-                " Unix socket, or allow it with --insecure (node.insecure = true)"
-            )
-        if endpoint.scheme == "unix":
-            sockets = [bind_unix(endpoint)]
-            self._socket_files[endpoint.path] = file_identity(endpoint.path)
-        else:
-            sockets = bind_tcp(endpoint, await _addresses(endpoint))
-            endpoint = endpoint.replace(port=sockets[0].getsockname()[1])
+        if not sockets:
+            check_exposure(endpoint, self._insecure)
+            if endpoint.scheme == "unix":
+                sockets = [bind_unix(endpoint)]
+                self._socket_files[endpoint.path] = file_identity(endpoint.path)
+            else:
+                sockets = bind_tcp(endpoint, await addresses(endpoint))
+                endpoint = endpoint.replace(port=sockets[0].getsockname()[1])
         servers: list[asyncio.Server] = []
         self._servers.append((endpoint, servers))
         try:
@@ -88,6 +86,11 @@ class Listener:
                 raise ConfigError(bind_error(endpoint, error)) from error
             raise
         return endpoint
+
+    async def adopt(self, endpoint: Endpoint, sock: socket.socket) -> None:
+        """Serves the peer of a socket that is connected already, as if it had come to `endpoint`."""
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: ServerConnection(self.host, endpoint), sock)
 
     def stop_accepting(self) -> None:
         """No new connections; those there are go on. Socket files that are ours are removed."""
@@ -119,8 +122,17 @@ class Listener:
             server.close()
 
 
-async def _addresses(endpoint: Endpoint) -> list[Address]:
-    """What the host's name stands for."""
+def check_exposure(endpoint: Endpoint, insecure: bool) -> None:
+    """ConfigError for an endpoint that other hosts can reach, unless that is wanted."""
+    if not endpoint.is_local and not insecure:
+        raise ConfigError(
+            f"{endpoint}: others than this host could connect, unencrypted and unknown; listen on 127.0.0.1 or a"
+            " Unix socket, or allow it with --insecure (node.insecure = true)"
+        )
+
+
+async def addresses(endpoint: Endpoint) -> list[Address]:
+    """What the host's name stands for. ConfigError if it stands for nothing."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

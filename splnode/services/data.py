@@ -13,6 +13,7 @@ from splnode.errors import DataError, DeclaredError, SchemaError
 from splnode.services.data_check import check, check_record
 from splnode.services.store import Store
 from splnode.services.store_queries import Data, OtherSchema, Page, StoreFault
+from splnode.services.store_reader import StoreReader
 
 TOPIC_BYTES: Final = 255
 """The longest name of a topic or a schema: what a file name may have, so that an export can use it."""
@@ -38,17 +39,72 @@ class DataReadError(DeclaredError):
     """Nothing could be read: fields `code` (a symbol of DataFault), `message`, `topic`, `primaryKey`."""
 
 
-class DataService:
-    """Implements SPLDataService over an open store, which it closes with itself."""
+class DataReading:
+    """The messages of SPLDataService that change nothing, over a store, which it closes with itself."""
+
+    def __init__(self, store: StoreReader) -> None:
+        self._reader = store
+
+    async def close(self) -> None:
+        """Closes the store."""
+        await self._reader.close()
+
+    async def read(
+        self,
+        topic: str,
+        primaryKey: str | None = None,  # noqa: N803 - the protocol's word
+        limit: int | None = None,
+        offset: int | None = None,
+        history: bool = False,
+    ) -> dict[str, Any]:
+        """The newest record of each key, of one key, or all of them; one page."""
+        try:
+            page = await self._reader.read(topic, primaryKey, *_page(limit, offset), history)
+        except StoreFault as fault:
+            _refuse(DataReadError, fault, topic, primaryKey)
+        return _listed("records", page)
+
+    async def listTopics(  # noqa: N802 - the protocol's word
+        self, limit: int | None = None, offset: int | None = None
+    ) -> dict[str, Any]:
+        """The topics by name; one page."""
+        try:
+            page = await self._reader.topics(*_page(limit, offset))
+        except StoreFault as fault:
+            _refuse(DataReadError, fault)
+        return _listed("topics", page)
+
+    async def getSchema(self, name: str) -> dict[str, Any]:  # noqa: N802 - the protocol's word
+        """A registered schema, by name or fingerprint."""
+        try:
+            found = await self._reader.schema(name)
+            if found is None:
+                raise StoreFault("SCHEMA_NOT_FOUND", _unknown_schema(name))
+        except StoreFault as fault:
+            _refuse(DataReadError, fault)
+        return found
+
+    async def listSchemas(self) -> list[str]:  # noqa: N802 - the protocol's word
+        """The names of the registered schemas."""
+        try:
+            return await self._reader.schemas()
+        except StoreFault as fault:
+            _refuse(DataReadError, fault)
+
+    async def schema_text(self, fingerprint: str) -> str | None:
+        """The text of a registered schema by its fingerprint in hexadecimal, for splnode.Reflection."""
+        found = await self._reader.schema(fingerprint)
+        return found["text"] if found is not None and found["fingerprint"] == fingerprint else None
+
+
+class DataService(DataReading):
+    """Implements SPLDataService over an open store, which it closes with itself: what waits is committed first."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__(store)
         self._store = store
         self._schemas: dict[str, Schema] = {}  # by name; a name is given once, so nothing here becomes old
         self._topics: dict[str, str] = {}  # topic -> its schema's name, for topics that have one
-
-    async def close(self) -> None:
-        """Commits what waits and closes the store."""
-        await self._store.close()
 
     async def write(
         self,
@@ -66,31 +122,6 @@ class DataService:
         except StoreFault as fault:
             _refuse(DataWriteError, fault, topic, primaryKey)
 
-    async def read(
-        self,
-        topic: str,
-        primaryKey: str | None = None,  # noqa: N803 - the protocol's word
-        limit: int | None = None,
-        offset: int | None = None,
-        history: bool = False,
-    ) -> dict[str, Any]:
-        """The newest record of each key, of one key, or all of them; one page."""
-        try:
-            page = await self._store.read(topic, primaryKey, *_page(limit, offset), history)
-        except StoreFault as fault:
-            _refuse(DataReadError, fault, topic, primaryKey)
-        return _listed("records", page)
-
-    async def listTopics(  # noqa: N802 - the protocol's word
-        self, limit: int | None = None, offset: int | None = None
-    ) -> dict[str, Any]:
-        """The topics by name; one page."""
-        try:
-            page = await self._store.topics(*_page(limit, offset))
-        except StoreFault as fault:
-            _refuse(DataReadError, fault)
-        return _listed("topics", page)
-
     async def registerSchema(self, name: str, text: str) -> dict[str, Any]:  # noqa: N802 - the protocol's word
         """Gives a schema a name, for good."""
         try:
@@ -102,28 +133,6 @@ class DataService:
             return await self._store.register(name, show(crc64_avro(schema)), text)
         except StoreFault as fault:
             _refuse(DataWriteError, fault)
-
-    async def getSchema(self, name: str) -> dict[str, Any]:  # noqa: N802 - the protocol's word
-        """A registered schema, by name or fingerprint."""
-        try:
-            found = await self._store.schema(name)
-            if found is None:
-                raise StoreFault("SCHEMA_NOT_FOUND", _unknown_schema(name))
-        except StoreFault as fault:
-            _refuse(DataReadError, fault)
-        return found
-
-    async def listSchemas(self) -> list[str]:  # noqa: N802 - the protocol's word
-        """The names of the registered schemas."""
-        try:
-            return await self._store.schemas()
-        except StoreFault as fault:
-            _refuse(DataReadError, fault)
-
-    async def schema_text(self, fingerprint: str) -> str | None:
-        """The text of a registered schema by its fingerprint in hexadecimal, for splnode.Reflection."""
-        found = await self._store.schema(fingerprint)
-        return found["text"] if found is not None and found["fingerprint"] == fingerprint else None
 
     async def _write(self, topic: str, key: str, data: Data, named: str | None) -> dict[str, Any]:
         """Checks against the schema that the topic probably has; the store says if it has another by now."""

@@ -3,7 +3,7 @@
 - Nothing is changed once it is written: a write adds the next version of its key.
 - One thread writes. It takes all that waits, commits it as one transaction and only then answers, so that
   an answered write survives `kill -9`, and with `sync="full"` a power loss, and many callers share one sync.
-- Readers have connections of their own and never wait for the writer (WAL).
+- Readers have connections of their own and never wait for the writer (WAL): see `store_reader`.
 - Records and keys are numbered without gaps within their topic, so that a page is found by its number.
 
 Whoever opens a store closes it.
@@ -17,22 +17,16 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-import structlog
-
 from splnode.errors import CallError, Code, ConfigError
 from splnode.services import store_format, store_queries
-from splnode.services.store_queries import Data, OtherSchema, Page, StoreFault
+from splnode.services.store_queries import Data, OtherSchema, StoreFault
+from splnode.services.store_reader import StoreReader
 
 T = TypeVar("T")
 
-log = structlog.get_logger("splnode.services")
-
-READERS: Final = 4
-"""Threads that read. SQLite is in C and lets go of the interpreter, so a few are enough for a small machine."""
 BATCH: Final = 1000
 """Writes in one transaction at most: what one failing sync can take down with it."""
 WAITING: Final = 10_000
@@ -50,20 +44,15 @@ class _Job:
         self.error: Exception | None = None
 
 
-class Store:
+class Store(StoreReader):
     """An open store. Made by `Store.open`; its methods belong to one event loop at a time."""
 
     def __init__(self, path: Path, lock: int, sync: str, max_bytes: int | None) -> None:
-        self.path = path
+        super().__init__(path)
         self._lock = lock
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._connection = store_format.prepare(path, sync, max_bytes)
-        self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(READERS, "splnode-store-read")
         self._writer = threading.Thread(target=self._write_all, name="splnode-store-write", daemon=True)
-        self._closing = False
-        self._failing: str | None = None
         self._writer.start()
 
     @classmethod
@@ -105,28 +94,6 @@ class Store:
         """Keeps a schema under `name`. StoreFault if the name has another fingerprint already."""
         return await self._submit(lambda connection: store_queries.register(connection, name, fingerprint, text))
 
-    async def read(
-        self, topic: str, key: str | None = None, limit: int = 100, offset: int = 0, history: bool = False
-    ) -> Page:
-        """A page of records as the protocol's StoredRecord. StoreFault if there is no such topic."""
-        return await self._read(lambda connection: store_queries.read(connection, topic, key, (limit, offset), history))
-
-    async def topics(self, limit: int = 100, offset: int = 0) -> Page:
-        """A page of topics as the protocol's Topic, by name."""
-        return await self._read(lambda connection: store_queries.topics(connection, limit, offset))
-
-    async def topic_schema(self, topic: str) -> str | None:
-        """The name of the topic's schema; None if it has none, or is not there."""
-        return await self._read(lambda connection: store_queries.topic_schema(connection, topic))
-
-    async def schema(self, name: str) -> dict[str, Any] | None:
-        """A registered schema by name or fingerprint, as the protocol's SchemaInfo; None if there is none."""
-        return await self._read(lambda connection: store_queries.schema(connection, name))
-
-    async def schemas(self) -> list[str]:
-        """The names of the registered schemas, sorted."""
-        return await self._read(store_queries.schemas)
-
     async def close(self) -> None:
         """Refuses new work, commits what waits, closes the file and lets go of it. Twice is allowed."""
         if self._closing:
@@ -138,43 +105,11 @@ class Store:
 
     def _shut(self) -> None:
         self._writer.join()
-        self._readers.shutdown()
-        for connection in self._opened:
-            connection.close()
+        self._shut_readers()
         with contextlib.suppress(sqlite3.Error):  # only tidies up: all is in the WAL already
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
         os.close(self._lock)
-
-    # -- reading
-
-    def _reader(self) -> sqlite3.Connection:
-        """This thread's connection. Not made by the pool's initializer: one that fails once ends the pool for ever."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = store_format.connect(self.path)
-            connection.execute("PRAGMA query_only = 1")
-            self._local.connection = connection
-            self._opened.append(connection)
-        return connection
-
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        self._refuse_closed()
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
-
-    def _query(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        connection: sqlite3.Connection | None = None
-        try:
-            connection = self._reader()
-            connection.execute("BEGIN")  # the count and the page see the same moment
-            return query(connection)
-        except sqlite3.Error as error:
-            raise self._fault(error) from error
-        finally:
-            if connection is not None and connection.in_transaction:
-                connection.execute("ROLLBACK")
-
-    # -- writing
 
     async def _submit(self, apply: Callable[[sqlite3.Connection], T]) -> T:
         self._refuse_closed()
@@ -185,10 +120,6 @@ class Store:
         self._queue.put(job)
         result: T = await job.future
         return result
-
-    def _refuse_closed(self) -> None:
-        if self._closing:
-            raise CallError(Code.UNAVAILABLE, "the data store is closed: this node is stopping", started=False)
 
     def _write_all(self) -> None:
         going = True
@@ -228,22 +159,6 @@ class Store:
         if self._connection.in_transaction:  # some errors have ended it already
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-
-    def _fault(self, error: sqlite3.Error) -> StoreFault:
-        """For the caller what failed and how; for the log where, once for each change of what fails."""
-        # The primary result code is the low byte (sqlite.org/rescode.html).
-        number = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        code, text = _FAULTS.get(number, ("STORAGE_FAILED", f"the node's data store failed: {error}"))
-        if code != self._failing:
-            self._failing = code
-            log.error("data store failed", path=str(self.path), code=code, error=str(error))
-        return StoreFault(code, text)
-
-
-_FAULTS: Final = {
-    sqlite3.SQLITE_FULL: ("STORAGE_FULL", "the node's data store is full: free disk space, or raise its limit"),
-    sqlite3.SQLITE_READONLY: ("READ_ONLY", "the node's data store cannot be written: make its directory writable"),
-}
 
 
 def _apply(job: _Job, connection: sqlite3.Connection) -> None:
