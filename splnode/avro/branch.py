@@ -8,13 +8,12 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from splnode.avro import logical
 from splnode.avro.codec.plan import Branch
 from splnode.avro.json_scalar import symbol_of
 from splnode.avro.json_text import brief
 from splnode.avro.schema import MISSING, Schema
+from splnode.avro.structs import Struct, is_struct
 from splnode.errors import EncodeError, LimitExceeded
 from splnode.limits import Limits
 
@@ -28,8 +27,10 @@ def pick(union: Schema, value: object) -> tuple[int, Any]:
             if fits(branch, value):
                 return place, value
     # The only place for a dict or a Struct, so that the error says what is wrong inside.
-    classes: dict[str, Any] = {"map": Mapping, "record": (Mapping, msgspec.Struct), "error": (Mapping, msgspec.Struct)}
-    places = [place for place, branch in enumerate(union.branches) if isinstance(value, classes.get(branch.kind, ()))]
+    kinds: tuple[str, ...] = ("record", "error") if is_struct(value) else ()
+    if isinstance(value, Mapping):
+        kinds = ("map", "record", "error")
+    places = [place for place, branch in enumerate(union.branches) if branch.kind in kinds]
     if len(places) == 1:
         return places[0], value
     raise EncodeError(f"{brief(value)} fits none of {', '.join(branch.label for branch in union.branches)}")
@@ -51,7 +52,7 @@ def as_mapping(value: object) -> Mapping[str, Any] | None:
     """A record's value by field name: a dict as it is, a Struct by its encoded names; None for anything else."""
     if isinstance(value, Mapping):
         return value
-    if isinstance(value, msgspec.Struct):
+    if is_struct(value):
         return dict(_struct_items(value))
     return None
 
@@ -63,7 +64,7 @@ def deeper(depth: int, limits: Limits) -> int:
     return depth + 1
 
 
-def _struct_items(value: msgspec.Struct) -> Iterator[tuple[str, Any]]:
+def _struct_items(value: Struct) -> Iterator[tuple[str, Any]]:
     for name, key in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
         yield key, getattr(value, name)
 
@@ -104,7 +105,7 @@ _CLASSES: dict[str, Any] = {
 
 def _is_named_as(schema: Schema, value: object) -> bool:
     """True for a Struct whose tag or class bears the name of the record."""
-    if not isinstance(value, msgspec.Struct) or not schema.is_record:
+    if not is_struct(value) or not schema.is_record:
         return False
     names = (value.__struct_config__.tag, type(value).__name__)
     return schema.name in names or schema.short_name in names

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from splnode.avro.codec import decoder, encoder, plain
+from splnode.avro.codec import decoder, encoder, engine_used
 from splnode.avro.schema import Schema
 from splnode.errors import DataError, EncodeError, LimitExceeded, RemoteWireError
 from splnode.limits import Limits
@@ -36,7 +36,7 @@ def metadata_codec(limits: Limits) -> MetadataCodec:
     """The codec for these limits (`metadata_entries`)."""
     most = limits.metadata_entries
     made = decoder(_SCHEMA, limits=limits.replace(nodes=most + 1))  # the map itself is a value too
-    if isinstance(made, plain.Decoder):
+    if engine_used() == "plain":
         return MetadataCodec(lambda data, start: read_map(data, start, most), _counted(_write_plain, most))
     return MetadataCodec(_reader(made.decode, most), _counted(encoder(_SCHEMA, limits=limits).encode, most))
 

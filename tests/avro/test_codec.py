@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from splnode.avro import codec
-from splnode.avro.codec import _engine, _modules
+from splnode.avro.codec import _engine
 from splnode.avro.schema import parse_schema
 from splnode.errors import ConfigError
 
@@ -15,12 +15,13 @@ def test_the_plain_engine_is_always_there_and_last() -> None:
 
 def test_the_engine_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPLNODE_ENGINE", raising=False)
-    modules = _modules()
-    assert _engine(None) is modules[codec.engines()[0]]
+    fastest = codec.engines()[0]
+    assert _engine(None) is _engine(fastest)
+    assert codec.engine_used() == fastest
     monkeypatch.setenv("SPLNODE_ENGINE", "plain")
-    assert _engine(None) is modules["plain"]
-    if "native" in modules:
-        assert _engine("native") is modules["native"]
+    assert _engine(None) is _engine("plain")
+    assert codec.engine_used() == "plain"
+    assert _engine(fastest).__name__ == f"splnode.avro.codec.{'_native' if fastest == 'native' else 'plain'}"
 
 
 def test_an_unknown_engine_is_refused_with_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,5 +46,8 @@ def test_each_module_can_be_the_first_that_is_imported(module: str) -> None:
 
 
 def test_the_codec_does_not_import_what_only_parsing_needs() -> None:
-    code = "import sys, splnode.avro.codec, splnode.avro.protocol; sys.exit('avro' in sys.modules)"
+    code = (
+        "import sys, splnode.avro.codec, splnode.avro.protocol\n"
+        "assert not {'avro', 'msgspec', 'splnode.avro.codec.binding'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

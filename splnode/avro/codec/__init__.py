@@ -17,14 +17,12 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from splnode.avro import resolution  # a module, not its names: it imports codec.plan, and so this one, first
-from splnode.avro.codec import plain
-from splnode.avro.codec.binding import bind
 from splnode.avro.codec.plan import Branch, ReadNode
 from splnode.avro.schema import Schema
 from splnode.errors import ConfigError
 from splnode.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["Branch", "Decoder", "Encoder", "conformer", "decoder", "encoder", "engines"]
+__all__ = ["Branch", "Decoder", "Encoder", "conformer", "decoder", "encoder", "engine_used", "engines"]
 
 Into = Any
 """A msgspec.Struct class (or a type made of such), or for a record at the top such a type for each field."""
@@ -82,29 +80,48 @@ def conformer(
 
 def engines() -> tuple[str, ...]:
     """The engines that can be used here, the fastest first."""
-    return tuple(_modules())
+    return ("plain",) if _native_engine() is None else ("native", "plain")
+
+
+def engine_used() -> str:
+    """The engine of codecs that name none: SPLNODE_ENGINE's, else the fastest. ConfigError if it is not there."""
+    name = os.environ.get("SPLNODE_ENGINE") or engines()[0]
+    _engine(name)
+    return name
 
 
 def _bound(writer: Schema, reader: Schema | None, into: Into) -> ReadNode:
     plan = resolution.read_plan(writer, reader)
-    return plan if into is None else bind(plan, into)
+    if into is None:
+        return plan
+    from splnode.avro.codec.binding import bind  # noqa: PLC0415 - with msgspec, which a short program need not load
+
+    return bind(plan, into)
 
 
 @cache
-def _modules() -> dict[str, ModuleType]:
+def _native_engine() -> ModuleType | None:
     try:
-        from splnode.avro.codec import _native  # noqa: PLC0415 - C, built or not
+        from splnode.avro.codec import _native as native  # noqa: PLC0415 - C, built or not
     except ImportError:
-        return {"plain": plain}
-    return {"native": _native, "plain": plain}
+        return None
+    return native
+
+
+@cache
+def _plain_engine() -> ModuleType:
+    from splnode.avro.codec import plain  # noqa: PLC0415 - ten modules, which nobody needs beside the native one
+
+    return plain
 
 
 def _engine(name: str | None) -> ModuleType:
     """The engine of that name, else the one SPLNODE_ENGINE names, else the fastest."""
-    modules = _modules()
-    name = name or os.environ.get("SPLNODE_ENGINE") or next(iter(modules))
-    try:
-        return modules[name]
-    except KeyError:
-        known = ", ".join(modules)
-        raise ConfigError(f"the codec engine {name!r} is not there (SPLNODE_ENGINE); there are: {known}") from None
+    name = name or os.environ.get("SPLNODE_ENGINE")
+    native = _native_engine() if name != "plain" else None
+    if native is not None and name in (None, "", "native"):
+        return native
+    if name in (None, "", "plain"):
+        return _plain_engine()
+    known = ", ".join(engines())
+    raise ConfigError(f"the codec engine {name!r} is not there (SPLNODE_ENGINE); there are: {known}")

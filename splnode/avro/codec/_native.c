@@ -47,9 +47,13 @@
 enum { NULL_, BOOLEAN, INT, LONG, FLOAT, DOUBLE, BYTES, STRING, FIXED, ENUM, ARRAY, MAP, RECORD, UNION, FAIL, OPS };
 enum { NONE, TO_FLOAT, TO_STRING, TO_BYTES };
 
+/* The kinds of value that a union tells apart. */
+enum { IS_NONE, IS_BOOL, IS_INT, IS_FLOAT, IS_BYTES, IS_STR, IS_LIST, IS_DICT, IS_STRUCT, IS_OTHER, KINDS };
+
 typedef struct {
     PyObject *data_error, *decode_error, *encode_error, *limit_exceeded;
-    PyObject *struct_class, *enum_class;
+    PyObject *enum_class;
+    PyObject *struct_class; /* msgspec.Struct, once somebody has imported that: see struct_class_of */
     PyObject *branch_of, *symbol_of, *struct_attributes; /* of choice.py */
     PyObject *recent[RECENT]; /* short ASCII strings met lately, by hash; owned */
     uint8_t *spare;           /* the output buffer that no Encoder is using now, or NULL */
@@ -112,7 +116,6 @@ typedef struct {
 
 struct WriteNode {
     int op;
-    unsigned kinds;             /* which kinds of value a union may give this branch */
     PyObject *source;           /* the node of plan.py */
     PyObject *label;
     PyObject *logical;          /* or NULL */
@@ -121,6 +124,7 @@ struct WriteNode {
     const WriteNode *items;     /* ARRAY, MAP */
     Py_ssize_t count;           /* of branches or fields */
     const WriteNode **branches; /* UNION */
+    Py_ssize_t sure[KINDS];     /* UNION: the branch of every value of a kind; -1 where the value has to be asked */
     PyObject *struct_places;    /* UNION: dict of Struct class to branch, those met lately */
     PyObject *indexes;          /* ENUM: dict of symbol to index */
     Field *fields;              /* RECORD */
@@ -574,6 +578,30 @@ static inline void pack_double(uint8_t *bytes, double number)
     pack(bytes, bits, 8);
 }
 
+/* A copy without a call where it is short, as most strings are; the last words may overlap. */
+static inline void copy(uint8_t *to, const uint8_t *from, Py_ssize_t length)
+{
+    if (length > 32)
+        memcpy(to, from, (size_t)length);
+    else if (length >= 8) {
+        Py_ssize_t done = 0;
+        for (; done < length - 8; done += 8)
+            memcpy(to + done, from + done, 8);
+        memcpy(to + length - 8, from + length - 8, 8);
+    }
+    else if (length >= 4) {
+        uint32_t first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + length - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + length - 4, &last, 4);
+    }
+    else {
+        for (Py_ssize_t done = 0; done < length; done++)
+            to[done] = from[done];
+    }
+}
+
 /* ---- decode ---------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -942,9 +970,29 @@ static void refuse_symbol(State *state, const WriteNode *node, PyObject *symbol)
     Py_XDECREF(start);
 }
 
-static int take_integer(State *state, const WriteNode *node, PyObject *value, int64_t *number)
+/* Whether an int (no bool) is of one digit, so that its value is at hand. */
+static inline bool is_short_int(PyObject *value, int64_t *number)
+{
+    if (!PyLong_CheckExact(value))
+        return false;
+#if PY_VERSION_HEX >= 0x030c0000
+    if (!PyUnstable_Long_IsCompact((PyLongObject *)value))
+        return false;
+    *number = PyUnstable_Long_CompactValue((PyLongObject *)value);
+#else
+    Py_ssize_t size = Py_SIZE(value);
+    if (size < -1 || size > 1)
+        return false;
+    *number = size == 0 ? 0 : size * (int64_t)((PyLongObject *)value)->ob_digit[0];
+#endif
+    return true;
+}
+
+static inline int take_integer(State *state, const WriteNode *node, PyObject *value, int64_t *number)
 {
     int overflow;
+    if (is_short_int(value, number))
+        return 0; /* of 30 bits: they fit an int too */
     if (!PyLong_Check(value) || PyBool_Check(value)) {
         refuse(state, "int", value);
         return -1;
@@ -1223,10 +1271,29 @@ static PyObject *struct_field(State *state, const WriteNode *node, PyObject *val
     return found;
 }
 
+/* msgspec.Struct, borrowed; NULL while nobody has imported msgspec: then there are no Structs, and a short program
+ * need not pay for its import, which takes longer than a call. */
+static PyTypeObject *struct_class_of(State *state)
+{
+    if (state->struct_class == NULL) {
+        PyObject *msgspec = PyDict_GetItemString(PyImport_GetModuleDict(), "msgspec"); /* borrowed */
+        state->struct_class = msgspec != NULL ? PyObject_GetAttrString(msgspec, "Struct") : NULL;
+        if (state->struct_class == NULL)
+            PyErr_Clear(); /* it is being imported just now */
+    }
+    return (PyTypeObject *)state->struct_class;
+}
+
+static int is_struct(State *state, PyObject *value)
+{
+    PyTypeObject *struct_class = struct_class_of(state);
+    return struct_class != NULL && PyObject_TypeCheck(value, struct_class);
+}
+
 static int take_record(State *state, const WriteNode *node, PyObject *value, Source *source)
 {
     *source = (Source){node, NULL, NULL, 0, 0};
-    if (!PyDict_CheckExact(value) && PyObject_TypeCheck(value, (PyTypeObject *)state->struct_class))
+    if (!PyDict_CheckExact(value) && is_struct(state, value))
         source->object = value;
     else
         source->dict = take_dict(state, value);
@@ -1292,29 +1359,28 @@ static inline int end_source(State *state, Source *source)
 /* ---- the branch of a union ------------------------------------------------------------------------- */
 
 /* The rows of plan.WriteNode's table that the value's type decides are here; the others, and the refusals,
- * are choice.py's. IS_STRUCT is no row of `takes`. */
-enum { IS_NONE = 1, IS_BOOL = 2, IS_INT = 4, IS_FLOAT = 8, IS_BYTES = 16, IS_STR = 32, IS_LIST = 64, IS_DICT = 128,
-       IS_STRUCT = 256 };
-
-static unsigned kind_of(State *state, PyObject *value)
+ * are choice.py's. */
+static inline int kind_of(State *state, PyObject *value)
 {
     if (value == Py_None) return IS_NONE;
     if (PyUnicode_Check(value)) return IS_STR;
     if (PyBool_Check(value)) return IS_BOOL;
     if (PyLong_Check(value)) return IS_INT;
-    if (PyFloat_Check(value)) return IS_FLOAT;
     if (PyDict_Check(value)) return IS_DICT;
-    if (PyBytes_Check(value) || PyByteArray_Check(value) || PyMemoryView_Check(value)) return IS_BYTES;
+    if (PyBytes_Check(value)) return IS_BYTES;
     if (PyList_Check(value) || PyTuple_Check(value)) return IS_LIST;
-    if (PyObject_TypeCheck(value, (PyTypeObject *)state->struct_class)) return IS_STRUCT;
-    return 0;
+    if (PyFloat_Check(value)) return IS_FLOAT;
+    if (PyByteArray_Check(value) || PyMemoryView_Check(value)) return IS_BYTES;
+    if (is_struct(state, value)) return IS_STRUCT;
+    return IS_OTHER;
 }
 
-/* The kinds that a branch may take, by its op. */
+/* The kinds that a branch may take, by its op: a bit for each. */
 static const unsigned takes[OPS] = {
-    [NULL_] = IS_NONE, [BOOLEAN] = IS_BOOL, [INT] = IS_INT, [LONG] = IS_INT, [FLOAT] = IS_INT | IS_FLOAT,
-    [DOUBLE] = IS_INT | IS_FLOAT, [BYTES] = IS_BYTES, [FIXED] = IS_BYTES, [STRING] = IS_STR, [ENUM] = IS_STR,
-    [ARRAY] = IS_LIST, [MAP] = IS_DICT, [RECORD] = IS_DICT,
+    [NULL_] = 1 << IS_NONE, [BOOLEAN] = 1 << IS_BOOL, [INT] = 1 << IS_INT, [LONG] = 1 << IS_INT,
+    [FLOAT] = 1 << IS_INT | 1 << IS_FLOAT, [DOUBLE] = 1 << IS_INT | 1 << IS_FLOAT, [BYTES] = 1 << IS_BYTES,
+    [FIXED] = 1 << IS_BYTES, [STRING] = 1 << IS_STR, [ENUM] = 1 << IS_STR, [ARRAY] = 1 << IS_LIST,
+    [MAP] = 1 << IS_DICT, [RECORD] = 1 << IS_DICT,
 };
 
 /* Whether the record has all of the dict's keys, and the dict all the fields that have no default. */
@@ -1340,11 +1406,11 @@ static Py_ssize_t raw_size(PyObject *value)
 }
 
 /* Whether the branch takes a value of this kind: 1, 0, or -1 with an exception. */
-static int fits(const WriteNode *node, PyObject *value, unsigned kind)
+static int fits(const WriteNode *node, PyObject *value, int kind)
 {
     int overflow;
     int64_t number;
-    if (!(node->kinds & kind))
+    if (!(takes[node->op] >> kind & 1))
         return 0;
     switch (node->op) {
     case INT:
@@ -1363,14 +1429,14 @@ static int fits(const WriteNode *node, PyObject *value, unsigned kind)
 }
 
 /* The first branch whose type takes a value of this kind; -1 where choice.py has to say. */
-static Py_ssize_t fitting_branch(const WriteNode *node, PyObject *value, unsigned kind)
+static Py_ssize_t fitting_branch(const WriteNode *node, PyObject *value, int kind)
 {
     for (Py_ssize_t i = 0; node->accepts != NULL && i < node->count; i++) {
         int is = node->branches[i]->accepts == NULL ? 0 : PyObject_IsInstance(value, node->branches[i]->accepts);
         if (is != 0)
             return is < 0 ? -1 : i;
     }
-    for (Py_ssize_t i = 0; kind != 0 && i < node->count; i++) {
+    for (Py_ssize_t i = 0; i < node->count; i++) {
         int fit = fits(node->branches[i], value, kind);
         if (fit != 0)
             return fit < 0 ? -1 : i;
@@ -1421,8 +1487,10 @@ static Py_ssize_t struct_branch(State *state, const WriteNode *node, PyObject *v
 /* The branch that takes the value, or -1; `inner` is what to write there, owned. */
 static inline Py_ssize_t take_branch(State *state, const WriteNode *node, PyObject *value, PyObject **inner)
 {
-    unsigned kind = kind_of(state, value);
-    Py_ssize_t place = fitting_branch(node, value, kind);
+    int kind = kind_of(state, value);
+    Py_ssize_t place = node->sure[kind];
+    if (place < 0)
+        place = fitting_branch(node, value, kind);
     if (place >= 0)
         *inner = Py_NewRef(value);
     else if (PyErr_Occurred())
@@ -1505,24 +1573,37 @@ static inline int write_long(Writer *out, int64_t number)
     uint64_t bits = (uint64_t)number << 1 ^ (uint64_t)(number >> 63);
     if (make_room(out, 10) < 0)
         return -1;
+    uint8_t *to = out->bytes + out->used;
     for (; bits >= 0x80; bits >>= 7)
-        out->bytes[out->used++] = (uint8_t)(bits | 0x80);
-    out->bytes[out->used++] = (uint8_t)bits;
+        *to++ = (uint8_t)(bits | 0x80);
+    *to++ = (uint8_t)bits;
+    out->used = to - out->bytes;
     return 0;
 }
 
-static inline int write_raw(Writer *out, const void *bytes, Py_ssize_t length)
+static inline int write_raw(Writer *out, const uint8_t *bytes, Py_ssize_t length)
 {
     if (make_room(out, length) < 0)
         return -1;
-    if (length > 0) /* neither side may be NULL, not even for nothing */
-        memcpy(out->bytes + out->used, bytes, (size_t)length);
+    copy(out->bytes + out->used, bytes, length);
     out->used += length;
     return 0;
 }
 
+static inline int write_sized(Writer *out, const uint8_t *bytes, Py_ssize_t length)
+{
+    if (check_length(&out->budget, length) < 0 || write_long(out, length) < 0)
+        return -1;
+    return write_raw(out, bytes, length);
+}
+
 static int write_span(Writer *out, const WriteNode *node, PyObject *value)
 {
+    /* what most values are needs nothing to be released */
+    if (node->op == STRING && PyUnicode_CheckExact(value) && PyUnicode_IS_COMPACT_ASCII(value))
+        return write_sized(out, PyUnicode_1BYTE_DATA(value), PyUnicode_GET_LENGTH(value));
+    if (node->op == BYTES && PyBytes_CheckExact(value))
+        return write_sized(out, (const uint8_t *)PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
     Span span;
     int failed = take_span(&out->budget, node, value, &span);
     if (!failed && node->op != FIXED)
@@ -2170,8 +2251,8 @@ static int check_places(const ReadNode *node)
 /* A Struct class whose every slot the plan fills, and whose constructor would do nothing else, needs no call. */
 static int find_slots(Compiling *c, ReadNode *node, PyObject *names)
 {
-    PyTypeObject *struct_class = (PyTypeObject *)c->codec->state->struct_class;
-    if (Py_TYPE(node->factory) != Py_TYPE(struct_class) || PyObject_HasAttrString(node->factory, "__post_init__"))
+    PyTypeObject *struct_class = struct_class_of(c->codec->state);
+    if (struct_class == NULL || Py_TYPE(node->factory) != Py_TYPE(struct_class) || PyObject_HasAttrString(node->factory, "__post_init__"))
         return 0;
     PyObject *fields = PyObject_GetAttrString(node->factory, "__struct_fields__");
     Py_ssize_t count = fields != NULL ? PyObject_Size(fields) : -1;
@@ -2314,6 +2395,36 @@ static int fill_union(Compiling *c, PyObject *source, WriteNode *node)
     return branches != NULL && node->struct_places != NULL ? 0 : -1;
 }
 
+/* The branch that every value of a kind is for, or -1. */
+static Py_ssize_t sure_branch(const WriteNode *node, int kind)
+{
+    Py_ssize_t sure = -1;
+    for (Py_ssize_t i = 0; i < node->count; i++) {
+        int op = node->branches[i]->op;
+        if (!(takes[op] >> kind & 1))
+            continue;
+        if (op == RECORD) { /* the only one for a dict has to take it, so that the error says what is wrong inside */
+            if (sure >= 0)
+                return -1;
+            sure = i;
+        }
+        else if (sure >= 0 || op == INT || op == LONG || op == FIXED || op == ENUM)
+            return -1;
+        else
+            return i;
+    }
+    return sure;
+}
+
+/* Fills what needs all nodes filled: of each union its sure branches. */
+static void find_sure(WriteNode *nodes, Py_ssize_t count)
+{
+    for (WriteNode *node = nodes; node < nodes + count; node++) {
+        for (int kind = 0; node->op == UNION && kind < KINDS; kind++)
+            node->sure[kind] = node->accepts == NULL ? sure_branch(node, kind) : -1;
+    }
+}
+
 static int fill_fields(Compiling *c, PyObject *source, WriteNode *node)
 {
     PyObject *fields = attribute(c, source, "fields", &PyTuple_Type);
@@ -2363,7 +2474,6 @@ static int fill_write(Compiling *c, PyObject *source, void *made)
     node->source = kept(c, Py_NewRef(source));
     if (node->source == NULL)
         return -1;
-    node->kinds = takes[node->op];
     switch (node->op) {
     case ENUM:
         return fill_indexes(c, source, node);
@@ -2470,6 +2580,8 @@ static PyObject *new_codec(PyTypeObject *type, PyObject *write, PyObject *read, 
         Py_ssize_t count;
         codec->write = compile_graph(codec, write, keep, sizeof(WriteNode), "fields", fill_write, &count);
         failed = codec->write == NULL;
+        if (!failed)
+            find_sure(codec->write, count);
         codec->write_count = failed ? 0 : count; /* only now: the collector may look at any time */
     }
     if (!failed && read != NULL) {
@@ -2698,7 +2810,6 @@ static int module_exec(PyObject *module)
         || (state->decode_error = imported("splnode.errors", "DecodeError")) == NULL
         || (state->encode_error = imported("splnode.errors", "EncodeError")) == NULL
         || (state->limit_exceeded = imported("splnode.errors", "LimitExceeded")) == NULL
-        || (state->struct_class = imported("msgspec", "Struct")) == NULL
         || (state->branch_of = imported("splnode.avro.codec.choice", "branch_of")) == NULL
         || (state->symbol_of = imported("splnode.avro.codec.choice", "symbol_of")) == NULL
         || (state->struct_attributes = imported("splnode.avro.codec.choice", "struct_attributes")) == NULL

@@ -4,9 +4,8 @@ import enum
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import msgspec
-
 from splnode.avro.codec.plan import Branch, Op, WriteNode
+from splnode.avro.structs import Struct, is_struct
 from splnode.errors import EncodeError
 
 _INT: Final = 1 << 31
@@ -23,7 +22,7 @@ def branch_of(union: WriteNode, value: object) -> tuple[int, object]:
     for place, branch in enumerate(union.branches):
         if branch.accepts and isinstance(value, branch.accepts):
             return place, value
-    if isinstance(value, msgspec.Struct):
+    if is_struct(value):
         return _struct_branch(union, value), value
     for place, branch in enumerate(union.branches):
         if fits(branch, value):
@@ -66,7 +65,7 @@ def symbol_of(member: enum.Enum) -> str:
     return member.value if isinstance(member.value, str) else member.name
 
 
-def struct_attributes(struct: type[msgspec.Struct]) -> dict[str, str]:
+def struct_attributes(struct: type[Struct]) -> dict[str, str]:
     """The attributes of a Struct class by the names they have in data (`rename` applied)."""
     return dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
 
@@ -76,7 +75,7 @@ def struct_values(value: object, known: frozenset[str]) -> dict[str, Any]:
 
     EncodeError for what is no Struct.
     """
-    if not isinstance(value, msgspec.Struct):
+    if not is_struct(value):
         raise EncodeError(f"dict expected, not {named(value)}")
     names = _attributes.get(type(value))
     if names is None:
@@ -108,7 +107,7 @@ def _is_whole(node: WriteNode, names: object) -> bool:
     return keys <= node.names and all(name in keys or default is not None for name, _, default in node.fields)
 
 
-def _struct_branch(union: WriteNode, value: msgspec.Struct) -> int:
+def _struct_branch(union: WriteNode, value: Struct) -> int:
     """By the tag or the class's name, else the first record that has all the Struct's fields and needs no others."""
     records = [(place, branch) for place, branch in enumerate(union.branches) if branch.op == Op.RECORD]
     for name in (value.__struct_config__.tag, type(value).__name__):

@@ -78,7 +78,7 @@ def compare(rng: random.Random) -> int:
         )
         encoded = Encoded(writing, reading, limits)
         conform = plain.Conformer(writing, reading, limits).conform
-        others = [codec._modules()[name].Conformer(writing, reading, limits).conform for name in codec.engines()]
+        others = [codec._engine(name).Conformer(writing, reading, limits).conform for name in codec.engines()]
         for _ in range(AFTER + 4):  # so that generated code has its turn
             value = arbitrary.value_of(rng, writer)
             expected = outcome(encoded.conform, value)
