@@ -5,15 +5,14 @@ await inventory.reserve(sku="A1", count=2)
 await inventory.call("reserve", {"sku": "A1", "count": 2}, timeout=0.5)
 """
 
-import keyword
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
-from splnode.errors import CallError, Code
 from splnode.rpc.call import DEFAULT_TIMEOUT, Call, deadline_for, inherited_metadata
 from splnode.rpc.channel import Channel
 from splnode.rpc.interceptor import Interceptor, chain
+from splnode.rpc.naming import by_position, find_message, message_of
 from splnode.wire.message import Contract
 
 
@@ -64,9 +63,7 @@ class Client:
         metadata: Mapping[str, bytes] | None = None,
     ) -> Call:
         """The Call that `call` would make, for those who want its `answer_metadata` too: give it to `send`."""
-        found = self.contract.protocol.messages.get(message)
-        if found is None:
-            raise self._unknown(message)
+        found = find_message(self.contract.protocol, message)
         return self._prepared(found, params or {}, self._timeout if timeout is None else timeout, metadata)
 
     def _prepared(
@@ -79,19 +76,11 @@ class Client:
         return self._proceed(call)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        if name.startswith("__"):
+        if name.startswith("__"):  # asked of objects that are not made yet
             raise AttributeError(name)
-        message = self.contract.protocol.messages.get(name.rstrip("_") if keyword.iskeyword(name.rstrip("_")) else name)
-        if message is None:
-            raise AttributeError(str(self._unknown(name)))
-        bound = _method(self, message)
+        bound = _method(self, message_of(self.contract.protocol, name))
         self.__dict__[name] = bound  # the next look-up does not come here
         return bound
-
-    def _unknown(self, name: str) -> CallError:
-        has = ", ".join(self.contract.protocol.messages) or "none"
-        text = f"{self.contract.protocol.name} has no message {name!r}; it has {has}"
-        return CallError(Code.UNIMPLEMENTED, text, started=False)
 
 
 def _method(client: Client, message: Message) -> Callable[..., Awaitable[Any]]:
@@ -100,18 +89,8 @@ def _method(client: Client, message: Message) -> Callable[..., Awaitable[Any]]:
 
     async def method(*args: Any, **params: Any) -> Any:
         if args:
-            params = _by_position(message.name, names, args, params)
+            params = by_position(message.name, names, args, params)
         return await proceed(prepared(message, params, timeout, None))
 
     method.__name__, method.__doc__ = message.name, message.doc
     return method
-
-
-def _by_position(message: str, names: tuple[str, ...], args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-    if len(args) > len(names):
-        raise TypeError(f"{message} takes {len(names)} parameters ({', '.join(names)}), {len(args)} were given")
-    params = dict(zip(names, args, strict=False))
-    twice = [name for name in named if name in params]
-    if twice:
-        raise TypeError(f"{message}: {twice[0]!r} is given by position and by name")
-    return {**params, **named}
