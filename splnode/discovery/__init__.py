@@ -1,0 +1,1 @@
+"""Where services are: resolvers that say it, announcers that tell others."""

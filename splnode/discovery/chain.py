@@ -1,0 +1,189 @@
+"""Several resolvers as one: what each of them says last, put together.
+
+Two instances are one where they share an endpoint, or where two resolvers name the same node in the same life. What
+an earlier resolver says goes before what a later one says; every address keeps its source. Two instances of one
+resolver are never put together: a forged announcement stands beside the true one, and does not hide it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from splnode.discovery.resolver import ALL, NONE, Address, Board, Instance, Instances, Resolver
+from splnode.errors import SplnodeError
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 30.0
+"""Seconds before a resolver that failed is tried again: doubled each time, up to this."""
+
+log = structlog.get_logger("splnode.discovery")
+
+
+class Report(msgspec.Struct, frozen=True):
+    """How one resolver does: what it has found, and why it says nothing more, where it does not."""
+
+    name: str
+    found: int = 0
+    problem: str = ""
+
+
+class Chain:
+    """A Resolver over others. `start` it, and `close` it; it closes none of the resolvers.
+
+    A resolver that fails, ends or hangs harms no other: its last set stays, and it is watched anew after a pause.
+    """
+
+    name = "chain"
+
+    def __init__(self, resolvers: Iterable[Resolver]) -> None:
+        self._resolvers = tuple(resolvers)
+        self._said: list[Instances] = [NONE] * len(self._resolvers)
+        self._problems = [""] * len(self._resolvers)
+        self._silent = set(range(len(self._resolvers)))  # those that have said nothing yet
+        self._settled = asyncio.Event()
+        self._board = Board()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def present(self) -> Instances:
+        """All instances known now."""
+        return self._board.present
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """One for each resolver, in order."""
+        named = zip(self._resolvers, self._said, self._problems, strict=True)
+        return tuple(Report(resolver.name, len(said), problem) for resolver, said, problem in named)
+
+    def start(self) -> None:
+        """Begins to watch the resolvers."""
+        self._tasks = [asyncio.ensure_future(self._follow(place)) for place in range(len(self._resolvers))]
+        if not self._tasks:
+            self._settled.set()
+
+    async def close(self) -> None:
+        """Watches no more. May be repeated."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)  # a resolver that does not let go is left behind
+        self._tasks = []
+        self._board.close()
+
+    def watch(self, service: str = ALL) -> AsyncIterator[Instances]:
+        """What all of them know together. The first set comes at once; `settled` says when it means something."""
+        return self._board.watch(service)
+
+    async def settled(self, timeout: float) -> bool:
+        """Waits until each resolver has said or failed something; False after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._settled.wait()
+        return self._settled.is_set()
+
+    async def _follow(self, place: int) -> None:
+        resolver, pause = self._resolvers[place], FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            try:
+                await self._listen(place, resolver)
+                problem = "it ended"
+            except Exception as error:  # noqa: BLE001 - whatever a resolver raises, the others go on
+                known = isinstance(error, (SplnodeError, OSError))
+                problem = str(error) if known else f"{type(error).__name__}: {error}"
+            if time.monotonic() - began > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            if problem != self._problems[place]:
+                log.warning("a resolver failed, what it said last is kept", resolver=resolver.name, reason=problem)
+            self._hears(place, self._said[place], problem)
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def _listen(self, place: int, resolver: Resolver) -> None:
+        sets = resolver.watch(ALL)
+        try:
+            async for instances in sets:
+                self._hears(place, instances, "")
+        finally:
+            if isinstance(sets, AsyncGenerator):
+                await sets.aclose()
+
+    def _hears(self, place: int, instances: Instances, problem: str) -> None:
+        self._said[place], self._problems[place] = instances, problem
+        self._silent.discard(place)
+        self._board.post(merge(self._said))
+        if not self._silent:
+            self._settled.set()
+
+
+def merge(said: Sequence[Instances]) -> Instances:
+    """The sets of several resolvers as one; see above for what makes two instances one."""
+    filled = [instances for instances in said if instances]
+    if len(filled) < 2:
+        return filled[0] if filled else NONE
+    groups: list[_Group] = []
+    by_endpoint: dict[object, _Group] = {}
+    by_life: dict[tuple[str, int], _Group] = {}
+    for instances in filled:
+        for instance in sorted(instances, key=_order):
+            life = (instance.node, instance.epoch)
+            found = [by_endpoint[endpoint] for endpoint in instance.endpoints if endpoint in by_endpoint]
+            if not found and all(life) and life in by_life:
+                found = [by_life[life]]
+            known = next((group for group in found if group.fits(instance)), None)
+            if known is None:
+                known = _Group()
+                groups.append(known)
+            known.add(instance)
+        for group in groups:  # only now: two of one resolver are two
+            for instance in group.members:
+                by_life.setdefault((instance.node, instance.epoch), group)
+                for endpoint in instance.endpoints:
+                    by_endpoint.setdefault(endpoint, group)
+    return frozenset(group.merged() for group in groups)
+
+
+class _Group:
+    """Instances of several resolvers that are one."""
+
+    def __init__(self) -> None:
+        self.members: list[Instance] = []
+
+    def fits(self, other: Instance) -> bool:
+        """Whether nothing that is known of both is different."""
+        return all(
+            not (each.node and other.node) or (each.node, each.epoch) == (other.node, other.epoch)
+            for each in self.members
+        )
+
+    def add(self, instance: Instance) -> None:
+        """One more."""
+        self.members.append(instance)
+
+    def merged(self) -> Instance:
+        """What they say together; the first that knows something is believed."""
+        if len(self.members) == 1:
+            return self.members[0]
+        addresses: dict[Address, None] = {}
+        for member in self.members:
+            addresses.update(dict.fromkeys(member.addresses))
+        named = next((each for each in self.members if each.node), self.members[0])
+        told = next((each.services for each in self.members if each.services is not None), None)
+        return Instance(
+            tuple(addresses),
+            named.node,
+            named.epoch,
+            told,
+            "drain" if any(each.state == "drain" for each in self.members) else "up",
+            next((each.weight for each in self.members if each.weight != 1.0), 1.0),
+            next((each.problem for each in self.members if each.problem), ""),
+        )
+
+
+def _order(instance: Instance) -> tuple[str, int, str]:
+    return instance.node, instance.epoch, str(instance.addresses[0].endpoint)
