@@ -30,6 +30,8 @@ TASKS = 24
 """Callers on each connection, each with one call at a time."""
 
 Parcel = dict[str, Any]
+SMALL: Parcel = {"module": MODULE, "headers": HEADERS, "value": value("small")}
+LARGE: Parcel = SMALL | {"value": value("large")}
 
 
 class Refused(splnode.DeclaredError):
@@ -68,23 +70,13 @@ class Caller:
     def __init__(self, client: splnode.Client, endpoint: str) -> None:
         self._client: Any = client
         self._endpoint = endpoint
-        self._small = {"module": MODULE, "headers": HEADERS, "value": value("small")}
-        self._large = self._small | {"value": value("large")}
-        self._rare: tuple[tuple[int, Callable[[], Awaitable[None]]], ...] = (
-            (10_000, self.elsewhere),
-            (2000, self.large),
-            (1000, self.expire),
-            (40, self.cancel),
-            (25, self.refuse),
-            (20, self.tell),
-        )
 
     def of(self, number: int) -> Awaitable[None]:
         """The call with that number, of the kind that the table says."""
-        for every, make in self._rare:
+        for every, make in RARE:
             if not number % every:
-                return make()
-        return self.echo(self._client.later if number % 3 == 0 else self._client.echo, self._small)
+                return make(self)
+        return self.echo(self._client.later if number % 3 == 0 else self._client.echo, SMALL)
 
     async def echo(self, call: Callable[..., Awaitable[Parcel]], parcel: Parcel) -> None:
         answer = await call(parcel=parcel)
@@ -92,7 +84,7 @@ class Caller:
             raise ValueError(f"{len(parcel['value'])} bytes came back as {answer!r:.80}")
 
     async def large(self) -> None:
-        await self.echo(self._client.echo, self._large)
+        await self.echo(self._client.echo, LARGE)
 
     async def tell(self) -> None:
         await self._client.tell(reason="none")
@@ -119,7 +111,18 @@ class Caller:
 
     async def elsewhere(self) -> None:
         async with _connected(self._endpoint) as client:
-            await Caller(client, self._endpoint).echo(client.echo, self._small)
+            await Caller(client, self._endpoint).echo(client.echo, SMALL)
+
+
+RARE: tuple[tuple[int, Callable[[Caller], Awaitable[None]]], ...] = (
+    (10_000, Caller.elsewhere),
+    (2000, Caller.large),
+    (1000, Caller.expire),
+    (40, Caller.cancel),
+    (25, Caller.refuse),
+    (20, Caller.tell),
+)
+"""One call in so many, of which kind; the first that fits."""
 
 
 def _connected(endpoint: str) -> Any:
