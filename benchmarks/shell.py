@@ -20,21 +20,18 @@ from benchmarks.process import Peer
 CALL = ("call", "SPLExecuteService.execute", "-d", '{"module": "spl/void/noop", "headers": {}, "value": null}')
 
 
-def cold(command: Sequence[str], runs: int) -> tuple[float, float]:
-    """Median CPU and wall seconds of a command. CalledProcessError if it fails, with what it said."""
-    cpu, wall = [], []
-    for _ in range(runs):
-        start = time.perf_counter()
-        with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
-            _, status, usage = os.wait4(process.pid, 0)
-            wall.append(time.perf_counter() - start)
-            cpu.append(usage.ru_utime + usage.ru_stime)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode:
-                said.seek(0)
-                raise subprocess.CalledProcessError(process.returncode, command, said.read().decode())
-    return statistics.median(cpu), statistics.median(wall)
+def cold(command: Sequence[str]) -> tuple[float, float]:
+    """CPU and wall seconds of a command. CalledProcessError if it fails, with what it said."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise subprocess.CalledProcessError(process.returncode, command, said.read().decode())
+    return usage.ru_utime + usage.ru_stime, wall
 
 
 def measure(runs: int) -> dict[str, float]:
@@ -44,16 +41,21 @@ def measure(runs: int) -> dict[str, float]:
         endpoint = f"unix://{folder}/node.sock"
         with Peer([splnode, "serve", "--listen", endpoint, "--data", f"{folder}/data"]) as node:
             node.answer()
-            cpu, wall = cold([splnode, *CALL, "--to", endpoint], runs)
-        python_cpu, python_wall = cold([sys.executable, "-c", "pass"], runs)
-    return {
-        "splnode_call_cpu_s": cpu,
-        "splnode_call_wall_s": wall,
-        "python_pass_cpu_s": python_cpu,
-        "python_pass_wall_s": python_wall,
-        "wall_times_python": wall / python_wall,
-        "runs": runs,
+            commands = {
+                "splnode_call": [splnode, *CALL, "--to", endpoint],
+                "python_pass": [sys.executable, "-c", "pass"],
+            }
+            times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+            for _ in range(runs):  # in turn, so that what else the machine does falls on both
+                for name, command in commands.items():
+                    times[name].append(cold(command))
+    medians = {
+        f"{name}_{what}_s": statistics.median(time[place] for time in taken)
+        for name, taken in times.items()
+        for place, what in enumerate(("cpu", "wall"))
     }
+    ratio = medians["splnode_call_wall_s"] / medians["python_pass_wall_s"]
+    return {**medians, "wall_times_python": ratio, "runs": runs}
 
 
 if __name__ == "__main__":
