@@ -531,36 +531,39 @@ static inline PyObject *end_record(State *state, Making *making)
     return finish(state, node, value);
 }
 
-/* ---- IEEE 754, little-endian: compilers make one load or store of each ------------------------------- */
+/* ---- IEEE 754, little-endian ------------------------------------------------------------------------- */
 
-static inline uint64_t unpack(const uint8_t *bytes, int size)
+static inline uint64_t little_endian(uint64_t bits, int size)
 {
-    uint64_t bits = 0;
+#if PY_BIG_ENDIAN
+    uint64_t swapped = 0;
     for (int i = 0; i < size; i++)
-        bits |= (uint64_t)bytes[i] << 8 * i;
+        swapped = swapped << 8 | (bits >> 8 * i & 0xff);
+    return swapped;
+#else
+    (void)size;
     return bits;
+#endif
 }
 
 static inline double unpack_float(const uint8_t *bytes)
 {
-    uint32_t bits = (uint32_t)unpack(bytes, 4);
+    uint32_t bits;
     float number;
+    memcpy(&bits, bytes, 4);
+    bits = (uint32_t)little_endian(bits, 4);
     memcpy(&number, &bits, 4);
     return number;
 }
 
 static inline double unpack_double(const uint8_t *bytes)
 {
-    uint64_t bits = unpack(bytes, 8);
+    uint64_t bits;
     double number;
+    memcpy(&bits, bytes, 8);
+    bits = little_endian(bits, 8);
     memcpy(&number, &bits, 8);
     return number;
-}
-
-static inline void pack(uint8_t *bytes, uint64_t bits, int size)
-{
-    for (int i = 0; i < size; i++)
-        bytes[i] = (uint8_t)(bits >> 8 * i);
 }
 
 static inline void pack_float(uint8_t *bytes, double real)
@@ -568,14 +571,16 @@ static inline void pack_float(uint8_t *bytes, double real)
     float number = (float)real;
     uint32_t bits;
     memcpy(&bits, &number, 4);
-    pack(bytes, bits, 4);
+    bits = (uint32_t)little_endian(bits, 4);
+    memcpy(bytes, &bits, 4);
 }
 
 static inline void pack_double(uint8_t *bytes, double number)
 {
     uint64_t bits;
     memcpy(&bits, &number, 8);
-    pack(bytes, bits, 8);
+    bits = little_endian(bits, 8);
+    memcpy(bytes, &bits, 8);
 }
 
 /* A copy without a call where it is short, as most strings are; the last words may overlap. */
@@ -1250,10 +1255,8 @@ static int see_class(State *state, const WriteNode *constant, PyTypeObject *clas
     return 0;
 }
 
-/* The field of a Struct; NULL without an exception if there is none. */
-static PyObject *struct_field(State *state, const WriteNode *node, PyObject *value, Py_ssize_t index)
+static Py_NO_INLINE PyObject *struct_attribute(State *state, const WriteNode *node, PyObject *value, Py_ssize_t index)
 {
-    /* Asked each time: the fields before this one may have seen other classes, and seeing one may run Python. */
     while (node->seen.class != Py_TYPE(value)) {
         if (see_class(state, node, Py_TYPE(value)) < 0)
             return NULL;
@@ -1269,6 +1272,15 @@ static PyObject *struct_field(State *state, const WriteNode *node, PyObject *val
     if (found == NULL && PyErr_ExceptionMatches(PyExc_AttributeError))
         PyErr_Clear();
     return found;
+}
+
+/* The field of a Struct; NULL without an exception if there is none. */
+static inline PyObject *struct_field(State *state, const WriteNode *node, PyObject *value, Py_ssize_t index)
+{
+    /* Asked each time: the fields before this one may have seen other classes, and seeing one may run Python. */
+    if (node->seen.class == Py_TYPE(value) && node->seen.offsets[index] != 0)
+        return Py_XNewRef(*slot_at(value, node->seen.offsets[index]));
+    return struct_attribute(state, node, value, index);
 }
 
 /* msgspec.Struct, borrowed; NULL while nobody has imported msgspec: then there are no Structs, and a short program
@@ -1293,7 +1305,7 @@ static int is_struct(State *state, PyObject *value)
 static int take_record(State *state, const WriteNode *node, PyObject *value, Source *source)
 {
     *source = (Source){node, NULL, NULL, 0, 0};
-    if (!PyDict_CheckExact(value) && is_struct(state, value))
+    if (node->seen.class == Py_TYPE(value) || (!PyDict_CheckExact(value) && is_struct(state, value)))
         source->object = value;
     else
         source->dict = take_dict(state, value);
@@ -1316,20 +1328,25 @@ static inline PyObject *dict_field(PyObject *dict, Py_ssize_t *position, PyObjec
     return PyDict_GetItemWithError(dict, name);
 }
 
-static PyObject *take_field(State *state, Source *source, Py_ssize_t index)
+static Py_NO_INLINE PyObject *missing_field(State *state, const Field *field)
 {
-    const Field *field = &source->node->fields[index];
-    PyObject *value = source->dict != NULL ? Py_XNewRef(dict_field(source->dict, &source->position, field->name))
-                                           : struct_field(state, source->node, source->object, index);
-    if (value != NULL) {
-        source->found++;
-        return value;
-    }
     if (PyErr_Occurred())
         return NULL;
     if (field->make != NULL)
         return PyObject_CallNoArgs(field->make);
     return fail(state->encode_error, "the field is missing");
+}
+
+/* The value of a field, owned; its default where there is none. */
+static inline PyObject *take_field(State *state, Source *source, const Field *field)
+{
+    PyObject *value = source->dict != NULL
+        ? Py_XNewRef(dict_field(source->dict, &source->position, field->name))
+        : struct_field(state, source->node, source->object, field - source->node->fields);
+    if (value == NULL)
+        return missing_field(state, field);
+    source->found++;
+    return value;
 }
 
 static int refuse_unknown(State *state, Source *source)
@@ -1513,14 +1530,16 @@ static inline PyObject *take_logical(State *state, const WriteNode *node, PyObje
 
 typedef struct {
     Budget budget;
-    uint8_t *bytes; /* where the output goes: `buffer`, or within `result` */
-    Py_ssize_t used, size;
-    uint8_t *buffer; /* reused from one value to the next */
+    uint8_t *at, *end; /* where the output goes on, and where its room ends */
+    uint8_t *start;    /* of the output: `buffer`, or within `result` */
+    uint8_t *buffer;   /* reused from one value to the next */
     Py_ssize_t buffer_size;
     PyObject *result; /* bytes, for a large value, which then need not be copied; else NULL */
 } Writer;
 
 static int write_value(Writer *out, const WriteNode *node, PyObject *value);
+
+static inline Py_ssize_t written(const Writer *out) { return out->at - out->start; }
 
 static int check_size(Budget *budget, Py_ssize_t size)
 {
@@ -1532,52 +1551,62 @@ static int check_size(Budget *budget, Py_ssize_t size)
 
 static int grow_buffer(Writer *out, Py_ssize_t size)
 {
+    Py_ssize_t used = written(out);
     uint8_t *buffer = PyMem_Realloc(out->buffer, (size_t)size);
     if (buffer == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    out->bytes = out->buffer = buffer;
-    out->size = out->buffer_size = size;
+    out->start = out->buffer = buffer;
+    out->at = buffer + used;
+    out->end = buffer + size;
+    out->buffer_size = size;
     return 0;
 }
 
 static int grow_result(Writer *out, Py_ssize_t size)
 {
+    Py_ssize_t used = written(out);
     if (out->result != NULL)
         _PyBytes_Resize(&out->result, size);
-    else if ((out->result = PyBytes_FromStringAndSize(NULL, size)) != NULL && out->used > 0)
-        memcpy(PyBytes_AS_STRING(out->result), out->buffer, (size_t)out->used);
+    else if ((out->result = PyBytes_FromStringAndSize(NULL, size)) != NULL && used > 0)
+        memcpy(PyBytes_AS_STRING(out->result), out->buffer, (size_t)used);
     if (out->result == NULL)
         return -1;
-    out->bytes = (uint8_t *)PyBytes_AS_STRING(out->result);
-    out->size = size;
+    out->start = (uint8_t *)PyBytes_AS_STRING(out->result);
+    out->at = out->start + used;
+    out->end = out->start + size;
     return 0;
 }
 
-static int grow(Writer *out, Py_ssize_t need)
+static Py_NO_INLINE int grow(Writer *out, Py_ssize_t need)
 {
-    if (check_size(&out->budget, out->used) < 0)
+    Py_ssize_t used = written(out), size = out->end - out->start;
+    if (check_size(&out->budget, used) < 0)
         return -1;
-    Py_ssize_t size = Py_MAX(out->size + out->size / 2, out->used + need + 256);
+    size = Py_MAX(size + size / 2, used + need + 256);
     return size <= SPARE_LARGEST ? grow_buffer(out, size) : grow_result(out, size);
 }
 
 static inline int make_room(Writer *out, Py_ssize_t need)
 {
-    return out->size - out->used >= need ? 0 : grow(out, need);
+    return out->end - out->at >= need ? 0 : grow(out, need);
+}
+
+static inline uint8_t *put_long(uint8_t *at, int64_t number)
+{
+    uint64_t bits = (uint64_t)number << 1 ^ (uint64_t)(number >> 63);
+    for (; bits >= 0x80; bits >>= 7)
+        *at++ = (uint8_t)(bits | 0x80);
+    *at++ = (uint8_t)bits;
+    return at;
 }
 
 static inline int write_long(Writer *out, int64_t number)
 {
-    uint64_t bits = (uint64_t)number << 1 ^ (uint64_t)(number >> 63);
     if (make_room(out, 10) < 0)
         return -1;
-    uint8_t *to = out->bytes + out->used;
-    for (; bits >= 0x80; bits >>= 7)
-        *to++ = (uint8_t)(bits | 0x80);
-    *to++ = (uint8_t)bits;
-    out->used = to - out->bytes;
+    out->at = put_long(out->at, number);
     return 0;
 }
 
@@ -1585,25 +1614,39 @@ static inline int write_raw(Writer *out, const uint8_t *bytes, Py_ssize_t length
 {
     if (make_room(out, length) < 0)
         return -1;
-    copy(out->bytes + out->used, bytes, length);
-    out->used += length;
+    copy(out->at, bytes, length);
+    out->at += length;
     return 0;
 }
 
 static inline int write_sized(Writer *out, const uint8_t *bytes, Py_ssize_t length)
 {
-    if (check_length(&out->budget, length) < 0 || write_long(out, length) < 0)
+    if (check_length(&out->budget, length) < 0 || make_room(out, length + 10) < 0)
         return -1;
-    return write_raw(out, bytes, length);
+    uint8_t *at = put_long(out->at, length);
+    copy(at, bytes, length);
+    out->at = at + length;
+    return 0;
 }
 
-static int write_span(Writer *out, const WriteNode *node, PyObject *value)
+/* The bytes of an exact str or bytes, if they are at hand: then nothing need be released. */
+static inline bool is_plain(int op, PyObject *value, const uint8_t **bytes, Py_ssize_t *length)
 {
-    /* what most values are needs nothing to be released */
-    if (node->op == STRING && PyUnicode_CheckExact(value) && PyUnicode_IS_COMPACT_ASCII(value))
-        return write_sized(out, PyUnicode_1BYTE_DATA(value), PyUnicode_GET_LENGTH(value));
-    if (node->op == BYTES && PyBytes_CheckExact(value))
-        return write_sized(out, (const uint8_t *)PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
+    if (op == STRING && PyUnicode_CheckExact(value) && PyUnicode_IS_COMPACT_ASCII(value)) {
+        *bytes = PyUnicode_1BYTE_DATA(value);
+        *length = PyUnicode_GET_LENGTH(value);
+        return true;
+    }
+    if (op == BYTES && PyBytes_CheckExact(value)) {
+        *bytes = (const uint8_t *)PyBytes_AS_STRING(value);
+        *length = PyBytes_GET_SIZE(value);
+        return true;
+    }
+    return false;
+}
+
+static Py_NO_INLINE int write_span(Writer *out, const WriteNode *node, PyObject *value)
+{
     Span span;
     int failed = take_span(&out->budget, node, value, &span);
     if (!failed && node->op != FIXED)
@@ -1614,7 +1657,7 @@ static int write_span(Writer *out, const WriteNode *node, PyObject *value)
     return failed;
 }
 
-static int write_items(Writer *out, const WriteNode *node, PyObject *value)
+static Py_NO_INLINE int write_items(Writer *out, const WriteNode *node, PyObject *value)
 {
     PyObject *sequence = take_sequence(out->budget.state, value), *item;
     if (sequence == NULL)
@@ -1633,19 +1676,26 @@ static int write_items(Writer *out, const WriteNode *node, PyObject *value)
     return failed || more < 0 ? -1 : write_long(out, 0);
 }
 
-static int write_entries(Writer *out, const WriteNode *node, PyObject *value)
+static inline int write_key(Writer *out, PyObject *key)
+{
+    static const WriteNode string = {.op = STRING};
+    const uint8_t *bytes;
+    Py_ssize_t length;
+    return is_plain(STRING, key, &bytes, &length) ? write_sized(out, bytes, length) : write_span(out, &string, key);
+}
+
+static Py_NO_INLINE int write_entries(Writer *out, const WriteNode *node, PyObject *value)
 {
     State *state = out->budget.state;
     PyObject *dict = take_dict(state, value), *key;
     if (dict == NULL)
         return -1;
-    static const WriteNode string = {.op = STRING};
     Py_ssize_t index = 0, position = 0, size = PyDict_GET_SIZE(dict);
     int more = 0, failed = spend(&out->budget, size);
     if (!failed && size > 0)
         failed = write_long(out, size);
     for (; !failed && (more = next_entry(state, dict, &position, index, size, &key, &value)) > 0; index++) {
-        failed = write_span(out, &string, key);
+        failed = write_key(out, key);
         if (!failed && (failed = write_value(out, node->items, value)))
             at_key(state, key);
         Py_DECREF(key);
@@ -1655,19 +1705,21 @@ static int write_entries(Writer *out, const WriteNode *node, PyObject *value)
     return failed || more < 0 ? -1 : write_long(out, 0);
 }
 
-static int write_record(Writer *out, const WriteNode *node, PyObject *value)
+static Py_NO_INLINE int write_record(Writer *out, const WriteNode *node, PyObject *value)
 {
     State *state = out->budget.state;
     Source source;
     if (spend(&out->budget, node->count) < 0 || take_record(state, node, value, &source) < 0)
         return -1;
     int failed = 0;
-    for (Py_ssize_t i = 0; !failed && i < node->count; i++) {
-        PyObject *field = take_field(state, &source, i);
-        failed = field == NULL ? -1 : write_value(out, node->fields[i].node, field);
+    for (const Field *field = node->fields, *end = field + node->count; field < end; field++) {
+        PyObject *each = take_field(state, &source, field);
+        failed = each == NULL ? -1 : write_value(out, field->node, each);
         if (failed)
-            at_field(state, node->fields[i].name);
-        Py_XDECREF(field);
+            at_field(state, field->name);
+        Py_XDECREF(each);
+        if (failed)
+            break;
     }
     if (!failed)
         failed = end_source(state, &source);
@@ -1675,7 +1727,7 @@ static int write_record(Writer *out, const WriteNode *node, PyObject *value)
     return failed;
 }
 
-static int write_container(Writer *out, const WriteNode *node, PyObject *value)
+static Py_NO_INLINE int write_container(Writer *out, const WriteNode *node, PyObject *value)
 {
     if (enter(&out->budget) < 0)
         return -1;
@@ -1686,12 +1738,38 @@ static int write_container(Writer *out, const WriteNode *node, PyObject *value)
     return failed;
 }
 
-static int write_raw_value(Writer *out, const WriteNode *node, PyObject *value)
+static Py_NO_INLINE int write_integer(Writer *out, const WriteNode *node, PyObject *value)
+{
+    int64_t number;
+    return take_integer(out->budget.state, node, value, &number) < 0 ? -1 : write_long(out, number);
+}
+
+static Py_NO_INLINE int write_real(Writer *out, const WriteNode *node, PyObject *value)
+{
+    double real;
+    if (take_float(out->budget.state, node, value, &real) < 0 || make_room(out, 8) < 0)
+        return -1;
+    if (node->op == FLOAT)
+        pack_float(out->at, real);
+    else
+        pack_double(out->at, real);
+    out->at += node->op == FLOAT ? 4 : 8;
+    return 0;
+}
+
+static Py_NO_INLINE int write_symbol(Writer *out, const WriteNode *node, PyObject *value)
+{
+    int64_t index;
+    return take_symbol(out->budget.state, node, value, &index) < 0 ? -1 : write_long(out, index);
+}
+
+/* A raw value: what is short is done here, the rest in functions of its own, so that this one needs little stack. */
+static inline int write_raw_value(Writer *out, const WriteNode *node, PyObject *value)
 {
     State *state = out->budget.state;
+    const uint8_t *bytes;
+    Py_ssize_t length;
     int64_t number;
-    double real;
-    uint8_t packed[8];
 
     switch (node->op) {
     case NULL_:
@@ -1699,61 +1777,62 @@ static int write_raw_value(Writer *out, const WriteNode *node, PyObject *value)
     case BOOLEAN:
         if (!PyBool_Check(value))
             return refuse(state, "bool", value), -1;
-        packed[0] = value == Py_True;
-        return write_raw(out, packed, 1);
+        if (make_room(out, 1) < 0)
+            return -1;
+        *out->at++ = value == Py_True;
+        return 0;
     case INT:
     case LONG:
-        return take_integer(state, node, value, &number) < 0 ? -1 : write_long(out, number);
+        return is_short_int(value, &number) ? write_long(out, number) : write_integer(out, node, value);
     case FLOAT:
-        if (take_float(state, node, value, &real) < 0)
-            return -1;
-        pack_float(packed, real);
-        return write_raw(out, packed, 4);
     case DOUBLE:
-        if (take_float(state, node, value, &real) < 0)
-            return -1;
-        pack_double(packed, real);
-        return write_raw(out, packed, 8);
+        return write_real(out, node, value);
     case BYTES:
     case STRING:
     case FIXED:
+        if (is_plain(node->op, value, &bytes, &length))
+            return write_sized(out, bytes, length);
         return write_span(out, node, value);
     case ENUM:
-        return take_symbol(state, node, value, &number) < 0 ? -1 : write_long(out, number);
+        return write_symbol(out, node, value);
     default:
         return write_container(out, node, value);
     }
 }
 
-static inline int write_logical(Writer *out, const WriteNode *node, PyObject *value)
+static Py_NO_INLINE int write_logical(Writer *out, const WriteNode *node, PyObject *value)
 {
-    if (node->logical == NULL)
-        return write_raw_value(out, node, value);
     PyObject *raw = take_logical(out->budget.state, node, value);
     int failed = raw == NULL ? -1 : write_raw_value(out, node, raw);
     Py_XDECREF(raw);
     return failed;
 }
 
-static int write_value(Writer *out, const WriteNode *node, PyObject *value)
+static Py_NO_INLINE int write_branch(Writer *out, const WriteNode *node, PyObject *value)
 {
-    if (node->op != UNION)
-        return write_logical(out, node, value);
     PyObject *inner;
     Py_ssize_t index = take_branch(out->budget.state, node, value, &inner);
     if (index < 0)
         return -1;
     int failed = write_long(out, index);
     if (!failed)
-        failed = write_logical(out, node->branches[index], inner);
+        failed = write_value(out, node->branches[index], inner); /* which is no union */
     Py_DECREF(inner);
     return failed;
+}
+
+static int write_value(Writer *out, const WriteNode *node, PyObject *value)
+{
+    if (node->op == UNION)
+        return write_branch(out, node, value);
+    return node->logical == NULL ? write_raw_value(out, node, value) : write_logical(out, node, value);
 }
 
 static Writer begin_writing(Codec *codec)
 {
     State *state = codec->state;
-    Writer out = {new_budget(codec), state->spare, 0, state->spare_size, state->spare, state->spare_size, NULL};
+    uint8_t *spare = state->spare;
+    Writer out = {new_budget(codec), spare, spare + state->spare_size, spare, spare, state->spare_size, NULL};
     state->spare = NULL; /* ours alone now: a callback may encode too */
     state->spare_size = 0;
     return out;
@@ -1778,11 +1857,11 @@ static PyObject *encode(Codec *self, PyObject *value)
     Writer out = begin_writing(self);
     PyObject *result = NULL;
     if (spend(&out.budget, 1) < 0 || write_value(&out, self->write, value) < 0
-        || check_size(&out.budget, out.used) < 0)
+        || check_size(&out.budget, written(&out)) < 0)
         blame_depth(self->state, &self->limits);
     else if (out.result == NULL)
-        result = PyBytes_FromStringAndSize((const char *)out.bytes, out.used);
-    else if (_PyBytes_Resize(&out.result, out.used) == 0) {
+        result = PyBytes_FromStringAndSize((const char *)out.start, written(&out));
+    else if (_PyBytes_Resize(&out.result, written(&out)) == 0) {
         result = out.result;
         out.result = NULL;
     }
@@ -1895,7 +1974,7 @@ static PyObject *conform_entries(Conforming *c, const WriteNode *write, const Re
 static int conform_field(Conforming *c, Source *source, Making *making, Py_ssize_t index)
 {
     const Step *step = &making->node->steps[index];
-    PyObject *value = take_field(c->budget.state, source, index);
+    PyObject *value = take_field(c->budget.state, source, &source->node->fields[index]);
     PyObject *given = value == NULL ? NULL : conform_value(c, source->node->fields[index].node, step->node, value);
     Py_XDECREF(value);
     if (given == NULL) {
@@ -2733,16 +2812,17 @@ static int api_is_decoder(PyObject *object)
 
 static int give_out(Writer *writer, Codec *self, int failed, Output *out)
 {
-    if (failed || check_size(&writer->budget, writer->used) < 0) {
+    Py_ssize_t length = written(writer);
+    if (failed || check_size(&writer->budget, length) < 0) {
         blame_depth(self->state, &self->limits);
         failed = -1;
     }
     else {
-        uint8_t *room = output_room(out, writer->used);
+        uint8_t *room = output_room(out, length);
         failed = room == NULL ? -1 : 0;
         if (!failed) {
-            memcpy(room, writer->bytes, (size_t)writer->used);
-            out->used += writer->used;
+            memcpy(room, writer->start, (size_t)length);
+            out->used += length;
         }
     }
     end_writing(writer);
