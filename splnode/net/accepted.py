@@ -54,10 +54,11 @@ class ServerConnection(WatchedConnection):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
-        session = self._session
+        self._taking = True
         try:
-            events = session.receive_data(data)
+            events = self._session.receive_data(data)
         except RemoteWireError as error:
+            self._taking = False
             self._refuse(str(error))
             return
         self._took(events)
@@ -75,7 +76,7 @@ class ServerConnection(WatchedConnection):
             self._greeted = True
             self._host.patience.discard(self)
         self._outbox.collect()
-        if not events and self._transport is not None:
+        if not events and session.unread and self._transport is not None:
             acknowledge(self._transport)
         if session.full or session.pending:
             self._wait()
@@ -160,6 +161,8 @@ class ServerConnection(WatchedConnection):
                 self._serving = self._host.serving(self._session, self._peer(), self._answered)
                 if self._stalled:
                     self._serving.hold()
+                if self._session.framing == "netty" and (intake := self._serving.intake(self._host.limits)) is not None:
+                    self._session.run_by(intake)
             self._serving.start(event)
         elif type(event) is Cancel:
             if self._serving is not None:

@@ -6,17 +6,22 @@ Shared by every way a peer may come (a socket, an HTTP request), so that a call 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
-from typing import Final
+from typing import Any, Final
 
 from splnode.errors import CallError, Code, DeclaredError
+from splnode.limits import Limits
 from splnode.net.ledger import Scales
 from splnode.rpc.call import DEFAULT_TIMEOUT, LONGEST, TIMEOUT_KEY, Call, Peer
+from splnode.rpc.call import running as current
 from splnode.rpc.channel import Channel
 from splnode.rpc.expiry import Expiry
 from splnode.rpc.failure import internal
+from splnode.rpc.handler import Inline
 from splnode.wire.events import Request
+from splnode.wire.intake import Intake, intake
+from splnode.wire.message import ServerCall
 from splnode.wire.server import ServerSession
 
 LONGEST_MS: Final = int(LONGEST * 1000)
@@ -47,8 +52,8 @@ class Serving:
     """
 
     __slots__ = (
-        "_answered", "_begun", "_channel", "_context", "_expiry", "_held", "_loop", "_peer", "_running", "_scales",
-        "_session", "_share", "_turns", "timeout",
+        "_answered", "_begun", "_channel", "_closed", "_context", "_expiry", "_held", "_intake", "_loop", "_peer",
+        "_running", "_scales", "_session", "_share", "_turns", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -75,12 +80,33 @@ class Serving:
         self._running: set[Running] = set()
         self._loop = asyncio.get_running_loop()
         self._held: asyncio.Event | None = None
+        self._closed = False
+        self._intake: Intake | None = None
         self.timeout = timeout
 
     @property
     def running(self) -> int:
         """Calls that have not been answered."""
         return len(self._running)
+
+    def intake(self, limits: Limits) -> Intake | None:
+        """What runs the ordinary requests of a connection where they are read; None if the channel lets nothing be."""
+        find = getattr(self._channel, "handler", None)
+        if find is None:
+            return None
+        self._intake = intake(
+            limits,
+            call=Call,
+            peer=self._peer,
+            running=current,
+            context=self._context,
+            clock=time.monotonic,
+            allowed=self._allowed,
+            handler=find,
+            unusual=self._unusual,
+        )
+        self._check()
+        return self._intake
 
     def start(self, request: Request) -> None:
         """Runs the request in a task of its own; refuses a large one that is too much beside the others."""
@@ -90,7 +116,7 @@ class Serving:
             self._session.fail(request, error)
             self._answered()
             return
-        allowed = self._allowed(request)
+        allowed = self._allowed(request.metadata)
         deadline = time.monotonic() + allowed
         call = Call(request.contract, request.message, request.params, deadline, request.metadata, self._peer, True)
         running = Running(self, request, call)
@@ -105,12 +131,14 @@ class Serving:
         """No handler starts until `release`; those that run go on."""
         if self._held is None:
             self._held = asyncio.Event()
+            self._check()
 
     def release(self) -> None:
         """Handlers start again."""
         if self._held is not None:
             self._held.set()
             self._held = None
+            self._check()
 
     def cancel(self, serial: int) -> None:
         """The peer no longer wants the answer to that request."""
@@ -131,13 +159,16 @@ class Serving:
 
     def close(self) -> None:
         """The peer is gone: nobody waits for what runs."""
+        self._closed = True
+        if self._intake is not None:
+            self._intake.close()
         for running in list(self._running):
             self._forget(running)
             if running.task is not None:
                 running.task.cancel()
 
-    def _allowed(self, request: Request) -> float:
-        text = request.metadata.get(TIMEOUT_KEY)
+    def _allowed(self, metadata: Mapping[str, bytes]) -> float:
+        text = metadata.get(TIMEOUT_KEY)
         if text is None:
             return self.timeout
         try:
@@ -146,20 +177,45 @@ class Serving:
             return self.timeout
         return asked / 1000 if asked < LONGEST_MS else LONGEST
 
-    async def _serve(self, running: Running) -> None:
+    def _unusual(
+        self, handler: Inline, serial: int, codec: ServerCall, call: Call, value: Any, error: Any, began: float
+    ) -> None:
+        """What came of a call that the intake ran, and has no plain answer (see `Intake`)."""
+        running = Running(self, self._session.adopt(serial, codec, call.params, call.metadata), call)
+        running.begun = True
+        if not self._closed:  # else nobody waits for it
+            self._running.add(running)
+        if error is None and not call.ended:
+            work = handler.finish(call, value)
+        else:
+            told = handler.ended(call, error, began)
+            if told is None or isinstance(told, (CallError, DeclaredError)):
+                if self._forget(running):
+                    self._answer(running, value, told)
+                return
+            work = _raise(told)
+        self._expiry.add(running, call.deadline)
+        running.task = self._loop.create_task(self._serve(running, work))  # in a copy of the call's own context
+        if self._closed:
+            self._expiry.discard(running)
+            self._loop.call_soon(running.task.cancel)
+
+    async def _serve(self, running: Running, work: Coroutine[Any, Any, object] | None = None) -> None:
+        """Answers with what `work` gives, which is what is left of a call, or with what the channel gives."""
         call = running.call
         value: object = None
         error: CallError | DeclaredError | None = None
         try:
-            while self._held is not None:
+            while self._held is not None and work is None:
                 await self._held.wait()
-            if self._begun < self._share:
+            if self._begun < self._share or work is not None:
                 self._begun += 1
+                self._check()
             else:
                 await self._turn()  # the place was handed over: `_begun` already counts it
             running.begun = True
             try:
-                value = await self._channel.call(call)
+                value = await (work or self._channel.call(call))
             finally:
                 self._leave()
         except (CallError, DeclaredError) as caught:
@@ -173,6 +229,11 @@ class Serving:
             error = internal(call, caught)
         if self._forget(running):
             self._answer(running, value, error)
+
+    def _check(self) -> None:
+        """Lets the intake run, or not."""
+        if self._intake is not None:
+            self._intake.stopped = self._closed or self._held is not None or self._begun >= self._share
 
     async def _turn(self) -> None:
         turn = self._loop.create_future()
@@ -191,6 +252,7 @@ class Serving:
                 turn.set_result(None)
                 return
         self._begun -= 1
+        self._check()
 
     def _forget(self, running: Running) -> bool:
         """True if the call was still waiting for its answer."""
@@ -212,6 +274,10 @@ class Serving:
         except Exception as unfit:  # noqa: BLE001 - values and metadata are the handler's, and of whatever class
             self._session.fail(request, internal(call, unfit))
         self._answered()
+
+
+async def _raise(error: BaseException) -> object:
+    raise error
 
 
 def _cancelled(running: Running) -> CallError:

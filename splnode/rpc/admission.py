@@ -69,10 +69,25 @@ class Admission:
         try:
             return await proceed(call)
         finally:
-            if self._waiting or self._idle is not None:
-                self._leave()
-            else:
-                self._running -= 1
+            self.leave()
+
+    def enter(self) -> bool:
+        """Takes a place for a call that needs no waiting, until `leave`; False if it must come as the others do."""
+        if self._closed or self._running >= self._limit:
+            return False
+        self._running += 1
+        return True
+
+    def stay(self) -> None:
+        """Takes a place, free or not, for a call that was let in with others and goes on alone, until `leave`."""
+        self._running += 1
+
+    def leave(self) -> None:
+        """Gives the place back, to who has waited longest for one."""
+        if self._waiting or self._idle is not None:
+            self._leave()
+        else:
+            self._running -= 1
 
     def close(self, reason: str) -> None:
         """From now on every new call is refused with `reason`; those let in go on, those waiting too."""

@@ -6,6 +6,8 @@ from typing import Any
 from splnode.errors import CallError, Code
 from splnode.rpc.call import Call
 from splnode.rpc.channel import Channel
+from splnode.rpc.handler import Inline
+from splnode.wire.message import ServerCall
 
 
 class Router:
@@ -16,6 +18,7 @@ class Router:
 
     def __init__(self, routes: Mapping[str, Channel] | None = None) -> None:
         self._routes = dict(routes or {})
+        self._given: dict[str, dict[str, Inline]] = {}
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -24,10 +27,12 @@ class Router:
 
     def add(self, service: str, channel: Channel) -> None:
         """Sends calls of `service` to `channel` from now on."""
+        self._withdraw(service)
         self._routes[service] = channel
 
     def remove(self, service: str) -> Channel | None:
         """Forgets a route and gives its channel, which the caller closes."""
+        self._withdraw(service)
         return self._routes.pop(service, None)
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
@@ -39,8 +44,28 @@ class Router:
             raise CallError(Code.UNAVAILABLE, text, started=False)
         return channel.call(call)
 
+    def handler(self, codec: ServerCall) -> Inline | None:
+        """How the message may be run where it was received, if its route is a server that lets it; else `call`.
+
+        What it gives is withdrawn when the route changes.
+        """
+        service, message = codec.contract.protocol.name, codec.message.name
+        given = self._given.setdefault(service, {})
+        if message not in given:
+            find = getattr(self._routes.get(service), "handler", None)
+            found: Inline | None = find(codec) if find is not None else None
+            if found is None:
+                return None
+            given[message] = found.copy()
+        return given[message]
+
+    def _withdraw(self, service: str) -> None:
+        for handler in self._given.pop(service, {}).values():
+            handler.withdrawn = True
+
     async def close(self) -> None:
         """Closes the routes, newest first: what was added later may call what was there before."""
         while self._routes:
-            _, channel = self._routes.popitem()
+            service, channel = self._routes.popitem()
+            self._withdraw(service)
             await channel.close()

@@ -1,52 +1,33 @@
-"""An implementation bound to a Protocol: the Channel at which every call ends.
-
-The only place that turns exceptions of handlers into what may leave: errors that the message declares and
-CallErrors go out as they are; anything else is logged with an id and leaves as INTERNAL with that id, no
-text and no class name. What another node said of a call that the handler made is "anything else" too, but for its
-deadline, which is this call's as well.
-
-Whether a call was started is decided here and nowhere else: an error that comes out of a handler says yes, even if
-the handler got it from a call of its own that was not.
-"""
+"""An implementation bound to a Protocol: the Channel at which every call ends."""
 
 import asyncio
 import inspect
-import keyword
 import types
-import typing
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
-from splnode.avro.protocol import Message, Protocol
-from splnode.errors import CallError, Code, DeclaredError, SchemaError
+from splnode.avro.protocol import Protocol
+from splnode.errors import CallError
 from splnode.limits import DEFAULT_LIMITS, Limits
+from splnode.rpc.admission import Admission
+from splnode.rpc.binding import Bound, bind, blocking
 from splnode.rpc.call import Call, running
-from splnode.rpc.failure import again, internal
-from splnode.rpc.inprocess import Bridge, carries_types
+from splnode.rpc.failure import again
+from splnode.rpc.handler import Inline, counted
+from splnode.rpc.inprocess import Bridge
 from splnode.rpc.interceptor import Interceptor, chain
+from splnode.rpc.tally import Tally
 from splnode.rpc.threads import THREADS, Threads
-from splnode.wire.message import Contract
+from splnode.wire.message import Contract, ServerCall
 
-F = TypeVar("F", bound=Callable[..., Any])
-_BLOCKING: Final = "__splnode_blocking__"
+__all__ = ["CLOSE_SECONDS", "Server", "blocking"]
+
 CLOSE_SECONDS: Final = 5.0
 """Seconds that an implementation has for its `close`."""
 
 log = structlog.get_logger("splnode.rpc")
-
-
-def blocking(handler: F) -> F:
-    """Marks a handler that is not async and may block: it runs in a thread, not in the event loop.
-
-    A thread cannot be cancelled: past its deadline the caller is answered and the place of the call is free, the
-    thread ends when it ends (`rpc.threads` says how many there are). TypeError for an async handler.
-    """
-    if inspect.iscoroutinefunction(handler):
-        raise TypeError(f"{handler.__qualname__} is async: it runs in the event loop, where it must not block")
-    setattr(handler, _BLOCKING, True)
-    return handler
 
 
 class Server:
@@ -74,9 +55,12 @@ class Server:
         self.protocol = protocol
         self.implementation = implementation
         self._threads = Threads(protocol.name, threads)
-        self._handlers, into = _bind(protocol, implementation, self._threads)
-        self.contract = Contract(protocol, into=into, limits=limits)
+        bound = bind(protocol, implementation)
+        self._handlers = {name: self._handler(each) for name, each in bound.items()}
+        self.contract = Contract(protocol, into={name: each.types for name, each in bound.items()}, limits=limits)
+        self.tallies: Mapping[str, Tally] = {name: Tally() for name in protocol.messages}
         self._entry = chain(interceptors, self._run)
+        self._inline = self._inlined(bound, tuple(interceptors))
         self._bridge = Bridge(self.contract, self._call, limits=limits, force_codec=force_codec)
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
@@ -100,24 +84,27 @@ class Server:
         except Exception as error:
             log.error("service not closed", service=self.protocol.name, exc_info=error)
 
+    def handler(self, codec: ServerCall) -> Inline | None:
+        """How the message may be run where its request was received; None where more stands before it: `call` it."""
+        return self._inline.get(codec.message.name)
+
+    def _handler(self, bound: Bound) -> Callable[..., Any]:
+        function, threads = bound.plain(), self._threads
+        return (lambda **params: threads.run(function, params)) if bound.blocks else function
+
+    def _inlined(self, bound: Mapping[str, Bound], interceptors: tuple[Interceptor, ...]) -> dict[str, Inline]:
+        """Handlers that are not async and do not block, where nothing but the admission stands before them."""
+        gate = interceptors[0] if interceptors else None
+        if len(interceptors) > 1 or not (gate is None or type(gate) is Admission):
+            return {}
+        return {
+            name: Inline(each.method, each.fields, each.names, gate, self.tallies[name])
+            for name, each in bound.items()
+            if not each.blocks and not inspect.iscoroutinefunction(each.method)
+        }
+
     async def _call(self, call: Call) -> object:
-        try:
-            return await self._entry(call)
-        except CallError as error:
-            if error.remote:
-                raise _said_elsewhere(call, error) from error
-            if call.begun and not error.started:
-                raise again(error, started=True) from error
-            raise
-        except DeclaredError:
-            raise  # whether the message declares it shows when it is written
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise internal(call, error) from error  # nobody has cancelled this call: it came out of the handler
-        except (Exception, SystemExit) as error:  # a handler that exits ends its own call, not the node
-            raise internal(call, error) from error
+        return await counted(call, self.tallies[call.message.name], self._entry)
 
     async def _run(self, call: Call) -> object:
         handler = self._handlers[call.message.name]
@@ -135,76 +122,3 @@ class Server:
         finally:
             call.ended = True
             running.reset(token)
-
-
-def _said_elsewhere(call: Call, error: CallError) -> CallError:
-    """What may be told of an error that another node gave to the handler: nothing, but that time is over."""
-    return call.expired() if error.code is Code.DEADLINE_EXCEEDED else internal(call, error)
-
-
-Handlers = dict[str, Callable[..., Any]]
-
-
-def _bind(protocol: Protocol, implementation: object, threads: Threads) -> tuple[Handlers, dict[str, dict[str, type]]]:
-    """A callable and the types of its parameters for each message, or all that is wrong in one SchemaError."""
-    handlers: Handlers = {}
-    into: dict[str, dict[str, type]] = {}
-    wrong: list[str] = []
-    for name, message in protocol.messages.items():
-        method = getattr(implementation, name + "_" * keyword.iskeyword(name), None)
-        if not callable(method):
-            wrong.append(f"message {name} has no method {name}{tuple(f.name for f in message.request.fields)}")
-            continue
-        try:
-            takes = inspect.signature(method).parameters
-        except (TypeError, ValueError):
-            wrong.append(f"message {name}: its method does not tell its parameters (it is written in C?)")
-            continue
-        renamed = {
-            f.name: f.name + "_" for f in message.request.fields if keyword.iskeyword(f.name) and f.name + "_" in takes
-        }
-        problem = _mismatch(message, takes, renamed)
-        if problem:
-            wrong.append(f"message {name}: {problem}")
-            continue
-        into[name] = _types(method, message, renamed)
-        handlers[name] = _prepare(method, renamed, threads)
-    if wrong:
-        raise SchemaError(wrong, f"{type(implementation).__name__} does not serve {protocol.name}")
-    return handlers, into
-
-
-def _mismatch(message: Message, has: Mapping[str, inspect.Parameter], renamed: dict[str, str]) -> str:
-    wanted = {renamed.get(field.name, field.name) for field in message.request.fields}
-    if any(p.kind is p.VAR_KEYWORD for p in has.values()):
-        missing: set[str] = set()
-    else:
-        missing = {w for w in wanted if w not in has or has[w].kind is inspect.Parameter.POSITIONAL_ONLY}
-    optional = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    extra = [n for n, p in has.items() if n not in wanted and p.default is p.empty and p.kind not in optional]
-    said = [f"its method takes no {name!r}" for name in sorted(missing)]
-    said += [f"its method wants {name!r}, which the message does not have" for name in extra]
-    return ", ".join(said)
-
-
-def _types(method: Callable[..., Any], message: Message, renamed: dict[str, str]) -> dict[str, type]:
-    try:
-        hints = typing.get_type_hints(method)
-    except (AttributeError, NameError, SyntaxError, TypeError):
-        return {}  # annotations that cannot be evaluated say nothing of Structs
-    names = {field.name: renamed.get(field.name, field.name) for field in message.request.fields}
-    return {name: hints[own] for name, own in names.items() if own in hints and carries_types(hints[own])}
-
-
-def _prepare(method: Callable[..., Any], renamed: dict[str, str], threads: Threads) -> Callable[..., Any]:
-    """The method as the hot path calls it: by the message's own names, in a thread where it blocks."""
-    if renamed:
-        plain = method
-
-        def handler(**params: Any) -> Any:
-            return plain(**{renamed.get(name, name): value for name, value in params.items()})
-    else:
-        handler = method
-    if getattr(method, _BLOCKING, False):
-        return lambda **params: threads.run(handler, params)
-    return handler

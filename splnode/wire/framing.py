@@ -86,10 +86,7 @@ class Reader:
             raise self._broken
         if self.held < self._need:
             return []
-        if self._chunks:
-            self._data = b"".join((self._data[self._pos :], *self._chunks))
-            self._pos = 0
-            self._chunks.clear()
+        self._join()
         out: list[tuple[int, bytes]] = []
         try:
             self._parse(out, most)
@@ -97,13 +94,7 @@ class Reader:
             self._broken = error
             if not out:
                 raise
-        self.held = len(self._data) - self._pos
-        if not self.held:
-            self._data = b""
-            self._pos = 0
-        elif self._pos > _SMALL and self._pos > self.held:  # a short rest must not keep a long chunk alive
-            self._data = self._data[self._pos :]
-            self._pos = 0
+        self._trim()
         return out
 
     @property
@@ -123,6 +114,21 @@ class Reader:
         self._data = b""
         self._pos = self.held = 0
         return data
+
+    def _join(self) -> None:
+        if self._chunks:
+            self._data = b"".join((self._data[self._pos :], *self._chunks))
+            self._pos = 0
+            self._chunks.clear()
+
+    def _trim(self) -> None:
+        self.held = len(self._data) - self._pos
+        if not self.held:
+            self._data = b""
+            self._pos = 0
+        elif self._pos > _SMALL and self._pos > self.held:  # a short rest must not keep a long chunk alive
+            self._data = self._data[self._pos :]
+            self._pos = 0
 
     def _parse(self, out: list[tuple[int, bytes]], most: int) -> None:
         """Moves `_pos` over all that is whole and sets `_need` to what the next step wants."""
@@ -179,6 +185,18 @@ class NettyReader(Reader):
     def idle(self) -> bool:
         """True where the stream may end without cutting a message."""
         return not self.held and not self._left
+
+    def window(self) -> tuple[bytes, int]:
+        """All that is held in one piece, and where it begins there; b"" within a message, or where too little is."""
+        if self._left or self.held < self._need:
+            return b"", 0
+        self._join()
+        return self._data, self._pos
+
+    def skip(self, count: int) -> None:
+        """So many bytes of whole messages were taken out of the `window`."""
+        self._pos += count
+        self._trim()
 
     def _parse(self, out: list[tuple[int, bytes]], most: int) -> None:
         data, pos = self._data, self._pos

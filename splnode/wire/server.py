@@ -44,7 +44,7 @@ from splnode.errors import (
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.directory import ClientProtocols, Directory
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
-from splnode.wire.framing import LARGE, Reader, SpecReader
+from splnode.wire.framing import LARGE, NettyReader, Reader, SpecReader
 from splnode.wire.handshake import (
     BOTH,
     SHORTEST_REQUEST,
@@ -55,6 +55,7 @@ from splnode.wire.handshake import (
     read_request,
     write_response,
 )
+from splnode.wire.intake import HEAVY, Intake
 from splnode.wire.message import CANCEL_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, ServerCall, ServerPair, failure_metadata
 from splnode.wire.metadata import metadata_codec
 from splnode.wire.opening import ELSEWHERE, Opening
@@ -67,8 +68,8 @@ LONGEST_TEXT: Final = 16_384
 """Characters of a system error; the rest is cut off, since an error must get through."""
 TURN: Final = 128
 """Messages that one `receive_data` takes: who sends faster than it is served must not keep the others waiting."""
-HEAVY: Final = 65_536
-"""Bytes from which on a message weighs something."""
+SLICE: Final = 0.003
+"""Seconds after which a turn ends, though fewer were taken: their handlers run in it."""
 MOST_WEIGHT: Final = 4
 """Messages of the greatest length that one connection may have open together; further calls wait in the socket."""
 BLOCK: Final = 64
@@ -96,8 +97,8 @@ class ServerSession:
 
     __slots__ = (
         "_answering", "_away", "_calls", "_client", "_client_hash", "_clients", "_cooperative", "_directory", "_ended",
-        "_fat", "_finished", "_found", "_greeted", "_guess", "_halted", "_limits", "_longest", "_metadata", "_most",
-        "_most_weight", "_open", "_opening", "_pair", "_path", "_reader", "_replies", "_service", "_stalled",
+        "_fat", "_finished", "_found", "_greeted", "_guess", "_halted", "_intake", "_limits", "_longest", "_metadata",
+        "_most", "_most_weight", "_open", "_opening", "_pair", "_path", "_reader", "_replies", "_service", "_stalled",
         "_stateless", "_turn", "_unfolded", "_weight", "failed", "framing", "in_flight", "pending", "unread",
     )  # fmt: skip
 
@@ -149,6 +150,7 @@ class ServerSession:
         self._most_weight = MOST_WEIGHT * limits.message_bytes
         self._ended = False
         self._open: set[int] | None = None  # serials, for a client that may cancel
+        self._intake: Intake | None = None
         if self._opening.reader is not None:
             self._opened(self._opening)
 
@@ -166,6 +168,18 @@ class ServerSession:
     def full(self) -> bool:
         """True while reading on would only fill memory: answer calls first, then `receive_data(b"")`."""
         return bool(self._stalled) or (self._answering and self._reader is not None and self._reader.held > 0)
+
+    def run_by(self, intake: Intake) -> None:
+        """From now on `intake` runs the ordinary requests as they are read. For Netty framing, once established."""
+        self._intake = intake
+        intake.begin(self._client_hash, self._calls)
+
+    def adopt(self, serial: int, call: ServerCall, params: Any, metadata: Mapping[str, bytes]) -> Request:
+        """A call of the intake, which becomes one as all others: answer it."""
+        self.in_flight += 1
+        if self._open is not None:
+            self._open.add(serial)
+        return Request(serial, call, params, metadata, call.one_way, b"")
 
     def receive_data(self, data: bytes) -> list[Event]:
         """What the bytes mean. RemoteWireError: close the connection.
@@ -245,7 +259,10 @@ class ServerSession:
 
     def data_to_send(self) -> list[bytes]:
         """What is to be written now, in order; each byte is given once."""
-        return self._replies.take()
+        out = self._replies.take()
+        if self._intake is not None and (answers := self._intake.take()):
+            out.append(answers)
+        return out
 
     # -- the beginning of a connection
 
@@ -283,6 +300,9 @@ class ServerSession:
                 return
             if self._stalled:
                 messages, self._stalled = self._stalled, []
+            elif self._intake is not None and room > 0 and (taken := self._run(self._intake, reader, min(room, left))):
+                left -= taken
+                continue
             else:
                 messages = reader.take(1 if room < 1 or self._pair is None else min(room, left))
             if not messages:
@@ -302,6 +322,16 @@ class ServerSession:
             reader.rest()  # what follows the first terminator
         elif self._ended and not self._answering and (self._stateless or not reader.idle) and not self._away:
             raise RemoteWireError("the connection ended within a message")
+
+    def _run(self, intake: Intake, reader: Reader, most: int) -> int:
+        """Lets the intake run what is ordinary; how much of the turn it took."""
+        if not isinstance(reader, NettyReader):
+            return 0
+        data, start = reader.window()
+        if not data:
+            return 0
+        reader.skip(intake.run(data, start, most, SLICE) - start)
+        return self._turn if intake.over else intake.served
 
     def _may_pass(self, body: bytes) -> bool:
         """A ping goes past calls that wait for room, since it may cancel one; not where replies go in order."""
@@ -387,6 +417,8 @@ class ServerSession:
         self._client, self._client_hash = client, request.client_hash
         self._pair = pair
         self._calls = pair.calls
+        if self._intake is not None:
+            self._intake.begin(self._client_hash, self._calls)
         if isinstance(self._reader, SpecReader):
             self._reader.early = None
         if name:

@@ -1,0 +1,104 @@
+"""What becomes of a call once its handler was called: its value, what it awaits, and what may be told of its errors.
+
+The only place that turns exceptions of handlers into what may leave: errors that the message declares and
+CallErrors go out as they are; anything else is logged with an id and leaves as INTERNAL with that id, no
+text and no class name. What another node said of a call that the handler made is "anything else" too, but for its
+deadline, which is this call's as well.
+
+Whether a call was started is decided here and nowhere else: an error that comes out of a handler says yes, even if
+the handler got it from a call of its own that was not.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+from splnode.errors import CallError, Code, DeclaredError
+from splnode.rpc.admission import Admission
+from splnode.rpc.call import Call
+from splnode.rpc.failure import again, internal
+from splnode.rpc.tally import Tally
+from splnode.wire.intake import Handler
+
+
+class Inline(Handler):
+    """A handler that may be called where its request was received; `function` is the implementation's own method.
+
+    `gate` is what else stands before it: the node's admission, or nothing.
+    """
+
+    __slots__ = ("tally",)
+
+    gate: Admission | None
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        fields: tuple[str, ...],
+        names: tuple[str, ...],
+        gate: Admission | None,
+        tally: Tally,
+    ) -> None:
+        super().__init__(function, fields, names, gate, tally.counts)
+        self.tally = tally
+
+    def copy(self) -> Self:
+        """Another, that can be withdrawn by itself."""
+        return type(self)(self.function, self.fields, self.names, self.gate, self.tally)
+
+    def ended(self, call: Call, error: BaseException | None, began: float) -> BaseException | None:
+        """Counts a call that has ended, and gives what may be told of its `error`.
+
+        An error that is neither a CallError nor a DeclaredError ends more than the call: it is to be raised.
+        """
+        told = tell(call, error, asked=False) if error is not None else None
+        self.tally.ended(time.monotonic() - began, told)
+        return told
+
+    async def finish(self, call: Call, result: Awaitable[object]) -> object:
+        """What the awaitable gives that the handler gave. The call keeps its place till then."""
+        if self.gate is not None:
+            self.gate.stay()
+        try:
+            return await counted(call, self.tally, lambda _: result)
+        finally:
+            call.ended = True
+            if self.gate is not None:
+                self.gate.leave()
+
+
+async def counted(call: Call, tally: Tally, work: Callable[[Call], Awaitable[object]]) -> object:
+    """What `work` gives for this call, or what may be told of its error; both are counted."""
+    tally.begin()
+    began = time.monotonic()
+    try:
+        result = await work(call)
+    except BaseException as error:
+        told = tell(call, error, asked=_is_cancelled())
+        tally.end(time.monotonic() - began, told)
+        if told is error:
+            raise
+        raise told from error
+    tally.end(time.monotonic() - began)
+    return result
+
+
+def tell(call: Call, error: BaseException, *, asked: bool) -> BaseException:
+    """What may be told of an error of this call. `asked`: somebody has cancelled what runs it."""
+    if isinstance(error, CallError):
+        if error.remote:  # another node said it to the handler: nothing of it, but that time is over
+            return call.expired() if error.code is Code.DEADLINE_EXCEEDED else internal(call, error)
+        return again(error, started=True) if call.begun and not error.started else error
+    if isinstance(error, DeclaredError):
+        return error  # whether the message declares it shows when it is written
+    if isinstance(error, asyncio.CancelledError):
+        return error if asked else internal(call, error)  # nobody cancelled this call: it came out of the handler
+    if isinstance(error, (Exception, SystemExit)):  # a handler that exits ends its own call, not the node
+        return internal(call, error)
+    return error
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

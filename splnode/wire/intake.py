@@ -1,0 +1,280 @@
+"""The ordinary requests of an established Netty connection, run as soon as they are read.
+
+```
+ordinary    one buffer of less than HEAVY bytes; no handshake; a message that has a Handler whose gate lets it in;
+            parameters that can be read; time left
+otherwise   `run` stops before it: it is the session's (wire/server.py), in its turn
+```
+
+The handler is called at once, in a context of its own, and its answer is written behind those before it. Whatever comes
+of a call that is no plain value is `unusual`: the holder's.
+
+This is the plain engine, for readers and for where the other is missing; `native/intake.c` does the same in C.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, MutableSequence
+from contextvars import Context, ContextVar
+from functools import cache
+from struct import Struct
+from types import MappingProxyType, ModuleType
+from typing import Any, Final, Protocol
+
+from splnode.avro.codec import engine_used
+from splnode.errors import DataError, RemoteWireError
+from splnode.limits import Limits
+from splnode.wire.handshake import SHORTEST_REQUEST
+from splnode.wire.message import ServerCall
+from splnode.wire.metadata import metadata_codec
+from splnode.wire.primitive import read_bytes
+
+HEAVY: Final = 65_536
+"""Bytes from which on a message weighs something, and is not ordinary."""
+ENOUGH: Final = 256 * 1024
+"""Bytes of answers after which the turn is over: they are to be written before there are more."""
+CALLS, IN_FLIGHT, NANOSECONDS, TIMES, BUCKETS = 0, 1, 2, 3, 28
+"""Places in the counts of a handler: calls that ended, calls that run, the time that those which ended took together,
+and from TIMES on in BUCKETS places how many took less than 1, 2, 4 ... microseconds; the last has all the others."""
+_HEAD: Final = Struct(">III")
+
+
+class Gate(Protocol):
+    """What lets calls in, so many at a time."""
+
+    def enter(self) -> bool:
+        """Whether there is a place; it is taken until `leave`."""
+        ...
+
+    def leave(self) -> None:
+        """The place is free again."""
+        ...
+
+
+class Handler:
+    """How one message is run: `function` is called with the parameters `fields`, by the names `names`.
+
+    `gate` is entered first, where there is one. `counts` are 64-bit integers (see CALLS), counted here for calls that
+    are answered with a plain value; the others are the holder's to count. One that is `withdrawn` is used no more.
+    """
+
+    __slots__ = ("counts", "fields", "function", "gate", "names", "withdrawn")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        fields: tuple[str, ...],
+        names: tuple[str, ...],
+        gate: Gate | None,
+        counts: MutableSequence[int],
+    ) -> None:
+        self.function = function
+        self.fields = fields
+        self.names = names
+        self.gate = gate
+        self.counts = counts
+        self.withdrawn = False
+
+
+def count(counts: MutableSequence[int], nanoseconds: int) -> None:
+    """Counts a call that has ended after so many nanoseconds."""
+    counts[CALLS] += 1
+    counts[NANOSECONDS] += nanoseconds
+    counts[TIMES + min((nanoseconds // 1000).bit_length(), BUCKETS - 1)] += 1
+
+
+class Intake:
+    """The requests of one connection. What it needs of the floors above is handed in:
+
+    `call` is the class of calls, whose slots are filled; `peer` is a call's; `running` is set to the call in a copy of
+    `context`, where its handler is then called. `clock` gives seconds, and `allowed(metadata)` how many of them a call
+    may take. `handler(codec)` gives the Handler of a message, or None. `unusual(handler, serial, codec, call, value,
+    error, began)` is told, in the call's own context, what came of a call that has no plain answer: an awaitable, a
+    value that goes with metadata or does not fit, an `error`.
+
+    Not thread-safe. `close` it when the connection ends, which may be while a handler runs. While it is `stopped` it
+    runs nothing.
+    """
+
+    __slots__ = (
+        "_allowed", "_busy", "_call", "_calls", "_client_hash", "_clock", "_closed", "_context", "_found", "_gate",
+        "_handler", "_largest", "_out", "_peer", "_read", "_running", "_unusual", "over", "served", "stopped",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - each has a name, and is kept as it is
+        self,
+        limits: Limits,
+        *,
+        call: type,
+        peer: object,
+        running: ContextVar[Any],
+        context: Context,
+        clock: Callable[[], float],
+        allowed: Callable[[Mapping[str, bytes]], float],
+        handler: Callable[[ServerCall], Handler | None],
+        unusual: Callable[..., None],
+    ) -> None:
+        self._call = call
+        self._peer = peer
+        self._running = running
+        self._context = context
+        self._clock = clock
+        self._allowed = allowed
+        self._handler = handler
+        self._unusual = unusual
+        self._largest = limits.message_bytes
+        self._read = metadata_codec(limits).read
+        self._client_hash = b""
+        self._calls: Mapping[bytes, ServerCall] = {}
+        self._found: dict[bytes, Handler | None] = {}
+        self._gate: Gate | None = None  # the one that was entered
+        self._out = bytearray()
+        self._busy = False
+        self._closed = False
+        self.served = 0
+        self.over = False
+        self.stopped = False
+
+    def begin(self, client_hash: bytes, calls: Mapping[bytes, ServerCall]) -> None:
+        """A handshake is done: the hash of the client's protocol, and what is known of its messages, by name."""
+        self._client_hash = client_hash
+        self._calls = calls
+        self._found.clear()
+
+    def run(self, data: bytes, start: int, most: int, seconds: float) -> int:
+        """Runs the ordinary requests from `start` on, at most `most` of them, and no more after so many seconds.
+
+        Gives the place behind the last one. `served` says how many there were, and `over` that the turn is to end.
+        """
+        self.served, self.over = 0, False
+        if self._busy or self.stopped:
+            return start
+        self._busy = True
+        now, size = self._clock(), len(data)
+        until = now + seconds
+        try:
+            while self._goes_on(most) and size - start >= _HEAD.size:
+                serial, buffers, length = _HEAD.unpack_from(data, start)
+                end = start + _HEAD.size + length
+                if buffers != 1 or end > size or length > self._largest or length >= HEAVY:
+                    break
+                if not self._take(serial, data[start + _HEAD.size : end], now):
+                    break
+                start = end
+                self.served += 1
+                now = self._clock()
+                self.over = now >= until or len(self._out) >= ENOUGH
+        finally:
+            self._busy = False
+            self._leave()
+        return start
+
+    def take(self) -> bytes:
+        """The answers that were not taken yet."""
+        out = bytes(self._out)
+        self._out.clear()
+        return out
+
+    def close(self) -> None:
+        """Nothing is run any more, and what runs now is not answered."""
+        self.stopped = self._closed = True
+        self._calls = {}
+        self._found.clear()
+
+    def _goes_on(self, most: int) -> bool:
+        return self.served < most and not self.over and not self.stopped
+
+    def _take(self, serial: int, body: bytes, now: float) -> bool:
+        """False, and nothing has been done, if it is not ordinary."""
+        if len(body) >= SHORTEST_REQUEST and body.startswith(self._client_hash):
+            return False
+        try:
+            metadata, start = self._read(body, 0)
+            name, start = read_bytes(body, start)
+            codec = self._calls.get(name)
+            handler = self._find(name, codec) if codec is not None else None
+            if codec is None or handler is None:
+                return False
+            params, end = codec.decode(body, start)
+        except (DataError, RemoteWireError):
+            return False  # the session says what is wrong with it
+        allowed = self._allowed(metadata)
+        if end != len(body) or allowed <= 0 or not self._enter(handler.gate):
+            return False
+        call = self._call(
+            codec.contract, codec.message, params, now + allowed, MappingProxyType(metadata), self._peer, True
+        )
+        self._context.copy().run(self._run, handler, serial, codec, call, now)
+        return True
+
+    def _find(self, name: bytes, codec: ServerCall) -> Handler | None:
+        handler = self._found.get(name)
+        if handler.withdrawn if handler is not None else name not in self._found:
+            handler = self._found[name] = self._handler(codec)
+        return handler
+
+    def _enter(self, gate: Gate | None) -> bool:
+        if gate is self._gate:
+            return True
+        self._leave()
+        if gate is not None and not gate.enter():
+            return False
+        self._gate = gate
+        return True
+
+    def _leave(self) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.leave()
+
+    def _run(self, handler: Handler, serial: int, codec: ServerCall, call: Any, began: float) -> None:
+        self._running.set(call)
+        counts, params = handler.counts, call.params
+        call.begun = True
+        counts[IN_FLIGHT] += 1
+        try:
+            value = handler.function(
+                **{name: params[field] for name, field in zip(handler.names, handler.fields, strict=True)}
+            )
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the holder knows what becomes of it
+            call.ended = True
+            self._unusual(handler, serial, codec, call, None, error, began)
+            return
+        finally:
+            counts[IN_FLIGHT] -= 1
+        if hasattr(type(value), "__await__"):
+            self._unusual(handler, serial, codec, call, value, None, began)
+            return
+        call.ended = True
+        if call.answer_metadata or not (codec.one_way or self._closed or self._write(serial, codec, value)):
+            self._unusual(handler, serial, codec, call, value, None, began)
+        else:
+            count(counts, int((self._clock() - began) * 1e9))
+
+    def _write(self, serial: int, codec: ServerCall, value: object) -> bool:
+        """Writes an answer; False if the value does not fit."""
+        try:
+            payload = codec.encode(value)
+        except Exception:  # noqa: BLE001 - values are the handler's, and may be of any class
+            return False  # the holder tries it again, and says what is wrong with it
+        length = len(payload) + 2  # no metadata, and the flag of a success
+        if length > self._largest:
+            return False
+        self._out += _HEAD.pack(serial, 1, length) + b"\0\0" + payload
+        return True
+
+
+@cache
+def native() -> ModuleType | None:
+    """The native call engine, or None where it was not built."""
+    try:
+        from splnode.wire import _native  # noqa: PLC0415 - C, built or not
+    except ImportError:
+        return None
+    return _native if hasattr(_native, "Intake") else None
+
+
+def intake(limits: Limits, **handed_in: Any) -> Intake:
+    """An Intake of the engine that the codecs are of: the native one works on theirs."""
+    module = native() if engine_used() == "native" else None
+    made: Intake = (module or sys.modules[__name__]).Intake(limits, **handed_in)
+    return made
