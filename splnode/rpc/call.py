@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from splnode.avro.protocol import Message, Protocol
 from splnode.errors import CallError, Code
+from splnode.rpc.route import ANY, Route
 from splnode.wire.message import Contract
 
 DEFAULT_TIMEOUT: Final = 30.0
@@ -48,13 +49,15 @@ class Call:
 
     `params` are plain values by parameter name. `checked` says that they already are what the server's
     protocol wants (a decoder made them); a call in process comes unchecked and the server checks it.
-    Whoever answers may put bytes into `answer_metadata`; whoever asked finds there what came back.
+    Whoever answers may put bytes into `answer_metadata`; whoever asked finds there what came back. `route` says where
+    it wants to go, if it minds; only a channel over several nodes asks.
 
     `begun` and `ended` are the server's: its handler was called, and has returned or raised.
     """
 
     __slots__ = (
         "answer_metadata", "begun", "checked", "contract", "deadline", "ended", "message", "metadata", "params", "peer",
+        "route",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +69,7 @@ class Call:
         metadata: Mapping[str, bytes] = NO_METADATA,
         peer: Peer = IN_PROCESS,
         checked: bool = False,
+        route: Route = ANY,
     ) -> None:
         self.contract = contract
         self.message = message
@@ -74,9 +78,16 @@ class Call:
         self.metadata = metadata
         self.peer = peer
         self.checked = checked
+        self.route = route
         self.answer_metadata: Mapping[str, bytes] = NO_METADATA
         self.begun = False
         self.ended = False
+
+    def copy(self) -> "Call":
+        """The same call once more, for a second answer of its own."""
+        return Call(
+            self.contract, self.message, self.params, self.deadline, self.metadata, self.peer, self.checked, self.route
+        )
 
     @property
     def protocol(self) -> Protocol:

@@ -1,0 +1,275 @@
+"""A Channel over the nodes that serve one service.
+
+A call is given to a node that fits it, by the policy of the service or of the call (`choice`, `pick`). What failed may
+be tried again on another (`retry`); a node that fails is left out for a while (`accrual`, `pool`).
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+import structlog
+
+from splnode.balance.accrual import Standing
+from splnode.balance.choice import asked_for, is_named, sticky_key
+from splnode.balance.member import Dial, Member
+from splnode.balance.pick import least_request
+from splnode.balance.pool import Misfit, Pool
+from splnode.balance.retry import Again, Budget, pause, verdict
+from splnode.config import BalanceConfig, EjectionConfig, RetryConfig
+from splnode.discovery.resolver import Resolver
+from splnode.errors import CallError, Code, DeclaredError
+from splnode.rpc.call import Call
+from splnode.rpc.failure import again
+from splnode.wire.message import Contract
+
+FAULTS: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS)
+"""Codes that speak against the node. The others say that it works, and what it thinks of the call."""
+FULL: Final = 0.1
+LONGEST_REST: Final = 10.0
+"""Seconds that a node gets no calls after it said that it is full: by default, and at most."""
+MOST_TRIED: Final = 32
+"""Nodes that a call goes to one after the other, none of which has started it."""
+
+log = structlog.get_logger("splnode.balance")
+
+
+class Balancer:
+    """The nodes that serve the service of `contract`, as `resolver` finds them. Whoever made it closes it.
+
+    `dial` makes the Channel to an endpoint, `misfit` knows which nodes cannot take a message, and why. It watches and
+    connects from its first call on, and lets all of that go `idle_seconds` after its last.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        resolver: Resolver,
+        dial: Dial,
+        *,
+        misfit: Misfit = lambda _instance, _contract, _message: "",
+        balance: BalanceConfig = BalanceConfig(),  # noqa: B008 - frozen
+        ejection: EjectionConfig = EjectionConfig(),  # noqa: B008 - frozen
+        retry: RetryConfig = RetryConfig(),  # noqa: B008 - frozen
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.contract = contract
+        self.pool = Pool(contract, resolver, dial, misfit, balance, ejection, now)
+        self._settings = balance
+        self._policy = balance.policies.get(contract.protocol.name, balance.policy)
+        self._retry = retry
+        self._now = now
+        self._draw = random.Random()
+        self._budget = Budget(retry)
+        self._turn = self._draw.randrange(1 << 30)
+        self._closed = False
+
+    async def call(self, call: Call) -> object:
+        """Carries the call to one node after the other, as far as that is allowed, until one has answered it."""
+        if self._closed:
+            raise CallError(Code.UNAVAILABLE, "this channel is closed", started=False)
+        self.pool.use(self._now())
+        self._budget.called()
+        if call.route.hedge is not None:
+            return await self._hedged(call, call.route.hedge)
+        return await self._tried(call, set())
+
+    async def close(self) -> None:
+        """Calls in flight fail with UNAVAILABLE, new ones too."""
+        self._closed = True
+        await self.pool.close()
+
+    async def _tried(self, call: Call, tried: set[Member]) -> object:
+        """One attempt after the other. `tried` grows by the members that had the call."""
+        attempts: list[str] = []
+        pauses = 0
+        while True:
+            member = self._choose(call, tried)
+            if member is None:
+                member = await self._wait_for(call, tried, attempts)
+            tried.add(member)
+            try:
+                return await self._attempt(call, member)
+            except CallError as error:
+                attempts.append(f"{member.name}: {error.code.name}: {error.message}")
+                what = verdict(error, idempotent=call.message.idempotent)
+                another = self._choose(call, tried) is not None
+                if what is Again.ELSEWHERE:
+                    if not another or len(tried) >= MOST_TRIED:
+                        raise self._unavailable(call, attempts, error) from None
+                    continue
+                # What this node asked for holds for it alone.
+                wait = pause(self._retry, pauses, self._draw.random(), None if another else error.retry_after)
+                pauses += 1
+                if what is Again.NO or pauses >= self._retry.attempts or wait >= call.remaining:
+                    raise _after(error, attempts) from None
+                self._budget.failed()
+                if not self._budget.spend(self._now()):
+                    raise _after(error, attempts) from None
+            await asyncio.sleep(wait)
+            if not another:
+                tried.clear()  # those that had it may have it once more
+
+    async def _attempt(self, call: Call, member: Member) -> object:
+        member.begin(self._now())
+        try:
+            result = await member.call(call)
+        except CallError as error:
+            self._failed(call, member, error)
+            raise
+        except DeclaredError:
+            self._succeeded(member)
+            raise
+        except BaseException:
+            member.accrual.give_back()
+            raise
+        else:
+            self._succeeded(member)
+            return result
+        finally:
+            member.end()
+
+    async def _hedged(self, call: Call, delay: float) -> object:
+        """The call, and a copy of it on another node if the first has not answered in `delay` seconds."""
+        if not call.message.idempotent:
+            text = f'{call.name} may not be hedged: it may run twice only if its protocol says "idempotent": true'
+            raise CallError(Code.INVALID_ARGUMENT, text, started=False)
+        tried: set[Member] = set()
+        tasks = [asyncio.create_task(self._tried(call, tried))]
+        try:
+            done, pending = await asyncio.wait(tasks, timeout=delay)
+            if not done and self._choose(call, tried) is not None and self._budget.spend(self._now()):
+                copy = call.copy()
+                tasks.append(asyncio.create_task(self._tried(copy, tried)))
+                pending = set(tasks)
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if any(not isinstance(task.exception(), CallError) for task in done):
+                    break
+            won = next((task for task in tasks if task.done() and not isinstance(task.exception(), CallError)), None)
+            if won is not None and won is not tasks[0]:
+                call.answer_metadata = copy.answer_metadata
+            return await (won or tasks[0])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    # -- what became of an attempt
+
+    def _succeeded(self, member: Member) -> None:
+        self._budget.succeeded()
+        if member.accrual.succeeded(self._now()):
+            log.info("node back", service=self.pool.service, node=member.name)
+            self.pool.change()
+
+    def _failed(self, call: Call, member: Member, error: CallError) -> None:
+        if error.started and error.code not in FAULTS:
+            self._succeeded(member)
+            return
+        member.last_error = f"{error.code.name}: {error.message}"
+        if error.started or (error.code is Code.UNAVAILABLE and not error.remote):
+            if member.accrual.failed(self._now(), self._draw.random()):
+                self.pool.ejected(member)
+            return
+        member.accrual.give_back()  # it was not started: that says nothing of how the node does
+        if error.code is Code.UNAVAILABLE:
+            member.leaving, member.left = error.message, self._now()
+            self.pool.change()
+        elif error.code in (Code.FAILED_PRECONDITION, Code.UNIMPLEMENTED):
+            member.misfits[call.message.name] = error.message
+            self.pool.change()
+        elif error.code is Code.RESOURCE_EXHAUSTED:
+            # It refuses faster than others work: whoever counts calls in flight would take it for the idle one.
+            self.pool.spare(member, min(error.retry_after or FULL, LONGEST_REST))
+
+    # -- whom to choose
+
+    def _choose(self, call: Call, tried: Collection[Member]) -> Member | None:
+        """A member that has not had the call yet; None if there is none."""
+        route = call.route
+        if route.to is not None or route.pin is not None:
+            return self._named(call, tried)
+        pool, now = self.pool, self._now()
+        choice = pool.choice(call.message.name)
+        if pool.suspects and not tried:
+            for suspect in pool.suspects:
+                if suspect in choice.fitting and suspect.accrual.take_probe(now):
+                    pool.suspects.remove(suspect)
+                    return suspect
+        if not choice.members:
+            return None
+        if tried:
+            return choice.another(tried, self._draw)
+        self._turn += 1
+        key = route.key
+        policy = route.policy or ("sticky" if key is not None else self._policy)
+        if policy == "sticky" and key is None:
+            key = sticky_key(call)
+        return choice.pick(policy, key, self._turn, now, self._settings, self._draw)
+
+    def _named(self, call: Call, tried: Collection[Member]) -> Member | None:
+        pool, route = self.pool, call.route
+        found = [
+            member
+            for member in asked_for(pool.members, pool.service, route.to, route.pin)
+            if member not in tried and not pool.unfit(member, call.message.name)
+        ]
+        return least_request(found, self._draw.random(), self._draw.random()) if found else None
+
+    async def _wait_for(self, call: Call, tried: Collection[Member], attempts: Sequence[str]) -> Member:
+        """The first member that the call may go to, within `patience`."""
+        pool = self.pool
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(call.remaining, self._settings.patience))):
+                while not self._closed:
+                    changed = pool.changed
+                    member = self._choose(call, tried)
+                    if member is not None:
+                        return member
+                    await changed.wait()
+        raise self._unavailable(call, attempts)
+
+    # -- errors
+
+    def _unavailable(self, call: Call, attempts: Sequence[str], last: CallError | None = None) -> CallError:
+        """Why no node took the call: every one that is known, and what is wrong with it."""
+        pool, lines = self.pool, list(attempts)
+        had = {attempt.partition(": ")[0] for attempt in attempts}
+        lines += [f"{m.name}: {self._left_out(call, m)}" for m in pool.members if m.name not in had]
+        if pool.members:
+            text = f"none of the {len(pool.members)} nodes of {pool.service} takes {call.message.name}"
+        else:
+            text = f"no node serves {pool.service}"
+        if pool.problem:
+            text = f"{text}; nothing more can be found: {pool.problem}"
+        delay = last.retry_after if last is not None else None
+        return CallError(Code.UNAVAILABLE, text, attempts=lines, retry_after=delay, started=False)
+
+    def _left_out(self, call: Call, member: Member) -> str:
+        route, now = call.route, self._now()
+        asked = is_named(member, route.to) and route.pin is None
+        until = member.accrual.until
+        reasons = [
+            member.state.name,
+            "" if (unfit := self.pool.unfit(member, call.message.name)) == "" else f"does not fit: {unfit}",
+            "" if asked else "not what was asked for",
+            f"leaving: {member.leaving or 'it says so'}" if member.leaving or member.instance.state != "up" else "",
+            ""
+            if until is None or member.accrual.standing(now) is Standing.LIVE
+            else f"left out for {max(0.0, until - now):.1f} s more",
+            member.why(),
+        ]
+        endpoints = ", ".join(str(endpoint) for endpoint in member.lines)
+        return f"{endpoints}: " + "; ".join(reason for reason in reasons if reason)
+
+
+def _after(error: CallError, attempts: Sequence[str]) -> CallError:
+    """The error of the last attempt, with what came of those before it."""
+    told = again(error, started=error.started)
+    if len(attempts) > 1:
+        told.attempts = tuple(attempts)
+    return told

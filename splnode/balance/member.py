@@ -1,0 +1,250 @@
+"""One node that serves a service, as this process calls it: its connections, its record, what it can take.
+
+A member has a channel to each of its addresses, in the order in which they are tried: the same host first. A call
+goes to the first that is connected; where none is, they are dialled one after the other, `STAGGER` apart, so that an
+address which leads nowhere costs the others no more than that. (RFC 8305, "Happy Eyeballs")
+"""
+
+import asyncio
+import contextlib
+import typing
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
+from typing import Any, Final
+
+from splnode.balance.accrual import Accrual, Standing
+from splnode.balance.weights import Reported
+from splnode.config import EjectionConfig
+from splnode.discovery.resolver import Instance
+from splnode.endpoint import Endpoint
+from splnode.errors import CallError, Code
+from splnode.net.channel import State
+from splnode.rpc.call import Call
+
+STAGGER: Final = 0.25
+"""Seconds that an address has before the next one is dialled too. (RFC 8305, section 5)"""
+
+
+class Line(typing.Protocol):
+    """A Channel to one endpoint, as `net.channel.EndpointChannel` is one."""
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        ...
+
+    @property
+    def last_error(self) -> str:
+        """Why it could not connect; empty where it could."""
+        ...
+
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
+        """Carries one call."""
+        ...
+
+    async def connect(self) -> None:
+        """Connects, or raises the CallError that says why not."""
+        ...
+
+    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+        """Asks whether the peer is there; its metadata. CallError if it does not say so in `timeout` seconds."""
+        ...
+
+    def forget(self) -> None:
+        """The next dial waits for no backoff."""
+        ...
+
+    def abort(self, reason: str) -> None:
+        """Ends the connection now; calls in flight fail with that reason."""
+        ...
+
+    async def close(self) -> None:
+        """Closes it for good."""
+        ...
+
+
+Dial = Callable[[Endpoint, Callable[[], None]], Line]
+"""Makes the Channel to an endpoint, which calls the function whenever its state has changed."""
+
+
+class Member:
+    """A node among others. The balancer makes, chooses and closes it; a call goes through `call`.
+
+    `in_flight` and `picks` count its calls. `leaving` is the reason for which it takes no new calls, said by itself,
+    since `left`. `misfits` are the reasons by message that it gave when it was called. `changed` is called when its
+    connections are not what they were.
+    """
+
+    __slots__ = (
+        "_changed", "_dial", "_dialling", "_idle", "_lines", "accrual", "busy", "in_flight", "instance", "last_error",
+        "leaving", "left", "misfits", "picks", "reported", "rests", "strikes", "used",
+    )  # fmt: skip
+
+    def __init__(
+        self, instance: Instance, dial: Dial, ejection: EjectionConfig, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self._dial = dial
+        self._changed = changed
+        self._idle: asyncio.Event | None = None
+        self._lines: dict[Endpoint, Line] = {}
+        self._dialling: asyncio.Task[None] | None = None
+        self.accrual = Accrual(ejection)
+        self.reported = Reported()
+        self.in_flight = 0
+        self.picks = 0
+        self.strikes = 0  # probes in a row that were not answered
+        self.busy = False  # it is being connected or probed
+        self.used = 0.0  # when it was last chosen
+        self.rests = 0.0  # until then it is full, as it said
+        self.leaving = ""
+        self.left = 0.0
+        self.last_error = ""
+        self.misfits: dict[str, str] = {}
+        self.instance = instance
+        self._open(instance)
+
+    @property
+    def name(self) -> str:
+        """Its node's id, or its first endpoint where that is not known."""
+        return self.instance.node or str(self.instance.endpoints[0])
+
+    @property
+    def state(self) -> State:
+        """The best state of its channels."""
+        states = {line.state for line in self._lines.values()}
+        return next(state for state in _BEST_FIRST if state in states)
+
+    @property
+    def connected(self) -> bool:
+        """Whether a call could be sent at once."""
+        return self._ready() is not None
+
+    @property
+    def lines(self) -> Mapping[Endpoint, Line]:
+        """Its channels by endpoint, in the order in which they are tried."""
+        return self._lines
+
+    def good(self, now: float) -> bool:
+        """Whether it is likely to take a call: not ejected, not full, and not failing to connect."""
+        live = self.accrual.standing(now) is Standing.LIVE and now >= self.rests
+        return live and self.state is not State.TRANSIENT_FAILURE
+
+    def renew(self, instance: Instance) -> list[Line]:
+        """The node is described anew; the channels that are not needed any more, which the caller closes.
+
+        A new epoch means a new life: what was held against the old one is forgotten.
+        """
+        before, self.instance = self.instance, instance
+        if instance.epoch != before.epoch:
+            self.accrual.revive()
+            self.misfits.clear()
+            self.strikes, self.leaving, self.last_error = 0, "", ""
+            for line in self._lines.values():
+                line.forget()
+        elif instance.services != before.services:
+            self.misfits.clear()
+        return self._open(instance)
+
+    async def call(self, call: Call) -> object:
+        """Sends the call to the node, and connects before that if need be. CallError as of a channel."""
+        line = self._ready()
+        if line is None:
+            await self.connect(call.remaining)
+            line = self._ready()
+        if line is not None:
+            return await line.call(call)
+        if call.remaining <= 0:
+            raise call.expired(started=False)
+        raise CallError(Code.UNAVAILABLE, self.why() or f"{self.name} is not connected", started=False)
+
+    def begin(self, now: float) -> None:
+        """It was chosen for a call; `end` is called once the call is over."""
+        self.in_flight += 1
+        self.picks += 1
+        self.used = now
+
+    def end(self) -> None:
+        """One call is over."""
+        self.in_flight -= 1
+        if not self.in_flight and self._idle is not None:
+            self._idle.set()
+
+    async def connect(self, timeout: float) -> None:
+        """Returns once one of its addresses is connected, or all have failed, or the time is over. Raises nothing."""
+        if self._dialling is None or self._dialling.done():
+            # It belongs to no call: whoever waits may be cancelled, the others wait on.
+            self._dialling = asyncio.get_running_loop().create_task(self._connect(), context=Context())
+        await asyncio.wait([self._dialling], timeout=max(0.0, timeout))
+
+    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+        """Asks the node whether it is there, over the channel that calls would take. CallError if not."""
+        line = self._ready()
+        if line is None:
+            raise CallError(Code.UNAVAILABLE, f"{self.name} is not connected", started=False)
+        return await line.ping(timeout)
+
+    def abort(self, reason: str) -> None:
+        """Ends its connections now; calls in flight fail with that reason."""
+        for line in self._lines.values():
+            line.abort(reason)
+
+    async def dismiss(self, timeout: float) -> None:
+        """Closes its channels once its calls are over, after `timeout` seconds at the latest."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.in_flight:
+                    self._idle = asyncio.Event()
+                    await self._idle.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes its channels; calls in flight fail."""
+        if self._dialling is not None:
+            self._dialling.cancel()
+        for line in self._lines.values():
+            await line.close()
+
+    def why(self) -> str:
+        """The last thing that went wrong with it; empty if nothing did."""
+        failing = [line.last_error for line in self._lines.values() if line.last_error]
+        return self.last_error or "; ".join(failing)
+
+    def _ready(self) -> Line | None:
+        for line in self._lines.values():
+            if line.state is State.READY:
+                return line
+        return None
+
+    def _open(self, instance: Instance) -> list[Line]:
+        lines, self._lines = self._lines, {}
+        for endpoint in instance.endpoints:
+            line = lines.pop(endpoint, None)
+            self._lines[endpoint] = line if line is not None else self._dial(endpoint, self._changed)
+        return list(lines.values())
+
+    async def _connect(self) -> None:
+        pending: set[asyncio.Task[bool]] = set()
+        try:
+            for line in list(self._lines.values()):
+                pending.add(asyncio.create_task(_connects(line)))
+                done, pending = await asyncio.wait(pending, timeout=STAGGER, return_when=asyncio.FIRST_COMPLETED)
+                if any(task.result() for task in done):
+                    return
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if any(task.result() for task in done):
+                    return
+        finally:
+            for task in pending:
+                task.cancel()
+
+
+_BEST_FIRST: Final = (State.READY, State.CONNECTING, State.IDLE, State.TRANSIENT_FAILURE, State.SHUTDOWN)
+
+
+async def _connects(line: Line) -> bool:
+    try:
+        await line.connect()
+    except CallError:
+        return False
+    return True

@@ -1,0 +1,247 @@
+"""The nodes that serve one service: found, connected ahead, probed, left out when they fail, let go when unused."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Collection, Coroutine
+from contextvars import Context
+from typing import Any, Final
+
+import structlog
+
+from splnode.balance.accrual import Standing
+from splnode.balance.choice import Choice
+from splnode.balance.member import Dial, Member
+from splnode.config import BalanceConfig, EjectionConfig
+from splnode.discovery.resolver import Instance, Instances, Resolver
+from splnode.errors import CallError
+from splnode.wire.message import Contract
+
+Misfit = Callable[[Instance, Contract, str], str]
+"""Why a message of our contract cannot be called on an instance; empty if it can, or if that is not known."""
+
+IN_USE: Final = 10.0
+"""Probe intervals after its last call for which a member is probed."""
+LEAVING: Final = 30.0
+"""Seconds after which one that said it was leaving, and is still there, is asked again. (A node stops within them.)"""
+REASON: Final = 500
+"""Characters of an error that reach the log."""
+
+log = structlog.get_logger("splnode.balance")
+
+
+class Pool:
+    """The members of the service of `contract`, as `resolver` finds them.
+
+    `start` begins, and is called again after it has let everything go: `idle_seconds` after the last `use`. `close`
+    ends it. `changed` is an Event that is set, and replaced by another, when there may be somebody else to choose.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        resolver: Resolver,
+        dial: Dial,
+        misfit: Misfit,
+        balance: BalanceConfig,
+        ejection: EjectionConfig,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.contract = contract
+        self.changed = asyncio.Event()
+        self.problem = ""
+        self.suspects: list[Member] = []  # left out until now, and reachable: one call of each will tell
+        self._resolver = resolver
+        self._dial = dial
+        self._misfit = misfit
+        self._settings = balance
+        self._ejection = ejection
+        self._now = now
+        self._chance = random.random
+        self._members: dict[str, Member] = {}
+        self._choices: dict[str, Choice] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = False
+        self._used = 0.0
+
+    @property
+    def members(self) -> Collection[Member]:
+        """The nodes that are known now."""
+        return self._members.values()
+
+    @property
+    def service(self) -> str:
+        """The full name of the service."""
+        return self.contract.protocol.name
+
+    def use(self, now: float) -> None:
+        """A call comes; it watches and connects from now on."""
+        self._used = now
+        if not self._running:
+            self._running = True
+            self._run(self._watch())
+            self._run(self._look_after())
+
+    def choice(self, message: str) -> Choice:
+        """Who may have a call of that message."""
+        choice = self._choices.get(message)
+        if choice is None:
+            fitting = [member for member in self._members.values() if not self.unfit(member, message)]
+            choice = self._choices[message] = Choice(fitting, self._now())
+        return choice
+
+    def unfit(self, member: Member, message: str) -> str:
+        """Why the member can never have that message; empty if it may."""
+        said = member.instance.problem or member.misfits.get(message)
+        return said or self._misfit(member.instance, self.contract, message)
+
+    def change(self) -> None:
+        """Whoever was to choose from may not be the right ones any more."""
+        self._choices.clear()
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def eject(self, member: Member, reason: str) -> None:
+        """Leaves the member out: the reason is its last error."""
+        member.last_error = reason
+        member.accrual.eject(self._now(), self._chance())
+        self.ejected(member)
+
+    def spare(self, member: Member, seconds: float) -> None:
+        """The member is full: it gets nothing for so long, while there are others."""
+        member.rests = self._now() + seconds
+        self.change()
+        asyncio.get_running_loop().call_later(seconds, self.change, context=Context())
+
+    def ejected(self, member: Member) -> None:
+        """The member's own record has left it out."""
+        seconds = round((member.accrual.until or 0.0) - self._now(), 1)
+        reason = member.last_error[:REASON]
+        log.warning("node left out", service=self.service, node=member.name, seconds=seconds, reason=reason)
+        self.change()
+
+    async def close(self) -> None:
+        """Ends everything; calls in flight fail. May be repeated."""
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        members, self._members = self._members, {}
+        self._running, self.suspects = False, []
+        self.change()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(member.close() for member in members.values()))
+
+    # -- who there is
+
+    async def _watch(self) -> None:
+        try:
+            async for instances in self._resolver.watch(self.service):
+                self._replace(instances)
+        except Exception as error:  # whatever a resolver raises: calls are told
+            self.problem = str(error)
+            log.error("nothing more can be found", service=self.service, exc_info=error)
+            self.change()
+
+    def _replace(self, instances: Instances) -> None:
+        before, self._members = self._members, {}
+        for key, instance in by_key(instances).items():
+            member = before.pop(key, None)
+            if member is None:
+                member = Member(instance, self._dial, self._ejection, self.change)
+            else:
+                for line in member.renew(instance):
+                    self._run(line.close())
+            self._members[key] = member
+        for member in before.values():
+            self._run(member.dismiss(LEAVING))
+        self.suspects = [member for member in self.suspects if member in self._members.values()]
+        for member in list(self._members.values())[: self._settings.ahead]:
+            if not member.connected:
+                self._run(self._connect(member))
+        self.change()
+
+    async def _connect(self, member: Member) -> None:
+        member.busy = True
+        try:
+            await member.connect(LEAVING)  # dialling has an end of its own
+        finally:
+            member.busy = False
+            self.change()
+
+    # -- how they are
+
+    async def _look_after(self) -> None:
+        """Once an interval, until nobody calls any more."""
+        while True:
+            await asyncio.sleep(self._settings.probe_interval)
+            now = self._now()
+            if now - self._used > self._settings.idle_seconds and not any(m.in_flight for m in self.members):
+                await self.close()
+                return
+            for member in self._members.values():
+                if not member.busy:
+                    self._look_at(member, now)
+
+    def _look_at(self, member: Member, now: float) -> None:
+        if member.leaving and now - member.left > LEAVING:
+            member.leaving = ""
+            self.change()
+        standing = member.accrual.standing(now)
+        if standing is Standing.PROBING:
+            if member not in self.suspects:
+                self._run(self._suspect(member))
+        elif member.connected:
+            if member.in_flight or now - member.used < IN_USE * self._settings.probe_interval:
+                self._run(self._probe(member))
+        elif standing is Standing.LIVE:
+            self._run(self._connect(member))
+
+    async def _probe(self, member: Member) -> None:
+        settings, member.busy = self._settings, True
+        try:
+            await member.ping(settings.probe_timeout)
+            member.strikes = 0
+        except CallError as error:
+            member.strikes += 1
+            if member.strikes >= settings.probe_strikes and member.connected:
+                reason = f"no answer to {member.strikes} probes: {error.message}"
+                member.strikes = 0
+                self.eject(member, reason)
+                member.abort(reason)
+        finally:
+            member.busy = False
+
+    async def _suspect(self, member: Member) -> None:
+        """Its time is over. Only if it can be reached a call is given to it."""
+        member.busy, timeout = True, self._settings.probe_timeout
+        try:
+            if not member.connected:
+                await member.connect(timeout)
+            await member.ping(timeout)
+        except CallError as error:
+            member.last_error = error.message
+            if member.accrual.take_probe(self._now()):
+                member.accrual.failed(self._now(), self._chance())
+        else:
+            self.suspects.append(member)
+        finally:
+            member.busy = False
+            self.change()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        # In a context of its own: what it does belongs to no call.
+        task = asyncio.get_running_loop().create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def by_key(instances: Instances) -> dict[str, Instance]:
+    """Instances by what a member is known by from one set to the next: the node, and the address where two claim it."""
+    ordered = sorted(instances, key=lambda instance: (instance.node, str(instance.endpoints[0])))
+    claimed = [instance.node for instance in ordered]
+    found: dict[str, Instance] = {}
+    for instance in ordered:
+        alone = instance.node and claimed.count(instance.node) == 1
+        found[instance.node if alone else f"{instance.node}@{instance.endpoints[0]}"] = instance
+    return found

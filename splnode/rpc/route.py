@@ -1,0 +1,24 @@
+"""Where a call wants to go, if it says so itself. Empty for nearly all calls: then the configuration decides."""
+
+from typing import NamedTuple
+
+
+class Route(NamedTuple):
+    """The wishes of one call among the nodes that serve its service. A server in this process has none to choose.
+
+    `policy` is one of `config.Policy`. `key` is what a sticky call stays with. `to` is one node: its id, a beginning
+    of that which only one has, or an endpoint as it is written. `pin` is the wire fingerprint that the node's
+    contract must have, as hexadecimal digits (a beginning of at least 8 will do). `hedge` is how many seconds after the
+    first a second copy goes to another node, if there is no answer by then; only messages that are declared
+    idempotent may be hedged.
+    """
+
+    policy: str | None = None
+    key: bytes | None = None
+    to: str | None = None
+    pin: str | None = None
+    hedge: float | None = None
+
+
+ANY = Route()
+"""No wishes."""

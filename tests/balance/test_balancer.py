@@ -1,0 +1,442 @@
+import asyncio
+import contextlib
+from collections import Counter
+
+import pytest
+
+from splnode.balance.accrual import Standing
+from splnode.errors import CallError, Code, DeclaredError
+from splnode.net.channel import State
+from splnode.rpc.route import Route
+from tests.balance.conftest import FakeNode, Mesh, fails, lost, stopping
+
+
+async def test_a_call_goes_to_the_node_that_there_is(mesh: Mesh):
+    (node,) = mesh.add("n1")
+    assert await mesh.ask() == "n1"
+    assert node.calls[0].params == {"sku": "A1"}
+
+
+async def test_calls_are_spread(mesh: Mesh):
+    mesh.add("n1", "n2", "n3")
+    await mesh.settled()
+    seen = Counter([await mesh.ask() for _ in range(300)])
+    assert set(seen) == {"n1", "n2", "n3"}
+    assert min(seen.values()) > 50
+
+
+async def test_of_busy_nodes_the_less_busy_one_is_taken(mesh: Mesh):
+    n1, n2 = mesh.add("n1", "n2")
+    await mesh.settled()
+    over = asyncio.Event()
+    n1.answer = n2.answer = lambda _call: over.wait()
+    calls = [asyncio.create_task(mesh.ask()) for _ in range(20)]
+    while len(n1.calls) + len(n2.calls) < 20:
+        await asyncio.sleep(0)
+    assert len(n1.calls) == len(n2.calls) == 10
+    over.set()
+    await asyncio.gather(*calls)
+
+
+async def test_round_robin_takes_turns():
+    mesh = Mesh(policy="round_robin")
+    mesh.add("n1", "n2", "n3")
+    await mesh.settled()
+    seen = [await mesh.ask() for _ in range(6)]
+    assert seen[:3] == seen[3:]
+    assert set(seen) == {"n1", "n2", "n3"}
+    await mesh.balancer.close()
+
+
+async def test_static_weights_without_reports(mesh: Mesh):
+    n1, n2 = mesh.add("n1", "n2")
+    mesh.board.post([n1.instance(weight=3.0), n2.instance(weight=1.0)])
+    await mesh.settled()
+    seen = Counter([await mesh.ask(route=Route(policy="weighted")) for _ in range(400)])
+    assert 250 < seen["n1"] < 350
+
+
+async def test_weight_zero_gets_nothing_while_there_are_others(mesh: Mesh):
+    n1, n2 = mesh.add("n1", "n2")
+    mesh.board.post([n1.instance(weight=0.0), n2.instance()])
+    await mesh.settled()
+    assert {await mesh.ask() for _ in range(20)} == {"n2"}
+    mesh.board.post([n1.instance(weight=0.0)])
+    await asyncio.sleep(0)
+    assert await mesh.ask() == "n1"
+
+
+async def test_a_key_stays_with_its_node(mesh: Mesh):
+    mesh.add("n1", "n2", "n3")
+    await mesh.settled()
+    by_key = {key: {await mesh.ask(route=Route(key=key)) for _ in range(5)} for key in (b"a", b"b", b"c", b"d", b"e")}
+    assert all(len(nodes) == 1 for nodes in by_key.values())
+    assert len(set.union(*by_key.values())) > 1
+
+
+async def test_the_protocol_may_name_the_key():
+    mesh = Mesh(policies={"com.acme.Shop": "sticky"})
+    mesh.add("n1", "n2", "n3")
+    await mesh.settled()
+    seen = {sku: {await mesh.ask("keep", sku=sku) for _ in range(5)} for sku in "abcdefg"}
+    assert all(len(nodes) == 1 for nodes in seen.values())
+    assert len({await mesh.ask("buy") for _ in range(50)}) == 3  # no key: spread as usual
+    await mesh.balancer.close()
+
+
+# -- what fails
+
+
+async def test_what_was_not_started_goes_to_the_next_node(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    n1.answer = stopping
+    assert {await mesh.ask() for _ in range(20)} == {"n2"}
+    assert len(n1.calls) == 1  # it has said that it leaves: it is not asked again
+
+
+async def test_what_may_have_run_is_not_tried_again(mesh: Mesh):
+    for node in mesh.add("n1", "n2"):
+        node.answer = lost
+    with pytest.raises(CallError, match="may have run") as caught:
+        await mesh.ask()
+    assert caught.value.started
+    assert sum(len(node.calls) for node in mesh.nodes.values()) == 1
+
+
+async def test_what_may_run_twice_is_tried_again_elsewhere(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    n1.answer = lost
+    assert {await mesh.ask("look") for _ in range(3)} == {"n2"}
+
+
+async def test_three_attempts_and_their_story(mesh: Mesh):
+    for node in mesh.add("n1", "n2", "n3", "n4"):
+        node.answer = lost
+    with pytest.raises(CallError) as caught:
+        await mesh.ask("look")
+    assert sum(len(node.calls) for node in mesh.nodes.values()) == 3
+    assert len(caught.value.attempts) == 3
+    assert all("UNAVAILABLE: connection lost" in attempt for attempt in caught.value.attempts)
+
+
+async def test_a_single_node_is_asked_once_more(mesh: Mesh):
+    (node,) = mesh.add("n1")
+    await mesh.settled()
+    node.answer = lambda call: lost(call) if len(node.calls) == 1 else "well"
+    assert await mesh.ask("look") == "well"
+
+
+async def test_push_back_longer_than_the_deadline_is_an_answer(mesh: Mesh):
+    (node,) = mesh.add("n1")
+    node.answer = fails(Code.RESOURCE_EXHAUSTED, started=False, retry_after=60.0)
+    with pytest.raises(CallError) as caught:
+        await mesh.ask(timeout=1)
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+    assert len(node.calls) == 1
+
+
+async def test_a_full_node_leaves_the_call_to_another(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    n1.answer = fails(Code.RESOURCE_EXHAUSTED, started=False, retry_after=60.0)
+    assert {await mesh.ask(timeout=90) for _ in range(20)} == {"n2"}
+    assert len(n1.calls) <= 1  # it said when to ask again
+
+
+async def test_when_the_budget_is_spent_errors_are_answers(mesh: Mesh):
+    (node,) = mesh.add("n1")
+    node.answer = lost
+    for _ in range(10):
+        with pytest.raises(CallError):
+            await mesh.ask("look")
+    node.calls.clear()
+    with pytest.raises(CallError):
+        await mesh.ask("look")
+    assert len(node.calls) == 1
+
+
+@pytest.mark.parametrize("code", [Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.PERMISSION_DENIED])
+async def test_what_a_node_thinks_of_a_call_does_not_speak_against_it(mesh: Mesh, code: Code):
+    (node,) = mesh.add("n1")
+    node.answer = fails(code)
+    for _ in range(20):
+        with pytest.raises(CallError):
+            await mesh.ask()
+    (member,) = mesh.balancer.pool.members
+    assert member.accrual.success == 1
+
+
+async def test_declared_errors_are_answers(mesh: Mesh):
+    class SoldOut(DeclaredError):
+        pass
+
+    (node,) = mesh.add("n1")
+
+    def answer(_call: object) -> None:
+        raise SoldOut(sku="A1")
+
+    node.answer = answer
+    for _ in range(6):
+        with pytest.raises(SoldOut):
+            await mesh.ask()
+    (member,) = mesh.balancer.pool.members
+    assert member.accrual.success == 1
+
+
+# -- who is left out
+
+
+async def test_five_failures_in_a_row_leave_a_node_out_and_a_probe_brings_it_back(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    n1.answer = lost
+    member = next(member for member in mesh.balancer.pool.members if member.name == "n1")
+    while member.accrual.standing(0) is Standing.LIVE:
+        with contextlib.suppress(CallError):
+            await mesh.ask()
+    assert len(n1.calls) <= 5
+    assert {await mesh.ask() for _ in range(30)} == {"n2"}
+    assert member.accrual.standing(0) is Standing.EJECTED
+    n1.answer = lambda _call: "n1 again"
+    async with asyncio.timeout(5):
+        while await mesh.ask() != "n1 again":
+            await asyncio.sleep(0.005)  # clock: its ejection lasts 0.1 s of the real one
+    assert member.accrual.standing(1e9) is Standing.LIVE
+
+
+async def test_when_most_are_bad_all_are_used(mesh: Mesh):
+    mesh.add("n1", "n2", "n3")
+    await mesh.settled()
+    for member in mesh.balancer.pool.members:
+        if member.name != "n3":
+            member.accrual.eject(1e9, 0.5)
+    mesh.balancer.pool.change()
+    assert {await mesh.ask() for _ in range(60)} == {"n1", "n2", "n3"}
+
+
+async def test_a_node_that_answers_no_probes_is_cut_off(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    n1.answers_pings = False
+    async with asyncio.timeout(5):
+        while not n1.lines[0].aborted:
+            await mesh.ask()
+            await asyncio.sleep(0.005)  # clock: probes come each 0.02 s of the real one
+    assert n1.lines[0].aborted == "no answer to 3 probes: no answer within 0.01 s"
+    assert {await mesh.ask() for _ in range(20)} == {"n2"}
+
+
+async def test_nodes_that_are_not_connected_wait_for_nobody(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    n1.reachable = False
+    n1.lines[0].lose("connection lost")
+    assert {await mesh.ask() for _ in range(20)} == {"n2"}
+
+
+async def test_a_node_that_drains_gets_nothing_new(mesh: Mesh):
+    n1, n2 = mesh.add("n1", "n2")
+    await mesh.settled()
+    mesh.board.post([n1.instance(state="drain"), n2.instance()])
+    await asyncio.sleep(0)
+    assert {await mesh.ask() for _ in range(20)} == {"n2"}
+
+
+async def test_a_message_is_balanced_over_the_nodes_that_fit_it(mesh: Mesh):
+    mesh.misfits["n1", "buy"] = "sku: string is no int"
+    mesh.add("n1", "n2")
+    await mesh.settled()
+    assert {await mesh.ask("buy") for _ in range(20)} == {"n2"}
+    assert {await mesh.ask("look") for _ in range(40)} == {"n1", "n2"}
+
+
+async def test_a_misfit_that_shows_in_the_handshake_is_remembered_until_the_node_starts_anew(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    n1.answer = fails(Code.FAILED_PRECONDITION, started=False)
+    assert {await mesh.ask() for _ in range(20)} == {"n2"}
+    assert len(n1.calls) == 1
+    n1.answer = lambda _call: "n1"
+    mesh.announce(epoch=2)
+    await asyncio.sleep(0)
+    assert {await mesh.ask() for _ in range(40)} == {"n1", "n2"}
+    assert n1.lines[0].forgotten == 1
+
+
+# -- asked for
+
+
+async def test_a_node_may_be_named(mesh: Mesh):
+    (n1, *_) = mesh.add("kitchen", "cellar", "attic")
+    await mesh.settled()
+    assert {await mesh.ask(route=Route(to="kitchen")) for _ in range(5)} == {"kitchen"}
+    assert await mesh.ask(route=Route(to="ki")) == "kitchen"
+    assert await mesh.ask(route=Route(to=str(n1.endpoint))) == "kitchen"
+
+
+async def test_the_beginning_of_two_names_is_no_name(mesh: Mesh):
+    mesh.add("node-1", "node-2")
+    await mesh.settled()
+    with pytest.raises(CallError, match="'node-' may be each of node-1, node-2"):
+        await mesh.ask(route=Route(to="node-"))
+
+
+async def test_a_name_that_nobody_has_lists_those_that_there_are(mesh: Mesh):
+    mesh.add("n1")
+    with pytest.raises(CallError) as caught:
+        await mesh.ask(route=Route(to="x"))
+    assert caught.value.code is Code.UNAVAILABLE
+    assert "not what was asked for" in str(caught.value)
+
+
+async def test_a_contract_may_be_pinned(mesh: Mesh):
+    mesh.add("n1", "n2")
+    await mesh.settled()
+    pin = (b"n2" * 8).hex()
+    assert {await mesh.ask(route=Route(pin=pin)) for _ in range(5)} == {"n2"}
+    assert await mesh.ask(route=Route(pin=pin[:8].upper())) == "n2"
+    with pytest.raises(CallError, match="too short"):
+        await mesh.ask(route=Route(pin="6e"))
+
+
+# -- hedging
+
+
+async def test_the_copy_answers_where_the_first_does_not(mesh: Mesh):
+    nodes = mesh.add("n1", "n2")
+    await mesh.settled()
+    never = asyncio.Event()
+    slow: list[FakeNode] = []
+
+    def first_hangs(node: FakeNode) -> None:
+        def answer(_call: object) -> object:
+            if not slow:
+                slow.append(node)
+                return never.wait()
+            return node.name
+
+        node.answer = answer
+
+    for node in nodes:
+        first_hangs(node)
+    answer = await mesh.ask("look", route=Route(hedge=0.01))
+    assert answer == next(node.name for node in nodes if node is not slow[0])
+    assert all(member.in_flight == 0 for member in mesh.balancer.pool.members)
+
+
+async def test_a_quick_answer_needs_no_copy(mesh: Mesh):
+    nodes = mesh.add("n1", "n2")
+    await mesh.settled()
+    await mesh.ask("look", route=Route(hedge=1.0))
+    assert sum(len(node.calls) for node in nodes) == 1
+
+
+async def test_what_may_not_run_twice_is_not_hedged(mesh: Mesh):
+    mesh.add("n1", "n2")
+    with pytest.raises(CallError, match='may not be hedged: it may run twice only if its protocol says "idempotent"'):
+        await mesh.ask("buy", route=Route(hedge=0.01))
+
+
+async def test_both_copies_failing_is_the_first_error(mesh: Mesh):
+    for node in mesh.add("n1", "n2"):
+        node.answer = fails(Code.INTERNAL)
+    with pytest.raises(CallError) as caught:
+        await mesh.ask("look", route=Route(hedge=0.001))
+    assert caught.value.code is Code.INTERNAL
+
+
+# -- whom there is
+
+
+async def test_a_call_waits_for_the_first_node(mesh: Mesh):
+    calling = asyncio.create_task(mesh.ask())
+    await asyncio.sleep(0)
+    mesh.add("n1")
+    assert await calling == "n1"
+
+
+async def test_without_any_node_it_says_so(mesh: Mesh):
+    with pytest.raises(CallError, match=r"UNAVAILABLE: no node serves com\.acme\.Shop") as caught:
+        await mesh.ask()
+    assert not caught.value.started
+
+
+async def test_the_deadline_of_the_call_is_shorter_than_patience(mesh: Mesh):
+    with pytest.raises(CallError, match="no node serves"):
+        await mesh.ask(timeout=0.001)
+
+
+async def test_unavailable_lists_every_node_and_why(mesh: Mesh):
+    mesh.misfits["n3", "buy"] = "sku: string is no int"
+    n1, n2, _ = mesh.add("n1", "n2", "n3")
+    n1.reachable = False
+    n2.answer = stopping
+    with pytest.raises(CallError) as caught:
+        await mesh.ask()
+    text = str(caught.value)
+    assert "none of the 3 nodes of com.acme.Shop takes buy" in text
+    assert "n1: " in text and "connection refused" in text
+    assert "n2: UNAVAILABLE: node is stopping" in text
+    assert "n3: tcp://10.0.0.3:9090: READY; does not fit: sku: string is no int" in text
+
+
+async def test_a_node_that_is_gone_gets_nothing_and_is_closed_when_its_calls_are_over(mesh: Mesh):
+    n1, n2 = mesh.add("n1", "n2")
+    await mesh.settled()
+    over = asyncio.Event()
+
+    async def slowly() -> str:
+        await over.wait()
+        return "done"
+
+    n1.answer = lambda _call: slowly()
+    running = asyncio.create_task(mesh.ask(route=Route(to="n1")))
+    while not n1.calls:
+        await asyncio.sleep(0)
+    mesh.board.post([n2.instance()])
+    await asyncio.sleep(0)
+    assert {await mesh.ask() for _ in range(5)} == {"n2"}
+    assert not n1.lines[0].closed
+    over.set()
+    assert await running == "done"
+    async with asyncio.timeout(2):
+        while not n1.lines[0].closed:
+            await asyncio.sleep(0)
+
+
+async def test_unused_it_lets_everything_go_and_comes_back():
+    mesh = Mesh(idle_seconds=0.03)
+    (node,) = mesh.add("n1")
+    await mesh.ask()
+    async with asyncio.timeout(5):
+        while not node.lines[0].closed:
+            await asyncio.sleep(0.005)  # clock: it looks each 0.02 s of the real one
+    assert await mesh.ask() == "n1"
+    await mesh.balancer.close()
+
+
+async def test_closed_it_takes_no_calls(mesh: Mesh):
+    (node,) = mesh.add("n1")
+    await mesh.ask()
+    await mesh.balancer.close()
+    assert node.lines[0].state is State.SHUTDOWN
+    with pytest.raises(CallError, match="this channel is closed"):
+        await mesh.ask()
+
+
+async def test_a_cancelled_call_leaves_nothing_behind(mesh: Mesh):
+    (node,) = mesh.add("n1")
+    await mesh.settled()
+    never = asyncio.Event()
+    node.answer = lambda _call: never.wait()
+    running = asyncio.create_task(mesh.ask())
+    while not node.calls:
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    (member,) = mesh.balancer.pool.members
+    assert member.in_flight == 0
+    assert member.accrual.success == 1
