@@ -35,7 +35,7 @@
 #include <string.h>
 
 #define RECENT 1024      /* places in the table of recent strings; a power of two */
-#define RECENT_LONGEST 32 /* bytes of the longest string kept there */
+#define RECENT_LONGEST 39 /* bytes of the longest string kept there */
 #define SPARE_LARGEST (64 * 1024) /* bytes of the output buffer that is kept; larger values get their own */
 #define MOST_CLASSES 64  /* Struct classes that a union remembers the branch of */
 #define SHALLOW 64       /* levels that any stack has room for: below 48 KiB */
@@ -50,12 +50,18 @@ enum { NONE, TO_FLOAT, TO_STRING, TO_BYTES };
 /* The kinds of value that a union tells apart. */
 enum { IS_NONE, IS_BOOL, IS_INT, IS_FLOAT, IS_BYTES, IS_STR, IS_LIST, IS_DICT, IS_STRUCT, IS_OTHER, KINDS };
 
+/* A string met lately, and its UTF-8. */
+typedef struct {
+    PyObject *string; /* owned; or NULL */
+    uint8_t length, bytes[RECENT_LONGEST];
+} Recent;
+
 typedef struct {
     PyObject *data_error, *decode_error, *encode_error, *limit_exceeded;
     PyObject *enum_class;
     PyObject *struct_class; /* msgspec.Struct, once somebody has imported that: see struct_class_of */
     PyObject *branch_of, *symbol_of, *struct_attributes; /* of choice.py */
-    PyObject *recent[RECENT]; /* short ASCII strings met lately, by hash; owned */
+    Recent recent[RECENT];    /* short strings, by hash */
     uint8_t *spare;           /* the output buffer that no Encoder is using now, or NULL */
     Py_ssize_t spare_size;
     CodecApi api;
@@ -279,14 +285,17 @@ static inline void leave(Budget *budget)
         Py_LeaveRecursiveCall();
 }
 
-static inline int check_length(Budget *budget, int64_t length)
+static Py_NO_INLINE int refuse_length(Budget *budget, int64_t length)
 {
-    if (length <= budget->limits->message_bytes)
-        return 0;
     char what[64];
     snprintf(what, sizeof what, "a bytes, string or fixed of %lld", (long long)length);
     fail_limit(budget->state, "message_bytes", budget->limits->message_bytes, what);
     return -1;
+}
+
+static inline int check_length(Budget *budget, int64_t length)
+{
+    return length <= budget->limits->message_bytes ? 0 : refuse_length(budget, length);
 }
 
 /* ---- what a value read looks like ------------------------------------------------------------------ */
@@ -329,33 +338,70 @@ static inline uint64_t recent_place(const uint8_t *bytes, Py_ssize_t length)
     return (hash >> 40) & (RECENT - 1);
 }
 
-/* The string of some UTF-8; short ASCII ones come from the table of recent strings. */
-static PyObject *text(State *state, const uint8_t *bytes, Py_ssize_t length)
+/* Whether some 2 to RECENT_LONGEST bytes are the same; the last words may overlap. */
+static inline bool is_equal(const uint8_t *one, const uint8_t *other, Py_ssize_t length)
 {
-    PyObject **place = NULL;
-    if (length <= RECENT_LONGEST && length > 1) { /* Python itself keeps those of one character */
-        place = &state->recent[recent_place(bytes, length)];
-        PyObject *known = *place;
-        if (known != NULL && PyUnicode_GET_LENGTH(known) == length
-            && memcmp(PyUnicode_1BYTE_DATA(known), bytes, (size_t)length) == 0)
-            return Py_NewRef(known);
+    uint64_t word, own;
+    if (length >= 8) {
+        for (Py_ssize_t done = 0; done < length - 8; done += 8) {
+            memcpy(&word, one + done, 8);
+            memcpy(&own, other + done, 8);
+            if (word != own)
+                return false;
+        }
+        memcpy(&word, one + length - 8, 8);
+        memcpy(&own, other + length - 8, 8);
+        return word == own;
     }
+    if (length >= 4) {
+        uint32_t half, own_half, last, own_last;
+        memcpy(&half, one, 4);
+        memcpy(&own_half, other, 4);
+        memcpy(&last, one + length - 4, 4);
+        memcpy(&own_last, other + length - 4, 4);
+        return half == own_half && last == own_last;
+    }
+    return one[0] == other[0] && one[1] == other[1] && one[length - 1] == other[length - 1];
+}
+
+/* A string that is not in the table; it takes the place, if there is one for it. */
+static Py_NO_INLINE PyObject *new_text(State *state, const uint8_t *bytes, Py_ssize_t length, Recent *place)
+{
     PyObject *string = PyUnicode_DecodeUTF8((const char *)bytes, length, NULL);
     if (string == NULL)
         return not_utf8(state);
-    if (place != NULL && PyUnicode_IS_COMPACT_ASCII(string))
-        Py_XSETREF(*place, Py_NewRef(string));
+    if (place != NULL) {
+        memcpy(place->bytes, bytes, (size_t)length);
+        place->length = (uint8_t)length;
+        Py_XSETREF(place->string, Py_NewRef(string));
+    }
     return string;
+}
+
+/* The string of some UTF-8; short ones come from the table of recent strings. */
+static inline PyObject *text(State *state, const uint8_t *bytes, Py_ssize_t length)
+{
+    if (length > RECENT_LONGEST || length < 2) /* Python itself keeps those of one character */
+        return new_text(state, bytes, length, NULL);
+    Recent *recent = &state->recent[recent_place(bytes, length)];
+    if (recent->length == length && is_equal(recent->bytes, bytes, length))
+        return Py_NewRef(recent->string);
+    return new_text(state, bytes, length, recent);
+}
+
+static Py_NO_INLINE PyObject *converted(State *state, const ReadNode *node, PyObject *raw)
+{
+    if (raw == NULL)
+        return NULL;
+    PyObject *value = PyObject_CallOneArg(node->logical, raw);
+    Py_DECREF(raw);
+    return value != NULL ? value : blame_data(state->decode_error);
 }
 
 /* Applies the logical type to a raw value, which it steals. */
 static inline PyObject *finish(State *state, const ReadNode *node, PyObject *raw)
 {
-    if (node->logical == NULL || raw == NULL)
-        return raw;
-    PyObject *value = PyObject_CallOneArg(node->logical, raw);
-    Py_DECREF(raw);
-    return value != NULL ? value : blame_data(state->decode_error);
+    return node->logical == NULL ? raw : converted(state, node, raw);
 }
 
 static inline PyObject *give_integer(State *state, const ReadNode *node, int64_t number)
@@ -370,18 +416,23 @@ static inline PyObject *give_float(State *state, const ReadNode *node, double nu
     return finish(state, node, PyFloat_FromDouble(number));
 }
 
+static Py_NO_INLINE PyObject *promoted_bytes(State *state, const ReadNode *node, const uint8_t *bytes,
+                                             Py_ssize_t length)
+{
+    PyObject *value = text(state, bytes, length);
+    if (value != NULL && node->promote == TO_BYTES) /* the writer's string had to be UTF-8 all the same */
+        Py_SETREF(value, PyBytes_FromStringAndSize((const char *)bytes, length));
+    return finish(state, node, value);
+}
+
 /* BYTES, STRING and FIXED, of either side. */
 static inline PyObject *give_bytes(State *state, const ReadNode *node, const uint8_t *bytes, Py_ssize_t length)
 {
-    PyObject *value;
-    if (node->op == STRING || node->promote == TO_STRING) {
-        value = text(state, bytes, length);
-        if (value != NULL && node->promote == TO_BYTES) /* the writer's string had to be UTF-8 all the same */
-            Py_SETREF(value, PyBytes_FromStringAndSize((const char *)bytes, length));
-    }
-    else
-        value = PyBytes_FromStringAndSize((const char *)bytes, length);
-    return finish(state, node, value);
+    if (node->promote != NONE)
+        return promoted_bytes(state, node, bytes, length);
+    if (node->op == STRING)
+        return finish(state, node, text(state, bytes, length));
+    return finish(state, node, PyBytes_FromStringAndSize((const char *)bytes, length));
 }
 
 static inline PyObject *give_symbol(State *state, const ReadNode *node, int64_t index)
@@ -616,11 +667,12 @@ typedef struct {
 
 static PyObject *read_value(Reader *in, const ReadNode *node);
 
-static int read_long_slowly(Reader *in, int64_t *number)
+static Py_NO_INLINE int read_long_slowly(Reader *in, int64_t *number)
 {
     uint64_t bits = 0;
-    for (int shift = 0; in->p < in->end; shift += 7) {
-        uint8_t byte = *in->p++;
+    const uint8_t *p = in->p, *end = in->end;
+    for (int shift = 0; p < end; shift += 7) {
+        uint8_t byte = *p++;
         if (shift == 63 && byte > 1) {
             fail(in->budget.state->decode_error, "a number of more than 10 bytes or 64 bits");
             return -1;
@@ -628,6 +680,7 @@ static int read_long_slowly(Reader *in, int64_t *number)
         bits |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80) {
             *number = (int64_t)(bits >> 1) ^ -(int64_t)(bits & 1);
+            in->p = p;
             return 0;
         }
     }
@@ -645,15 +698,25 @@ static inline int read_long(Reader *in, int64_t *number)
     return read_long_slowly(in, number);
 }
 
+static Py_NO_INLINE void *too_few(Reader *in, int64_t size)
+{
+    return fail(in->budget.state->decode_error, "%lld bytes expected, but only %zd are left", (long long)size,
+                (Py_ssize_t)(in->end - in->p));
+}
+
 /* Steps over `size` bytes and gives where they start; NULL if there are fewer. */
 static inline const uint8_t *read_raw(Reader *in, int64_t size)
 {
     if (size > in->end - in->p)
-        return fail(in->budget.state->decode_error, "%lld bytes expected, but only %zd are left", (long long)size,
-                    (Py_ssize_t)(in->end - in->p));
+        return too_few(in, size);
     const uint8_t *bytes = in->p;
     in->p += size;
     return bytes;
+}
+
+static Py_NO_INLINE void *negative_length(Reader *in, int64_t size)
+{
+    return fail(in->budget.state->decode_error, "a length of %lld", (long long)size);
 }
 
 static inline const uint8_t *read_sized(Reader *in, Py_ssize_t *length)
@@ -662,7 +725,7 @@ static inline const uint8_t *read_sized(Reader *in, Py_ssize_t *length)
     if (read_long(in, &size) < 0)
         return NULL;
     if (size < 0)
-        return fail(in->budget.state->decode_error, "a length of %lld", (long long)size);
+        return negative_length(in, size);
     if (check_length(&in->budget, size) < 0)
         return NULL;
     *length = (Py_ssize_t)size;
@@ -803,29 +866,35 @@ static int read_entries(Reader *in, const ReadNode *items, PyObject *dict)
     }
 }
 
-static PyObject *read_record(Reader *in, const ReadNode *node)
+static int read_fields(Reader *in, Making *making)
 {
-    Making making;
-    if (begin_record(&making, node) < 0)
-        return NULL;
+    const ReadNode *node = making->node;
     for (const Step *step = node->steps, *end = step + node->count; step < end; step++) {
         PyObject *value = read_value(in, step->node);
         if (value == NULL) {
             at_field(in->budget.state, step->name);
-            drop_record(&making);
-            return NULL;
+            return -1;
         }
         if (step->target < 0)
             Py_DECREF(value);
-        else if (set_field(&making, step->target, node->names[step->target], value) < 0) {
-            drop_record(&making);
-            return NULL;
-        }
+        else if (set_field(making, step->target, node->names[step->target], value) < 0)
+            return -1;
     }
-    return end_record(in->budget.state, &making);
+    return 0;
 }
 
-static PyObject *read_container(Reader *in, const ReadNode *node)
+static Py_NO_INLINE PyObject *read_record(Reader *in, const ReadNode *node)
+{
+    Making making;
+    if (begin_record(&making, node) < 0)
+        return NULL;
+    if (read_fields(in, &making) == 0)
+        return end_record(in->budget.state, &making);
+    drop_record(&making);
+    return NULL;
+}
+
+static Py_NO_INLINE PyObject *read_container(Reader *in, const ReadNode *node)
 {
     PyObject *value = NULL;
     int failed = 0;
@@ -845,63 +914,91 @@ static PyObject *read_container(Reader *in, const ReadNode *node)
     return value;
 }
 
+static Py_NO_INLINE PyObject *read_boolean(Reader *in, const ReadNode *node)
+{
+    const uint8_t *bytes = read_raw(in, 1);
+    if (bytes == NULL)
+        return NULL;
+    if (*bytes > 1)
+        return fail(in->budget.state->decode_error, "a boolean of %d", *bytes);
+    return finish(in->budget.state, node, PyBool_FromLong(*bytes));
+}
+
+static Py_NO_INLINE PyObject *read_integer(Reader *in, const ReadNode *node)
+{
+    int64_t number;
+    if (read_long(in, &number) < 0)
+        return NULL;
+    if (node->op == INT && (number < INT32_MIN || number > INT32_MAX))
+        return fail(in->budget.state->decode_error, "%lld does not fit an int of 32 bits", (long long)number);
+    return give_integer(in->budget.state, node, number);
+}
+
+static Py_NO_INLINE PyObject *read_real(Reader *in, const ReadNode *node)
+{
+    const uint8_t *bytes = read_raw(in, node->op == FLOAT ? 4 : 8);
+    if (bytes == NULL)
+        return NULL;
+    return give_float(in->budget.state, node, node->op == FLOAT ? unpack_float(bytes) : unpack_double(bytes));
+}
+
+static Py_NO_INLINE PyObject *read_bytes(Reader *in, const ReadNode *node)
+{
+    Py_ssize_t length = 0;
+    const uint8_t *bytes = read_sized(in, &length);
+    return bytes != NULL ? give_bytes(in->budget.state, node, bytes, length) : NULL;
+}
+
+static Py_NO_INLINE PyObject *read_fixed(Reader *in, const ReadNode *node)
+{
+    if (check_length(&in->budget, node->size) < 0)
+        return NULL;
+    const uint8_t *bytes = read_raw(in, node->size);
+    return bytes != NULL ? give_bytes(in->budget.state, node, bytes, node->size) : NULL;
+}
+
+static Py_NO_INLINE PyObject *read_symbol(Reader *in, const ReadNode *node)
+{
+    int64_t index;
+    return read_long(in, &index) < 0 ? NULL : give_symbol(in->budget.state, node, index);
+}
+
+static Py_NO_INLINE PyObject *read_branch(Reader *in, const ReadNode *node)
+{
+    int64_t index;
+    if (read_long(in, &index) < 0)
+        return NULL;
+    if (index < 0 || index >= node->count)
+        return fail(in->budget.state->decode_error, "union index %lld, but there are %zd branches", (long long)index,
+                    node->count);
+    return read_value(in, node->branches[index]); /* which is no union */
+}
+
+/* Only chooses: each function takes the stack that it needs itself. */
 static PyObject *read_value(Reader *in, const ReadNode *node)
 {
-    State *state = in->budget.state;
-    const uint8_t *bytes;
-    Py_ssize_t length = 0;
-    int64_t number;
-
-    if (node->op == UNION) {
-        if (read_long(in, &number) < 0)
-            return NULL;
-        if (number < 0 || number >= node->count)
-            return fail(state->decode_error, "union index %lld, but there are %zd branches", (long long)number,
-                        node->count);
-        node = node->branches[number];
-    }
     switch (node->op) {
     case NULL_:
-        return finish(state, node, Py_NewRef(Py_None));
+        return finish(in->budget.state, node, Py_NewRef(Py_None));
     case BOOLEAN:
-        if ((bytes = read_raw(in, 1)) == NULL)
-            return NULL;
-        if (*bytes > 1)
-            return fail(state->decode_error, "a boolean of %d", *bytes);
-        return finish(state, node, PyBool_FromLong(*bytes));
+        return read_boolean(in, node);
     case INT:
-        if (read_long(in, &number) < 0)
-            return NULL;
-        if (number < INT32_MIN || number > INT32_MAX)
-            return fail(state->decode_error, "%lld does not fit an int of 32 bits", (long long)number);
-        return give_integer(state, node, number);
     case LONG:
-        if (read_long(in, &number) < 0)
-            return NULL;
-        return give_integer(state, node, number);
+        return read_integer(in, node);
     case FLOAT:
-        if ((bytes = read_raw(in, 4)) == NULL)
-            return NULL;
-        return give_float(state, node, unpack_float(bytes));
     case DOUBLE:
-        if ((bytes = read_raw(in, 8)) == NULL)
-            return NULL;
-        return give_float(state, node, unpack_double(bytes));
+        return read_real(in, node);
     case BYTES:
     case STRING:
-        if ((bytes = read_sized(in, &length)) == NULL)
-            return NULL;
-        return give_bytes(state, node, bytes, length);
+        return read_bytes(in, node);
     case FIXED:
-        if (check_length(&in->budget, node->size) < 0 || (bytes = read_raw(in, node->size)) == NULL)
-            return NULL;
-        return give_bytes(state, node, bytes, node->size);
+        return read_fixed(in, node);
     case ENUM:
-        if (read_long(in, &number) < 0)
-            return NULL;
-        return give_symbol(state, node, number);
+        return read_symbol(in, node);
+    case UNION:
+        return read_branch(in, node);
     case FAIL:
-        return fail(state->decode_error, "%U", node->reason);
+        return fail(in->budget.state->decode_error, "%U", node->reason);
     default:
         return read_container(in, node);
     }
@@ -2932,7 +3029,7 @@ static void module_free(void *module)
     Py_CLEAR(state->symbol_of);
     Py_CLEAR(state->struct_attributes);
     for (int i = 0; i < RECENT; i++)
-        Py_CLEAR(state->recent[i]);
+        Py_CLEAR(state->recent[i].string);
     PyMem_Free(state->spare);
 }
 
