@@ -6,7 +6,7 @@
 |---|---|
 | codec | random schemas, values and damaged bytes: the native engine says what the plain one says |
 | conform | conforming a value gives what encoding and decoding it gives, with either engine |
-| session | mutated streams: in any pieces a session's events, answers and failures are the same; nothing else is raised |
+| session | mutated streams: in any pieces a session's events, answers and failures are alike; nothing else is raised |
 
 Each runs in a process of its own, so that one that crashes or hangs is caught like one that fails. An input is made
 from its seed alone: what was found is kept as a file that names the seed, what was said, and how to do it again.
