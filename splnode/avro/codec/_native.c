@@ -37,6 +37,7 @@
 #define RECENT 1024      /* places in the table of recent strings; a power of two */
 #define RECENT_LONGEST 39 /* bytes of the longest string kept there */
 #define SPARE_LARGEST (64 * 1024) /* bytes of the output buffer that is kept; larger values get their own */
+#define APART (32 * 1024) /* bytes of a value from which on it is not copied where that can be helped */
 #define MOST_CLASSES 64  /* Struct classes that a union remembers the branch of */
 #define SHALLOW 64       /* levels that any stack has room for: below 48 KiB */
 #define FIRST_ITEMS 64   /* items of a list that room is made for at once */
@@ -660,9 +661,18 @@ static inline void copy(uint8_t *to, const uint8_t *from, Py_ssize_t length)
 
 /* ---- decode ---------------------------------------------------------------------------------------- */
 
+/* A bytes or string value that is not among the data: `part`, which belongs at `at`, where the tail is shorter than it.
+ * Without a `part` it is sought: `at` becomes where its bytes would begin. */
+typedef struct {
+    PyObject *part;
+    const uint8_t *at;
+    Py_ssize_t size;
+} Aside;
+
 typedef struct {
     Budget budget;
     const uint8_t *p, *end;
+    Aside *aside; /* or NULL */
 } Reader;
 
 static PyObject *read_value(Reader *in, const ReadNode *node);
@@ -942,11 +952,31 @@ static Py_NO_INLINE PyObject *read_real(Reader *in, const ReadNode *node)
     return give_float(in->budget.state, node, node->op == FLOAT ? unpack_float(bytes) : unpack_double(bytes));
 }
 
+/* The data do not hold the value. */
+static Py_NO_INLINE PyObject *read_aside(Reader *in, const ReadNode *node, Py_ssize_t length)
+{
+    Aside *aside = in->aside;
+    if (aside == NULL || length <= in->end - in->p) /* then something else is wrong with it */
+        return NULL;
+    if (aside->part == NULL) {
+        aside->at = in->p;
+        aside->size = length;
+        return NULL;
+    }
+    if (aside->at != in->p || aside->size != length)
+        return NULL;
+    PyErr_Clear();
+    aside->at = NULL; /* it was taken */
+    if (node->op == BYTES && node->promote == NONE)
+        return finish(in->budget.state, node, Py_NewRef(aside->part));
+    return give_bytes(in->budget.state, node, (const uint8_t *)PyBytes_AS_STRING(aside->part), length);
+}
+
 static Py_NO_INLINE PyObject *read_bytes(Reader *in, const ReadNode *node)
 {
     Py_ssize_t length = 0;
     const uint8_t *bytes = read_sized(in, &length);
-    return bytes != NULL ? give_bytes(in->budget.state, node, bytes, length) : NULL;
+    return bytes != NULL ? give_bytes(in->budget.state, node, bytes, length) : read_aside(in, node, length);
 }
 
 static Py_NO_INLINE PyObject *read_fixed(Reader *in, const ReadNode *node)
@@ -1032,7 +1062,7 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
         fail(self->state->decode_error, "start %zd lies outside of %zd bytes", start, data.len);
     else {
         const uint8_t *bytes = data.buf;
-        Reader in = {new_budget(self), bytes + start, bytes + data.len};
+        Reader in = {new_budget(self), bytes + start, bytes + data.len, NULL};
         PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
         if (value == NULL)
             blame_depth(self->state, &self->limits);
@@ -1041,6 +1071,52 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
     }
     PyBuffer_Release(&data);
     return result;
+}
+
+static PyObject *decoder_locate(Codec *self, PyObject *args)
+{
+    PyObject *data;
+    Py_ssize_t start;
+    if (!PyArg_ParseTuple(args, "Sn:locate", &data, &start))
+        return NULL;
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data), *end = bytes + PyBytes_GET_SIZE(data);
+    if (start < 0 || start > end - bytes)
+        Py_RETURN_NONE;
+    Aside aside = {NULL, NULL, 0};
+    Reader in = {new_budget(self), bytes + start, end, &aside};
+    PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+    Py_XDECREF(value);
+    if (value == NULL) {
+        if (!PyErr_ExceptionMatches(self->state->data_error) && !PyErr_ExceptionMatches(PyExc_RecursionError))
+            return NULL;
+        PyErr_Clear();
+    }
+    if (aside.at == NULL)
+        Py_RETURN_NONE;
+    return Py_BuildValue("nn", (Py_ssize_t)(aside.at - bytes), aside.size);
+}
+
+static PyObject *decoder_decode_apart(Codec *self, PyObject *args)
+{
+    PyObject *data, *part;
+    Py_ssize_t start, at;
+    if (!PyArg_ParseTuple(args, "SnnS:decode_apart", &data, &start, &at, &part))
+        return NULL;
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data), *end = bytes + PyBytes_GET_SIZE(data);
+    if (start < 0 || at < start || at > end - bytes || PyBytes_GET_SIZE(part) <= end - bytes - at)
+        return fail(PyExc_ValueError, "no place for a part of more bytes than are behind it");
+    Aside aside = {part, bytes + at, PyBytes_GET_SIZE(part)};
+    Reader in = {new_budget(self), bytes + start, end, &aside};
+    PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+    if (value == NULL) {
+        blame_depth(self->state, &self->limits);
+        return NULL;
+    }
+    if (aside.at != NULL) {
+        Py_DECREF(value);
+        return fail(self->state->decode_error, "no value where the part belongs");
+    }
+    return pair(value, PyLong_FromSsize_t(in.p - bytes));
 }
 
 /* ---- what a value must be like to be taken --------------------------------------------------------- */
@@ -1632,11 +1708,15 @@ typedef struct {
     uint8_t *buffer;   /* reused from one value to the next */
     Py_ssize_t buffer_size;
     PyObject *result; /* bytes, for a large value, which then need not be copied; else NULL */
+    bool cuts;        /* large bytes are given as they are, as parts of their own */
+    PyObject *parts;  /* a list, once there is one; what stands behind them is in `start` */
+    Py_ssize_t given; /* bytes in `parts` */
 } Writer;
 
 static int write_value(Writer *out, const WriteNode *node, PyObject *value);
 
 static inline Py_ssize_t written(const Writer *out) { return out->at - out->start; }
+static inline Py_ssize_t encoded(const Writer *out) { return out->given + written(out); }
 
 static int check_size(Budget *budget, Py_ssize_t size)
 {
@@ -1679,7 +1759,7 @@ static int grow_result(Writer *out, Py_ssize_t size)
 static Py_NO_INLINE int grow(Writer *out, Py_ssize_t need)
 {
     Py_ssize_t used = written(out), size = out->end - out->start;
-    if (check_size(&out->budget, used) < 0)
+    if (check_size(&out->budget, encoded(out)) < 0)
         return -1;
     size = Py_MAX(size + size / 2, used + need + 256);
     return size <= SPARE_LARGEST ? grow_buffer(out, size) : grow_result(out, size);
@@ -1724,6 +1804,42 @@ static inline int write_sized(Writer *out, const uint8_t *bytes, Py_ssize_t leng
     copy(at, bytes, length);
     out->at = at + length;
     return 0;
+}
+
+/* What was written, as bytes. */
+static PyObject *bytes_of(Writer *out)
+{
+    if (out->result == NULL)
+        return PyBytes_FromStringAndSize((const char *)out->start, written(out));
+    PyObject *result = _PyBytes_Resize(&out->result, written(out)) == 0 ? out->result : NULL;
+    out->result = NULL;
+    return result;
+}
+
+/* Ends a part; what follows goes to the next one. */
+static int end_part(Writer *out)
+{
+    Py_ssize_t size = written(out);
+    PyObject *part = bytes_of(out);
+    out->start = out->at = out->buffer;
+    out->end = out->buffer + out->buffer_size;
+    if (part != NULL && out->parts == NULL)
+        out->parts = PyList_New(0);
+    int failed = part == NULL || out->parts == NULL || PyList_Append(out->parts, part) < 0 ? -1 : 0;
+    Py_XDECREF(part);
+    out->given += size;
+    return failed;
+}
+
+/* A large bytes object, which nobody can change, is a part by itself. */
+static Py_NO_INLINE int write_apart(Writer *out, PyObject *value)
+{
+    Py_ssize_t length = PyBytes_GET_SIZE(value);
+    if (check_length(&out->budget, length) < 0 || write_long(out, length) < 0 || end_part(out) < 0
+        || PyList_Append(out->parts, value) < 0)
+        return -1;
+    out->given += length;
+    return check_size(&out->budget, out->given);
 }
 
 /* The bytes of an exact str or bytes, if they are at hand: then nothing need be released. */
@@ -1888,7 +2004,8 @@ static inline int write_raw_value(Writer *out, const WriteNode *node, PyObject *
     case STRING:
     case FIXED:
         if (is_plain(node->op, value, &bytes, &length))
-            return write_sized(out, bytes, length);
+            return length >= APART && out->cuts && node->op == BYTES ? write_apart(out, value)
+                                                                     : write_sized(out, bytes, length);
         return write_span(out, node, value);
     case ENUM:
         return write_symbol(out, node, value);
@@ -1929,7 +2046,7 @@ static Writer begin_writing(Codec *codec)
 {
     State *state = codec->state;
     uint8_t *spare = state->spare;
-    Writer out = {new_budget(codec), spare, spare + state->spare_size, spare, spare, state->spare_size, NULL};
+    Writer out = {new_budget(codec), spare, spare + state->spare_size, spare, spare, state->spare_size, NULL, false, NULL, 0};
     state->spare = NULL; /* ours alone now: a callback may encode too */
     state->spare_size = 0;
     return out;
@@ -1939,6 +2056,7 @@ static void end_writing(Writer *out)
 {
     State *state = out->budget.state;
     Py_CLEAR(out->result);
+    Py_CLEAR(out->parts);
     if (out->buffer_size > state->spare_size) {
         PyMem_Free(state->spare);
         state->spare = out->buffer;
@@ -1956,17 +2074,31 @@ static PyObject *encode(Codec *self, PyObject *value)
     if (spend(&out.budget, 1) < 0 || write_value(&out, self->write, value) < 0
         || check_size(&out.budget, written(&out)) < 0)
         blame_depth(self->state, &self->limits);
-    else if (out.result == NULL)
-        result = PyBytes_FromStringAndSize((const char *)out.start, written(&out));
-    else if (_PyBytes_Resize(&out.result, written(&out)) == 0) {
-        result = out.result;
-        out.result = NULL;
-    }
+    else
+        result = bytes_of(&out);
     end_writing(&out);
     return result;
 }
 
 static PyObject *encoder_encode(Codec *self, PyObject *value) { return encode(self, value); }
+
+static PyObject *encoder_encode_parts(Codec *self, PyObject *value)
+{
+    Writer out = begin_writing(self);
+    PyObject *result = NULL;
+    out.cuts = true;
+    if (spend(&out.budget, 1) < 0 || write_value(&out, self->write, value) < 0
+        || check_size(&out.budget, encoded(&out)) < 0)
+        blame_depth(self->state, &self->limits);
+    else if (out.parts == NULL)
+        result = bytes_of(&out);
+    else if (written(&out) == 0 || end_part(&out) == 0) {
+        result = out.parts;
+        out.parts = NULL;
+    }
+    end_writing(&out);
+    return result;
+}
 
 /* ---- conform --------------------------------------------------------------------------------------- */
 
@@ -1993,24 +2125,41 @@ static inline bool is_same(const ReadNode *read, PyObject *value, PyTypeObject *
     return Py_IS_TYPE(value, type) && read->promote == NONE;
 }
 
-static PyObject *conform_span(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+static inline int count_bytes(Conforming *c, const WriteNode *write, Py_ssize_t length)
+{
+    if (write->op != FIXED)
+        count_long(c, length);
+    c->size += length;
+    return check_size(&c->budget, c->size);
+}
+
+static Py_NO_INLINE PyObject *conform_span(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                           PyObject *value)
 {
     Span span;
     PyObject *result = NULL;
-    if (take_span(&c->budget, write, value, &span) == 0) {
-        if (write->op != FIXED)
-            count_long(c, span.length);
-        c->size += span.length;
+    if (take_span(&c->budget, write, value, &span) == 0 && count_bytes(c, write, span.length) == 0) {
         bool same = is_same(read, value, read->op == STRING ? &PyUnicode_Type : &PyBytes_Type);
-        if (check_size(&c->budget, c->size) == 0)
-            result = same ? finish(c->budget.state, read, Py_NewRef(value))
-                          : give_bytes(c->budget.state, read, span.bytes, span.length);
+        result = same ? finish(c->budget.state, read, Py_NewRef(value))
+                      : give_bytes(c->budget.state, read, span.bytes, span.length);
     }
     release_span(&span);
     return result;
 }
 
-static PyObject *conform_items(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+/* BYTES, STRING and FIXED. */
+static inline PyObject *conform_bytes(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+{
+    const uint8_t *bytes;
+    Py_ssize_t length;
+    if (read->promote != NONE || !is_plain(write->op, value, &bytes, &length))
+        return conform_span(c, write, read, value);
+    if (check_length(&c->budget, length) < 0 || count_bytes(c, write, length) < 0)
+        return NULL;
+    return finish(c->budget.state, read, Py_NewRef(value));
+}
+
+static Py_NO_INLINE PyObject *conform_items(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
 {
     State *state = c->budget.state;
     PyObject *sequence = take_sequence(state, value), *item;
@@ -2036,7 +2185,7 @@ static PyObject *conform_items(Conforming *c, const WriteNode *write, const Read
     return finish(state, read, list);
 }
 
-static PyObject *conform_entries(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+static Py_NO_INLINE PyObject *conform_entries(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
 {
     static const WriteNode string = {.op = STRING};
     static const ReadNode plain = {.op = STRING};
@@ -2048,7 +2197,7 @@ static PyObject *conform_entries(Conforming *c, const WriteNode *write, const Re
     PyObject *result = spend(&c->budget, size) < 0 ? NULL : PyDict_New();
     int more = 0;
     for (; result != NULL && (more = next_entry(state, dict, &position, index, size, &key, &value)) > 0; index++) {
-        PyObject *own_key = conform_span(c, &string, &plain, key);
+        PyObject *own_key = conform_bytes(c, &string, &plain, key);
         PyObject *given = own_key != NULL ? conform_value(c, write->items, read->items, value) : NULL;
         if (own_key != NULL && given == NULL)
             at_key(state, key);
@@ -2068,7 +2217,7 @@ static PyObject *conform_entries(Conforming *c, const WriteNode *write, const Re
     return finish(state, read, result);
 }
 
-static int conform_field(Conforming *c, Source *source, Making *making, Py_ssize_t index)
+static inline int conform_field(Conforming *c, Source *source, Making *making, Py_ssize_t index)
 {
     const Step *step = &making->node->steps[index];
     PyObject *value = take_field(c->budget.state, source, &source->node->fields[index]);
@@ -2084,7 +2233,7 @@ static int conform_field(Conforming *c, Source *source, Making *making, Py_ssize
     return 0;
 }
 
-static PyObject *conform_record(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+static Py_NO_INLINE PyObject *conform_record(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
 {
     State *state = c->budget.state;
     Source source;
@@ -2107,13 +2256,55 @@ static PyObject *conform_record(Conforming *c, const WriteNode *write, const Rea
     return NULL;
 }
 
-static PyObject *conform_raw(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+static Py_NO_INLINE PyObject *conform_container(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                                PyObject *value)
+{
+    if (enter(&c->budget) < 0)
+        return NULL;
+    PyObject *result = write->op == RECORD ? conform_record(c, write, read, value)
+        : write->op == ARRAY               ? conform_items(c, write, read, value)
+                                           : conform_entries(c, write, read, value);
+    leave(&c->budget);
+    return result;
+}
+
+static Py_NO_INLINE PyObject *conform_integer(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                              PyObject *value)
+{
+    int64_t number;
+    if (take_integer(c->budget.state, write, value, &number) < 0)
+        return NULL;
+    count_long(c, number);
+    if (is_same(read, value, &PyLong_Type))
+        return finish(c->budget.state, read, Py_NewRef(value));
+    return give_integer(c->budget.state, read, number);
+}
+
+static Py_NO_INLINE PyObject *conform_real(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                           PyObject *value)
+{
+    double real;
+    c->size += write->op == FLOAT ? 4 : 8;
+    if (take_float(c->budget.state, write, value, &real) < 0)
+        return NULL;
+    if (write->op == DOUBLE && is_same(read, value, &PyFloat_Type))
+        return finish(c->budget.state, read, Py_NewRef(value));
+    return give_float(c->budget.state, read, real);
+}
+
+static Py_NO_INLINE PyObject *conform_symbol(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                             PyObject *value)
+{
+    int64_t index;
+    if (take_symbol(c->budget.state, write, value, &index) < 0)
+        return NULL;
+    count_long(c, index);
+    return give_symbol(c->budget.state, read, index);
+}
+
+static inline PyObject *conform_raw(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
 {
     State *state = c->budget.state;
-    int64_t number;
-    double real;
-    PyObject *result;
-
     switch (write->op) {
     case NULL_:
         return value == Py_None ? finish(state, read, Py_NewRef(value)) : refuse(state, "None", value);
@@ -2122,66 +2313,54 @@ static PyObject *conform_raw(Conforming *c, const WriteNode *write, const ReadNo
         return PyBool_Check(value) ? finish(state, read, Py_NewRef(value)) : refuse(state, "bool", value);
     case INT:
     case LONG:
-        if (take_integer(state, write, value, &number) < 0)
-            return NULL;
-        count_long(c, number);
-        if (is_same(read, value, &PyLong_Type))
-            return finish(state, read, Py_NewRef(value));
-        return give_integer(state, read, number);
+        return conform_integer(c, write, read, value);
     case FLOAT:
     case DOUBLE:
-        c->size += write->op == FLOAT ? 4 : 8;
-        if (take_float(state, write, value, &real) < 0)
-            return NULL;
-        if (write->op == DOUBLE && is_same(read, value, &PyFloat_Type))
-            return finish(state, read, Py_NewRef(value));
-        return give_float(state, read, real);
+        return conform_real(c, write, read, value);
     case BYTES:
     case STRING:
     case FIXED:
-        return conform_span(c, write, read, value);
+        return conform_bytes(c, write, read, value);
     case ENUM:
-        if (take_symbol(state, write, value, &number) < 0)
-            return NULL;
-        count_long(c, number);
-        return give_symbol(state, read, number);
+        return conform_symbol(c, write, read, value);
     default:
-        if (enter(&c->budget) < 0)
-            return NULL;
-        result = write->op == RECORD ? conform_record(c, write, read, value)
-            : write->op == ARRAY     ? conform_items(c, write, read, value)
-                                     : conform_entries(c, write, read, value);
-        leave(&c->budget);
-        return result;
+        return conform_container(c, write, read, value);
     }
+}
+
+static Py_NO_INLINE PyObject *conform_logical(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                              PyObject *value)
+{
+    PyObject *raw = take_logical(c->budget.state, write, value);
+    PyObject *result = raw == NULL ? NULL : conform_raw(c, write, read, raw);
+    Py_XDECREF(raw);
+    return result;
+}
+
+static Py_NO_INLINE PyObject *conform_branch(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                             PyObject *value)
+{
+    PyObject *inner;
+    Py_ssize_t index = take_branch(c->budget.state, write, value, &inner);
+    if (index < 0)
+        return NULL;
+    count_long(c, index);
+    if (read->op == UNION)
+        read = read->branches[index];
+    PyObject *result = conform_value(c, write->branches[index], read, inner); /* which is no union */
+    Py_DECREF(inner);
+    return result;
 }
 
 static PyObject *conform_value(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
 {
-    State *state = c->budget.state;
-    PyObject *inner, *result = NULL;
-    if (write->op == UNION) {
-        Py_ssize_t index = take_branch(state, write, value, &inner);
-        if (index < 0)
-            return NULL;
-        count_long(c, index);
-        write = write->branches[index];
-        if (read->op == UNION)
-            read = read->branches[index];
-    }
-    else
-        inner = Py_NewRef(value);
+    if (write->op == UNION)
+        return conform_branch(c, write, read, value);
     if (read->op == FAIL)
-        fail(state->decode_error, "%U", read->reason);
-    else if (write->logical == NULL)
-        result = conform_raw(c, write, read, inner);
-    else {
-        PyObject *raw = take_logical(state, write, inner);
-        result = raw == NULL ? NULL : conform_raw(c, write, read, raw);
-        Py_XDECREF(raw);
-    }
-    Py_DECREF(inner);
-    return result;
+        return fail(c->budget.state->decode_error, "%U", read->reason);
+    if (write->logical != NULL)
+        return conform_logical(c, write, read, value);
+    return conform_raw(c, write, read, value);
 }
 
 static PyObject *conformer_conform(Codec *self, PyObject *value)
@@ -2190,7 +2369,8 @@ static PyObject *conformer_conform(Codec *self, PyObject *value)
     PyObject *result = spend(&c.budget, 1) < 0 ? NULL : conform_value(&c, self->write, self->read, value);
     if (result != NULL && check_size(&c.budget, c.size) < 0)
         Py_CLEAR(result);
-    if (result != NULL || PyErr_ExceptionMatches(self->state->encode_error))
+    if (result != NULL || PyErr_ExceptionMatches(self->state->encode_error)
+        || !PyErr_ExceptionMatches(PyExc_Exception)) /* nothing of the value's: an interrupt, say */
         return result;
     blame_depth(self->state, &self->limits);
     /* Reading comes after writing: a fault in reading counts only if the whole value can be written. */
@@ -2959,7 +3139,7 @@ static int api_encode_fields(PyObject *encoder, PyObject *const *fields, Py_ssiz
 static PyObject *api_decode(PyObject *decoder, const uint8_t **at, const uint8_t *end)
 {
     Codec *self = (Codec *)decoder;
-    Reader in = {new_budget(self), *at, end};
+    Reader in = {new_budget(self), *at, end, NULL};
     PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
     if (value == NULL)
         blame_depth(self->state, &self->limits);

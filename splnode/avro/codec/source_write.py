@@ -8,9 +8,10 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from splnode.avro.codec.choice import branch_of, struct_values
+from splnode.avro.codec.choice import branch_of, struct_attributes, struct_values
 from splnode.avro.codec.plan import Op, WriteNode
 from splnode.avro.codec.source import Bad, Costs, Source, Unsuitable, own_functions
+from splnode.avro.structs import is_struct
 from splnode.limits import Limits
 
 Quick = Callable[[Any], bytes]
@@ -74,6 +75,8 @@ _SURE: Final = (
 
 _MISSING: Final = object()
 _REALS: Final = (Op.FLOAT, Op.DOUBLE)
+_MOST_CLASSES: Final = 64
+"""Struct classes that a place in a plan remembers."""
 
 
 class _Generator:
@@ -211,14 +214,13 @@ def add_choice(source: Source, node: WriteNode, value: str, branch: Callable[[in
     for test, place in sure:
         add(test.format(value), place, value)
         word = "elif"
-    if len(sure) == len(node.branches):
+    if len(sure) == len(node.branches) and not any(each.op == Op.RECORD for each in node.branches):
         source.add("else: raise bad" if sure else "raise bad")
         return
     source.add("else:" if sure else "if True:")
     source.indent += 1
     chosen, word = source.name("v"), "if"
-    source.constants.update(choose=branch_of)
-    source.add(f"i, {chosen} = choose({source.constant('U', node)}, {value})")
+    source.add(f"i, {chosen} = {source.constant('U', _chooser(node))}({value})")
     for place in range(len(node.branches)):
         add(f"i == {place}", place, chosen)
         word = "elif"
@@ -227,9 +229,9 @@ def add_choice(source: Source, node: WriteNode, value: str, branch: Callable[[in
 
 def add_fields(source: Source, node: WriteNode, value: str, field: Callable[[int, str], None]) -> None:
     """Adds the taking of a record's fields; `field` adds what is done for one, by its place and its value's name."""
-    fields, count, known = source.name("r"), source.name("c"), source.constant("K", node.names)
-    source.constants.update(struct_values=struct_values, missing=_MISSING)
-    source.add(f"{fields} = {value} if type({value}) is dict else struct_values({value}, {known})")
+    fields, count, of_struct = source.name("r"), source.name("c"), source.constant("S", _struct_reader(node.names))
+    source.constants.update(missing=_MISSING)
+    source.add(f"{fields} = {value} if type({value}) is dict else {of_struct}({value})")
     must = sum(default is None for _, _, default in node.fields)
     source.add(f"{count} = {must}")
     for place, (name, _, default) in enumerate(node.fields):
@@ -245,6 +247,50 @@ def add_fields(source: Source, node: WriteNode, value: str, field: Callable[[int
             )
         field(place, item)
     source.add(f"if len({fields}) != {count}: raise bad")
+
+
+def _chooser(union: WriteNode) -> Callable[[Any], tuple[int, Any]]:
+    """`branch_of` for one union, which is asked once for each class of Structs."""
+    places: dict[type, int] = {}
+
+    def choose(value: Any) -> tuple[int, Any]:
+        place = places.get(type(value))
+        if place is not None:
+            return place, value
+        place, inner = branch_of(union, value)
+        if is_struct(value):
+            _remember(places, type(value), place)
+        return place, inner
+
+    return choose
+
+
+def _struct_reader(known: frozenset[str]) -> Callable[[Any], dict[str, Any]]:
+    """`struct_values` for one record, in code made for each class. AttributeError where one was never set."""
+    readers: dict[type, Callable[[Any], dict[str, Any]]] = {}
+
+    def make(value: Any) -> Callable[[Any], dict[str, Any]]:
+        struct_values(value, known)  # refuses what is no Struct
+        source = Source()
+        attributes = struct_attributes(type(value)).items()
+        pairs = ", ".join(f"{name!r}: v.{attribute}" for name, attribute in attributes if name in known)
+        source.add(f"def read(v): return {{{pairs}}}")
+        return source.compiled("read")
+
+    def read(value: Any) -> dict[str, Any]:
+        reader = readers.get(type(value))
+        if reader is None:
+            reader = make(value)
+            _remember(readers, type(value), reader)
+        return reader(value)
+
+    return read
+
+
+def _remember(known: dict[type, Any], kind: type, found: Any) -> None:
+    if len(known) >= _MOST_CLASSES:
+        known.clear()
+    known[kind] = found
 
 
 def _sure_branches(union: WriteNode) -> list[tuple[str, int]]:

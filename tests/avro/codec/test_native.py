@@ -264,6 +264,18 @@ def test_any_other_exception_passes_through_unchanged() -> None:
             getattr(meddling(LIST, stop), face)(["a"])
 
 
+def test_an_interrupt_is_not_asked_whether_the_value_can_be_written() -> None:
+    asked: list[str] = []
+
+    def interrupt(item: str) -> None:
+        asked.append(item)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        meddling(LIST, interrupt).conform(["a"])
+    assert asked == ["a"]
+
+
 def test_keys_that_run_code_when_compared() -> None:
     class Key(str):
         __slots__ = ()
@@ -596,7 +608,8 @@ def test_the_value_is_checked_as_written_before_it_is_read() -> None:
 def test_recent_strings_are_told_apart() -> None:
     decode = codec({"type": "array", "items": "string"}).decode
     encode = codec({"type": "array", "items": "string"}).encode
-    words = [f"{i:0{width}}" for i in range(3000) for width in (2, 7, 8, 9, 16, 31, 32, 33)]
+    words = [f"{i:0{width}}" for i in range(3000) for width in (2, 7, 8, 9, 16, 31, 38, 39, 40)]
+    words += [f"{i:03}" + "é" * more for i in range(999) for more in (1, 3, 18, 19)]
     for _ in range(2):
         for start in range(0, len(words), 500):
             part = words[start : start + 500]

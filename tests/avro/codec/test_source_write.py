@@ -57,6 +57,27 @@ def test_it_gives_up_where_anything_is_wrong(source: Any, value: Any) -> None:
         quick(source)(value)
 
 
+def test_structs_of_many_classes_find_their_branch() -> None:
+    write = quick(["null", POINT])
+    classes = [msgspec.defstruct(f"Point{n}", [("x", int)]) for n in range(70)]
+    for _ in range(2):
+        assert {write(kind(5)) for kind in [Point, *classes]} == {b"\x02\x0a"}
+
+
+def test_a_struct_of_another_shape_beside_one_of_its_branch() -> None:
+    write = quick([POINT, {"type": "map", "values": "int"}])
+    assert write(Point(5)) == write({"x": 5})[:1] + b"\x0a" == b"\x00\x0a"
+    with pytest.raises(KeyError):
+        write(msgspec.defstruct("Other", [("y", int)])(1))
+
+
+def test_a_struct_with_an_attribute_never_set() -> None:
+    point = Point(1)
+    del point.x
+    with pytest.raises(AttributeError):
+        quick(POINT)(point)
+
+
 def test_limits_are_never_passed() -> None:
     write = quick({"type": "array", "items": "int"}, nodes=3)
     assert write([1, 2]) == b"\x04\x02\x04\x00"
