@@ -17,7 +17,7 @@ import enum
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from typing import Any
 
@@ -29,7 +29,7 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.connect import open_transport
 from splnode.net.connection import ClientConnection
 from splnode.net.http_client import HttpPool
-from splnode.rpc.call import DEFAULT_TIMEOUT, Call
+from splnode.rpc.call import DEFAULT_TIMEOUT, NO_METADATA, Call
 from splnode.rpc.client import Client
 from splnode.rpc.failure import again
 from splnode.rpc.interceptor import Interceptor
@@ -48,7 +48,10 @@ class State(enum.Enum):
 
 
 class EndpointChannel:
-    """Dials on the first call or on `connect`, reconnects with backoff; whoever made it closes it."""
+    """Dials on the first call or on `connect`, reconnects with backoff; whoever made it closes it.
+
+    `changed` is called after each change of its state.
+    """
 
     def __init__(
         self,
@@ -57,17 +60,20 @@ class EndpointChannel:
         *,
         settings: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
         limits: Limits = DEFAULT_LIMITS,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self.contract = contract
         self._settings = settings
         self._limits = limits
         self._state = State.IDLE
+        self._changed = changed
         self._connection: ClientConnection | HttpPool | None = None
         self._dial: asyncio.Task[ClientConnection | HttpPool | CallError] | None = None
         self._backoff = settings.backoff_initial
         self._retry_at = 0.0
         self._last_error: CallError | None = None
+        self._reason = ""  # for which the last connection went
 
     @property
     def state(self) -> State:
@@ -76,12 +82,34 @@ class EndpointChannel:
 
     @property
     def last_error(self) -> str:
-        """Why the last dial failed; empty after one that did not."""
-        return self._last_error.message if self._last_error else ""
+        """Why the last dial failed, or the connection went; empty after a dial that did not fail."""
+        return self._last_error.message if self._last_error else self._reason
 
     async def connect(self) -> None:
         """Connects now and finishes the handshake, within `connect_timeout`. CallError(UNAVAILABLE) says why not."""
         await self._connected(math.inf, "connect")
+
+    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+        """Asks the peer whether it is there; the metadata of its answer. CallError if it does not say so in time.
+
+        Over HTTP, and in framings where answers come in order, nobody is asked: being connected has to do.
+        """
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            raise CallError(Code.UNAVAILABLE, self.last_error or f"{self.endpoint} is not connected", started=False)
+        if isinstance(connection, ClientConnection) and not connection.in_order:
+            return await connection.ping(timeout)
+        return NO_METADATA
+
+    def forget(self) -> None:
+        """The next call dials at once, whatever has failed before: the peer has started anew."""
+        self._backoff, self._retry_at = self._settings.backoff_initial, 0.0
+
+    def abort(self, reason: str) -> None:
+        """Ends the connection now; calls in flight fail with that reason. The next call dials anew."""
+        connection = self._connection
+        if isinstance(connection, ClientConnection):
+            connection.abort(reason)
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries the call over the present connection or a new one."""
@@ -90,7 +118,7 @@ class EndpointChannel:
 
     async def close(self) -> None:
         """Calls in flight fail with UNAVAILABLE, new ones too."""
-        self._state = State.SHUTDOWN
+        self._become(State.SHUTDOWN)
         if self._dial is not None:
             self._dial.cancel()
             await asyncio.wait([self._dial], timeout=1)
@@ -108,7 +136,7 @@ class EndpointChannel:
         if self._dial is None:
             if self._state is State.TRANSIENT_FAILURE and time.monotonic() < self._retry_at and self._last_error:
                 raise self._backing_off(self._last_error)
-            self._state = State.CONNECTING
+            self._become(State.CONNECTING)
             self._dial = asyncio.get_running_loop().create_task(self._connect_once(), context=Context())
         dial = self._dial
         wait = None if deadline == math.inf else max(0.0, deadline - time.monotonic())  # dialling has an end itself
@@ -122,6 +150,10 @@ class EndpointChannel:
         if isinstance(outcome, CallError):
             raise again(outcome, started=False)
         return outcome
+
+    def _become(self, state: State) -> None:
+        self._state = state
+        self._changed()
 
     def _closed(self) -> CallError:
         return CallError(Code.UNAVAILABLE, f"{self.endpoint}: this channel is closed", started=False)
@@ -139,18 +171,19 @@ class EndpointChannel:
             return self._failed(error)
         except BaseException:
             if self._state is State.CONNECTING:
-                self._state = State.IDLE
+                self._become(State.IDLE)
             raise
         finally:
             self._dial = None
         if self._state is State.SHUTDOWN:
             await connection.close()
             return self._closed()
-        self._backoff, self._last_error = self._settings.backoff_initial, None
+        self._backoff, self._last_error, self._reason = self._settings.backoff_initial, None, ""
         if connection.is_open:
-            self._connection, self._state = connection, State.READY
+            self._connection = connection
+            self._become(State.READY)
         else:  # it was lost in the moment it was ready
-            self._state = State.IDLE
+            self._become(State.IDLE)
         return connection
 
     async def _open(self) -> "ClientConnection | HttpPool":
@@ -185,12 +218,13 @@ class EndpointChannel:
         self._backoff = min(settings.backoff_max, self._backoff * settings.backoff_factor)
         self._last_error = again(error, started=False)
         if self._state is not State.SHUTDOWN:
-            self._state = State.TRANSIENT_FAILURE
+            self._become(State.TRANSIENT_FAILURE)
         return self._last_error
 
     def _lost(self, reason: str) -> None:
         if self._state is State.READY:
-            self._connection, self._state = None, State.IDLE
+            self._connection, self._reason = None, reason
+            self._become(State.IDLE)
 
 
 @contextlib.asynccontextmanager

@@ -7,13 +7,13 @@ One of the two places that translate: bytes, OSError, EOF and silence become Cal
 import asyncio
 import typing
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Final
 
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
-from splnode.errors import CallError, Code, RemoteWireError
+from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
 from splnode.net.outbox import Outbox
 from splnode.rpc.call import TIMEOUT_KEY, Call
 from splnode.rpc.expiry import Expiry
@@ -43,6 +43,7 @@ class ClientConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._pending: dict[int, tuple[asyncio.Future[object], Call]] = {}
+        self._pings: dict[int, asyncio.Future[Mapping[str, bytes]]] = {}  # those that somebody waits for
         self._expiry: Expiry[int] = Expiry(self._expire)
         self._transport: asyncio.Transport | None = None
         self._outbox = Outbox(session)
@@ -54,7 +55,7 @@ class ClientConnection(asyncio.Protocol):
         self._heard = 0.0
         self._keepalive: asyncio.TimerHandle | None = None
         self._pinged = False
-        self._in_order = session.framing != "netty"
+        self.in_order = session.framing != "netty"  # answers come in the order of the calls
 
     @property
     def is_open(self) -> bool:
@@ -102,6 +103,29 @@ class ClientConnection(asyncio.Protocol):
         finally:
             del future  # an error would hold its traceback, that this frame, and this the error
 
+    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+        """Asks the peer whether it is there; the metadata of its answer.
+
+        CallError: DEADLINE_EXCEEDED if there is none within `timeout` seconds, UNAVAILABLE if the connection goes.
+        Not for framings without serials: behind a long call the answer would say nothing. Cancelling is safe.
+        """
+        if self.in_order:
+            raise LocalWireError(f"{self._session.framing} framing answers in order: a ping there says nothing")
+        if self._failure:
+            raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {self._failure}", started=False)
+        future: asyncio.Future[Mapping[str, bytes]] = self._loop.create_future()
+        serial = self._session.ping()
+        self._pings[serial] = future
+        self._outbox.flush()
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            text = f"{self._endpoint}: no answer to a ping within {timeout:g} s"
+            raise CallError(Code.DEADLINE_EXCEEDED, text) from None
+        finally:
+            self._pings.pop(serial, None)
+
     async def close(self) -> None:
         """Sends what is queued and closes; calls in flight fail. The socket is closed on return, LINGER at most."""
         self._outbox.flush()
@@ -117,9 +141,9 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self.abort()
 
-    def abort(self) -> None:
-        """Closes now: what is queued is dropped, calls in flight fail."""
-        self._end("closed by this end")
+    def abort(self, reason: str = "closed by this end") -> None:
+        """Closes now: what is queued is dropped, calls in flight fail with that reason."""
+        self._end(reason)
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
 
@@ -184,6 +208,9 @@ class ClientConnection(asyncio.Protocol):
         if type(event) is Response:
             entry = self._pending.pop(event.serial, None)
             if entry is None:
+                pinged = self._pings.get(event.serial)
+                if pinged is not None and not pinged.done():
+                    pinged.set_result(event.metadata)
                 return
             self._expiry.discard(event.serial)
             future, call = entry
@@ -260,7 +287,7 @@ class ClientConnection(asyncio.Protocol):
             self._end(f"no answer to a ping within {settings.keepalive_timeout:g} s")
             return
         active = settings.keepalive_active
-        behind = self._in_order and self._session.in_flight > 0
+        behind = self.in_order and self._session.in_flight > 0
         allowed = active if behind or self._pending else settings.keepalive_idle
         if silence >= allowed and self._ready.done():
             self._pinged = not behind or self._session.in_flight > len(self._pending)
@@ -291,6 +318,9 @@ class ClientConnection(asyncio.Protocol):
         if not self._ready.done():
             self._ready.set_exception(CallError(Code.UNAVAILABLE, text, started=False))
             self._ready.exception()  # it is nobody's fault if nobody waits for it
+        for pinged in self._pings.values():
+            if not pinged.done():
+                pinged.set_exception(CallError(Code.UNAVAILABLE, text))
         pending, self._pending = self._pending, {}
         for future, _ in pending.values():
             if not future.done():

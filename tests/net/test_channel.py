@@ -13,6 +13,7 @@ from splnode.errors import CallError, Code
 from splnode.net.channel import EndpointChannel, State
 from splnode.rpc.client import Client
 from splnode.wire.message import Contract
+from splnode.wire.session import ClientProtocols, Directory, ServerSession
 from tests.net.conftest import QUICK, forget_cancelled_timers, peer, silence, turns
 from tests.rpc.conftest import PROTOCOL, Inventory
 
@@ -263,4 +264,87 @@ async def test_over_http_too_it_says_when_nobody_is_there() -> None:
         assert channel.state is state
     with pytest.raises(CallError, match="next try in"):
         await client.add(1, 1)
+    await channel.close()
+
+
+async def test_every_change_of_its_state_is_told() -> None:
+    seen: list[State] = []
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        channel = EndpointChannel(
+            server.endpoints[0], CONTRACT, settings=QUICK, changed=lambda: seen.append(channel.state)
+        )
+        await channel.connect()
+        await server.close()
+        while channel.state is State.READY:
+            await asyncio.sleep(0)
+    assert channel.last_error == "the peer closed the connection"
+    with pytest.raises(CallError):
+        await channel.connect()
+    await channel.close()
+    failing = [State.CONNECTING, State.TRANSIENT_FAILURE, State.SHUTDOWN]
+    assert seen == [State.CONNECTING, State.READY, State.IDLE, *failing]
+
+
+async def test_a_ping_says_that_the_peer_is_there() -> None:
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        channel = EndpointChannel(server.endpoints[0], CONTRACT, settings=QUICK)
+        with pytest.raises(CallError, match="is not connected"):
+            await channel.ping(1)
+        await channel.connect()
+        assert await channel.ping(5) == {}
+        calling = asyncio.create_task(Client(channel, CONTRACT).wait(name="a"))  # a call in flight does not hold it up
+        assert await channel.ping(5) == {}
+        calling.cancel()
+        await channel.close()
+
+
+async def test_a_peer_that_stands_still_answers_no_ping() -> None:
+    async def greets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        session = ServerSession(Directory([CONTRACT]), ClientProtocols())
+        while not session.established:
+            session.receive_data(await reader.read(65_536))
+            writer.writelines(session.data_to_send())
+        await silence(reader, writer)
+
+    async with peer(greets) as endpoint:
+        channel = EndpointChannel(endpoint, CONTRACT, settings=QUICK)
+        await channel.connect()
+        with pytest.raises(CallError, match=r"no answer to a ping within 0\.01 s") as caught:
+            await channel.ping(0.01)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        pinging = asyncio.create_task(channel.ping(5))
+        calling = asyncio.create_task(Client(channel, CONTRACT).add(1, 1))
+        await turns()
+        channel.abort("it stands still")
+        for waiting in (pinging, calling):
+            with pytest.raises(CallError, match="it stands still") as caught:
+                await waiting
+            assert caught.value.code is Code.UNAVAILABLE
+        assert channel.last_error == "it stands still"
+        await channel.connect()  # a new connection
+        await channel.close()
+
+
+@pytest.mark.parametrize("framing", ["spec", "http"])
+async def test_where_answers_come_in_order_nobody_is_asked(framing: str) -> None:
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        endpoint = Endpoint.parse(f"{server.endpoints[0]}?framing={framing}")
+        channel = EndpointChannel(endpoint, CONTRACT, settings=QUICK)
+        await channel.connect()
+        assert await channel.ping(0.001) == {}
+        await channel.close()
+
+
+async def test_a_peer_that_has_started_anew_is_dialled_at_once() -> None:
+    endpoint = Endpoint.parse("tcp://127.0.0.1:1")
+    channel = EndpointChannel(endpoint, CONTRACT, settings=ChannelsConfig(backoff_initial=600, backoff_max=600))
+    for _ in range(2):
+        with pytest.raises(CallError):
+            await channel.connect()
+    with pytest.raises(CallError, match="next try in"):
+        await channel.connect()
+    channel.forget()
+    with pytest.raises(CallError) as caught:
+        await channel.connect()
+    assert "next try" not in caught.value.message
     await channel.close()

@@ -1,0 +1,81 @@
+"""Every service elsewhere: a Channel that keeps a balancer for each contract that is called."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from splnode.balance.balancer import Balancer
+from splnode.balance.member import Dial
+from splnode.balance.pool import Misfit
+from splnode.config import BalanceConfig, ChannelsConfig, EjectionConfig, RetryConfig
+from splnode.discovery.resolver import Resolver
+from splnode.errors import CallError, Code
+from splnode.limits import DEFAULT_LIMITS, Limits
+from splnode.net.channel import EndpointChannel
+from splnode.rpc.call import Call
+from splnode.wire.message import Contract
+
+
+class Mesh:
+    """The services of other nodes, as `resolver` finds them. Whoever made it closes it, and the resolver after it.
+
+    Contracts of the same text share their connections, as long as they ask for no classes of their own.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        *,
+        misfit: Misfit = lambda _instance, _contract, _message: "",
+        channels: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
+        balance: BalanceConfig = BalanceConfig(),  # noqa: B008 - frozen
+        ejection: EjectionConfig = EjectionConfig(),  # noqa: B008 - frozen
+        retry: RetryConfig = RetryConfig(),  # noqa: B008 - frozen
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._resolver = resolver
+        self._misfit = misfit
+        self._channels = channels
+        self._balance = balance
+        self._ejection = ejection
+        self._retry = retry
+        self._limits = limits
+        self._balancers: dict[str | Contract, Balancer] = {}
+        self._closed = False
+
+    @property
+    def balancers(self) -> tuple[Balancer, ...]:
+        """Those that there are: one for each contract that was called."""
+        return tuple(self._balancers.values())
+
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
+        """Carries the call to a node that serves its protocol."""
+        contract = call.contract
+        key = contract if contract.results or contract.errors else contract.protocol.text
+        return (self._balancers.get(key) or self._add(key, contract)).call(call)
+
+    async def close(self) -> None:
+        """Calls in flight fail with UNAVAILABLE, new ones too."""
+        self._closed = True
+        while self._balancers:
+            _, balancer = self._balancers.popitem()
+            await balancer.close()
+
+    def _add(self, key: str | Contract, contract: Contract) -> Balancer:
+        if self._closed:
+            raise CallError(Code.UNAVAILABLE, "this node is closing", started=False)
+        balancer = Balancer(
+            contract,
+            self._resolver,
+            self._dial(contract),
+            misfit=self._misfit,
+            balance=self._balance,
+            ejection=self._ejection,
+            retry=self._retry,
+        )
+        self._balancers[key] = balancer
+        return balancer
+
+    def _dial(self, contract: Contract) -> Dial:
+        return lambda endpoint, changed: EndpointChannel(
+            endpoint, contract, settings=self._channels, limits=self._limits, changed=changed
+        )

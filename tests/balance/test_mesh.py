@@ -1,0 +1,174 @@
+"""Real nodes on real sockets: the resolver alone is pretended."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+import splnode
+from splnode.avro.protocol import Protocol
+from splnode.balance.mesh import Mesh
+from splnode.config import BalanceConfig, EjectionConfig
+from splnode.discovery.resolver import Address, Board, Instance
+from splnode.endpoint import Endpoint
+from splnode.errors import CallError
+from splnode.net.channel import State
+from splnode.rpc.client import Client
+from splnode.wire.message import Contract
+
+PROTOCOL = Protocol.parse(
+    """{"protocol": "Where", "types": [], "messages": {
+        "am_i": {"request": [{"name": "x", "type": "int"}], "response": "string"},
+        "hold": {"request": [], "response": "string"}}}"""
+)
+NEWER = Protocol.parse(
+    """{"protocol": "Where", "types": [], "messages": {
+        "am_i": {"request": [{"name": "x", "type": "long"}, {"name": "more", "type": "int", "default": 1}],
+                 "response": "string"},
+        "hold": {"request": [], "response": "int"}}}"""
+)
+
+
+class Where:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.release = asyncio.Event()
+
+    def am_i(self, x: int) -> str:
+        return self.name
+
+    async def hold(self) -> str:
+        await self.release.wait()
+        return self.name
+
+
+class Newer(Where):
+    def am_i(self, x: int, more: int = 1) -> str:
+        return self.name
+
+    async def hold(self) -> int:  # type: ignore[override]  # that is what is newer
+        return 1
+
+
+class Hosts:
+    def __init__(self) -> None:
+        self.board = Board()
+        self.stack = contextlib.AsyncExitStack()
+        self.up: dict[str, tuple[Instance, contextlib.AsyncExitStack]] = {}
+
+    async def start(self, name: str, protocol: Protocol = PROTOCOL, implementation: object = None) -> None:
+        own = contextlib.AsyncExitStack()
+        serving = splnode.listen(["tcp://127.0.0.1:0"], {protocol: implementation or Where(name)})
+        server = await own.enter_async_context(serving)
+        self.up[name] = (instance(name, server.endpoints[0]), own)
+        self.post()
+
+    async def stop(self, name: str, *, tell: bool = True) -> None:
+        _, own = self.up.pop(name)
+        await own.aclose()
+        if tell:
+            self.post()
+
+    def post(self) -> None:
+        self.board.post(each for each, _ in self.up.values())
+
+
+def instance(name: str, endpoint: Endpoint) -> Instance:
+    return Instance((Address(endpoint, "static"),), node=name)
+
+
+@pytest.fixture
+async def hosts() -> AsyncIterator[Hosts]:
+    made = Hosts()
+    yield made
+    for name in list(made.up):
+        await made.stop(name)
+
+
+@pytest.fixture
+async def mesh(hosts: Hosts) -> AsyncIterator[Mesh]:
+    made = Mesh(
+        hosts.board, balance=BalanceConfig(patience=1.0, probe_interval=0.05), ejection=EjectionConfig(first=0.1)
+    )
+    yield made
+    await made.close()
+
+
+async def connected(mesh: Mesh, count: int) -> None:
+    (balancer,) = mesh.balancers
+    async with asyncio.timeout(10):
+        while sum(member.connected for member in balancer.pool.members) < count:
+            await balancer.pool.changed.wait()
+
+
+async def test_calls_are_spread_over_the_nodes(hosts: Hosts, mesh: Mesh) -> None:
+    for name in ("n1", "n2", "n3"):
+        await hosts.start(name)
+    client = Client(mesh, PROTOCOL)
+    await client.am_i(1)
+    await connected(mesh, 3)
+    seen = Counter([await client.am_i(1) for _ in range(150)])
+    assert set(seen) == {"n1", "n2", "n3"}
+
+
+async def test_a_node_that_goes_costs_only_the_calls_it_was_running(hosts: Hosts, mesh: Mesh) -> None:
+    held = Where("n1")
+    await hosts.start("n1", implementation=held)
+    client = Client(mesh, PROTOCOL)
+    holding = asyncio.create_task(client.hold())
+    assert await client.am_i(1) == "n1"
+    await hosts.start("n2")
+    await connected(mesh, 2)
+    await hosts.stop("n1", tell=False)
+    with pytest.raises(CallError, match="may have run"):
+        await holding
+    assert {await client.am_i(1) for _ in range(50)} == {"n2"}
+
+
+async def test_the_last_node_back_on_another_port_is_found(hosts: Hosts, mesh: Mesh) -> None:
+    await hosts.start("n1")
+    client = Client(mesh, PROTOCOL)
+    assert await client.am_i(1) == "n1"
+    await hosts.stop("n1")
+    calling = asyncio.create_task(client.am_i(1))
+    await asyncio.sleep(0)
+    await hosts.start("n1")
+    assert await calling == "n1"
+
+
+async def test_versions_that_resolve_are_called_and_others_say_why_not(hosts: Hosts, mesh: Mesh) -> None:
+    await hosts.start("old")
+    await hosts.start("new", NEWER, Newer("new"))
+    client = Client(mesh, PROTOCOL)
+    await client.am_i(1)
+    await connected(mesh, 2)
+    assert {await client.am_i(1) for _ in range(50)} == {"old", "new"}
+    await hosts.stop("old")
+    while len(mesh.balancers[0].pool.members) > 1:
+        await mesh.balancers[0].pool.changed.wait()
+    with pytest.raises(CallError, match=r"none of the 1 nodes of Where takes hold(.|\n)*hold does not fit") as caught:
+        await client.hold()
+    assert not caught.value.started
+
+
+async def test_one_text_one_pool(hosts: Hosts, mesh: Mesh) -> None:
+    await hosts.start("n1")
+    for _ in range(3):
+        assert await Client(mesh, Protocol.parse(PROTOCOL.text)).am_i(1) == "n1"
+    assert len(mesh.balancers) == 1
+    own = Contract(PROTOCOL, results={"am_i": str})
+    assert await Client(mesh, own).am_i(1) == "n1"
+    assert len(mesh.balancers) == 2
+
+
+async def test_closed_it_takes_no_calls(hosts: Hosts, mesh: Mesh) -> None:
+    await hosts.start("n1")
+    client = Client(mesh, PROTOCOL)
+    await client.am_i(1)
+    (member,) = mesh.balancers[0].pool.members
+    await mesh.close()
+    assert member.state is State.SHUTDOWN
+    with pytest.raises(CallError, match="closing"):
+        await client.am_i(1)
