@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from splnode.avro.codec import decoder, encoder, engine_used
+from splnode.avro.codec import Decoder, decoder, encoder, engine_used
 from splnode.avro.schema import Schema
 from splnode.errors import DataError, EncodeError, LimitExceeded, RemoteWireError
 from splnode.limits import Limits
@@ -24,11 +24,13 @@ Write = Callable[[Mapping[str, bytes] | None], bytes]
 class MetadataCodec(NamedTuple):
     """`read(data, start)` gives the map and the offset behind it, or RemoteWireError; `write` may be given None.
 
-    `write` raises EncodeError for what is no str or bytes, and LimitExceeded for too many entries.
+    `write` raises EncodeError for what is no str or bytes, and LimitExceeded for too many entries. `decoder` is what
+    stands behind `read`, for native code that has errors told by it.
     """
 
     read: Read
     write: Write
+    decoder: Decoder
 
 
 @lru_cache(16)
@@ -37,8 +39,8 @@ def metadata_codec(limits: Limits) -> MetadataCodec:
     most = limits.metadata_entries
     made = decoder(_SCHEMA, limits=limits.replace(nodes=most + 1))  # the map itself is a value too
     if engine_used() == "plain":
-        return MetadataCodec(lambda data, start: read_map(data, start, most), _counted(_write_plain, most))
-    return MetadataCodec(_reader(made.decode, most), _counted(encoder(_SCHEMA, limits=limits).encode, most))
+        return MetadataCodec(lambda data, start: read_map(data, start, most), _counted(_write_plain, most), made)
+    return MetadataCodec(_reader(made.decode, most), _counted(encoder(_SCHEMA, limits=limits).encode, most), made)
 
 
 def _reader(decode: Read, most: int) -> Read:

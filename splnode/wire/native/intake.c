@@ -1,7 +1,868 @@
+/* Intake: the ordinary requests of one connection, run as soon as they are read. wire/intake.py is its twin, and says
+ * what is ordinary and what the holder is told.
+ *
+ * Handlers, gates and hooks are Python, and may come back: take answers, close, begin another pair. So what is used
+ * after one of them is owned here meanwhile (`Entry` above all), and the bytes being read are the caller's, whose
+ * buffer is held until `run` returns. A handler that comes back to `run` itself finds the intake busy.
+ */
+
 #include "frames.h"
+#include <structmember.h>
+#include <stdbool.h>
+
+#define HEAVY 65536            /* as in intake.py */
+#define ENOUGH (256 * 1024)    /* as in intake.py */
+#define BUCKETS 28             /* as in intake.py */
+#define SHORTEST_HANDSHAKE 34  /* handshake.SHORTEST_REQUEST */
+#define HASH 16
+#define NAME_LONGEST 63        /* bytes of a name whose length is one byte */
+#define KNOWN_LONGEST 256      /* bytes of metadata that are remembered */
+#define KEPT_OUTPUT (64 * 1024) /* bytes of the output buffer that are kept */
+#define FEW 8                  /* parameters that need no allocation */
+
+enum { CALLS, IN_FLIGHT, NANOSECONDS, TIMES, PLACES = TIMES + BUCKETS };
+
+/* The slots of a call, in the order of `slot_names`. */
+enum { CONTRACT, MESSAGE, PARAMS, DEADLINE, METADATA, PEER, CHECKED, ANSWER_METADATA, BEGUN, ENDED, SLOTS };
+static const char *const slot_names[SLOTS] = {
+    "contract", "message", "params", "deadline", "metadata", "peer", "checked", "answer_metadata", "begun", "ended",
+};
+
+/* How one message of one client is read, run and answered. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *name;  /* bytes */
+    PyObject *codec; /* the ServerCall */
+    PyObject *handler; /* NULL: the message is the session's */
+    PyObject *function, *fields, *names, *gate, *contract, *message, *decoder, *encoder; /* gate NULL: none */
+    bool one_way;
+    Py_ssize_t withdrawn; /* the offset of that slot of the handler */
+    Py_buffer counts;
+} Entry;
+
+typedef struct {
+    PyObject_HEAD
+    State *state; /* of the module, which the type holds */
+    PyObject *entry_type, *enter, *leave; /* the last two are names */
+    PyObject *call, *peer, *running, *context, *clock, *allowed, *handler, *unusual; /* handed in */
+    Py_ssize_t slots[SLOTS]; /* their offsets in a call */
+    Py_ssize_t largest;
+    PyObject *read_metadata; /* a Decoder */
+    uint8_t hash[HASH];
+    PyObject *calls;   /* ServerCall by name in bytes; NULL before `begin` and after `close` */
+    PyObject *entries; /* Entry by name in bytes */
+    PyObject *last;    /* the Entry used last, or NULL */
+    uint8_t known[KNOWN_LONGEST]; /* the metadata met last */
+    Py_ssize_t known_length;
+    PyObject *known_metadata;
+    double known_allowed;
+    PyObject *empty; /* no metadata */
+    double empty_allowed; /* NAN: not asked yet */
+    PyObject *gate; /* the one that was entered, or NULL */
+    Output out;
+    char stopped, over;
+    bool busy, closed;
+    Py_ssize_t served;
+} Intake;
+
+/* What becomes of a frame. */
+enum { FAILED = -1, LEFT, TAKEN, TAKEN_ODDLY };
+
+/* ---- small things ---------------------------------------------------------------------------------- */
+
+static PyObject *take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && traceback != NULL)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+/* 0 where the fault is the data's, and somebody else will find it again; -1 where it ends more. */
+static int forgive(void)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
+/* The result of a hook as a number. -1.0 with an exception. */
+static double number_of(PyObject *result) /* steals; may be NULL */
+{
+    double number = result != NULL ? PyFloat_AsDouble(result) : -1.0;
+    Py_XDECREF(result);
+    return number;
+}
+
+/* Where a class keeps a slot, or 0 with TypeError. */
+static Py_ssize_t slot_offset(PyObject *class, const char *name)
+{
+    PyObject *slot = PyObject_GetAttrString(class, name);
+    Py_ssize_t offset = 0;
+    if (slot != NULL && Py_TYPE(slot) == &PyMemberDescr_Type) {
+        PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
+        if (member->type == T_OBJECT_EX && !(member->flags & READONLY))
+            offset = member->offset;
+    }
+    Py_XDECREF(slot);
+    if (offset == 0 && !PyErr_Occurred())
+        PyErr_Format(PyExc_TypeError, "%S has no slot %s", class, name);
+    return offset;
+}
+
+static inline PyObject **slot_at(PyObject *object, Py_ssize_t offset)
+{
+    return (PyObject **)((char *)object + offset);
+}
+
+/* ---- one message ----------------------------------------------------------------------------------- */
+
+static int entry_traverse(Entry *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->codec);
+    Py_VISIT(self->handler);
+    Py_VISIT(self->function);
+    Py_VISIT(self->fields);
+    Py_VISIT(self->names);
+    Py_VISIT(self->gate);
+    Py_VISIT(self->contract);
+    Py_VISIT(self->message);
+    Py_VISIT(self->decoder);
+    Py_VISIT(self->encoder);
+    Py_VISIT(self->counts.obj);
+    return 0;
+}
+
+/* No tp_clear: an Entry never changes once made, and a cycle through it goes through the intake's dict too. */
+static void entry_dealloc(Entry *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_XDECREF(self->name);
+    Py_XDECREF(self->codec);
+    Py_XDECREF(self->handler);
+    Py_XDECREF(self->function);
+    Py_XDECREF(self->fields);
+    Py_XDECREF(self->names);
+    Py_XDECREF(self->gate);
+    Py_XDECREF(self->contract);
+    Py_XDECREF(self->message);
+    Py_XDECREF(self->decoder);
+    Py_XDECREF(self->encoder);
+    if (self->counts.obj != NULL)
+        PyBuffer_Release(&self->counts);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot entry_slots[] = {
+    {Py_tp_dealloc, entry_dealloc},
+    {Py_tp_traverse, entry_traverse},
+    {0, NULL},
+};
+
+static PyType_Spec entry_spec = {
+    .name = "splnode.wire._native.Entry",
+    .basicsize = sizeof(Entry),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = entry_slots,
+};
+
+static int attribute(PyObject *object, const char *name, PyObject **value)
+{
+    return (*value = PyObject_GetAttrString(object, name)) != NULL ? 0 : -1;
+}
+
+/* The codec whose bound method an attribute is. */
+static int codec_of(PyObject *call, const char *method, PyObject **codec)
+{
+    PyObject *bound = PyObject_GetAttrString(call, method);
+    int failed = bound == NULL ? -1 : attribute(bound, "__self__", codec);
+    Py_XDECREF(bound);
+    return failed;
+}
+
+static bool are_names(PyObject *names, PyObject *fields)
+{
+    bool fit = PyTuple_CheckExact(names) && PyTuple_CheckExact(fields)
+        && PyTuple_GET_SIZE(names) == PyTuple_GET_SIZE(fields);
+    for (Py_ssize_t i = 0; fit && i < PyTuple_GET_SIZE(names); i++)
+        fit = PyUnicode_CheckExact(PyTuple_GET_ITEM(names, i)) && PyUnicode_CheckExact(PyTuple_GET_ITEM(fields, i));
+    return fit;
+}
+
+/* Everything of the handler and its message that is used for each call. */
+static int fill_entry(Intake *self, Entry *entry)
+{
+    const CodecApi *api = self->state->api;
+    PyObject *counts, *one_way, *handler = entry->handler, *codec = entry->codec;
+    if (attribute(handler, "function", &entry->function) < 0 || attribute(handler, "fields", &entry->fields) < 0
+        || attribute(handler, "names", &entry->names) < 0 || attribute(handler, "gate", &entry->gate) < 0
+        || attribute(codec, "contract", &entry->contract) < 0 || attribute(codec, "message", &entry->message) < 0
+        || codec_of(codec, "decode", &entry->decoder) < 0 || codec_of(codec, "encode", &entry->encoder) < 0)
+        return -1;
+    if (entry->gate == Py_None)
+        Py_CLEAR(entry->gate);
+    if (!are_names(entry->names, entry->fields) || !api->is_decoder(entry->decoder)
+        || !api->is_encoder(entry->encoder)) {
+        PyErr_SetString(PyExc_TypeError, "a handler for the native intake has tuples of names and native codecs");
+        return -1;
+    }
+    if (attribute(codec, "one_way", &one_way) < 0)
+        return -1;
+    entry->one_way = one_way == Py_True;
+    Py_DECREF(one_way);
+    if ((entry->withdrawn = slot_offset((PyObject *)Py_TYPE(handler), "withdrawn")) == 0
+        || attribute(handler, "counts", &counts) < 0)
+        return -1;
+    int failed = PyObject_GetBuffer(counts, &entry->counts, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS);
+    Py_DECREF(counts);
+    if (failed)
+        return -1;
+    if (entry->counts.len < (Py_ssize_t)(PLACES * sizeof(int64_t))) {
+        PyErr_SetString(PyExc_ValueError, "too few places in the counts of a handler");
+        return -1;
+    }
+    return 0;
+}
+
+/* Asks for the message's handler. A new reference, also in `entries`; NULL with an exception. */
+static Entry *new_entry(Intake *self, PyObject *name, PyObject *codec)
+{
+    PyTypeObject *type = (PyTypeObject *)self->entry_type;
+    Entry *entry = (Entry *)type->tp_alloc(type, 0);
+    if (entry == NULL)
+        return NULL;
+    entry->name = Py_NewRef(name);
+    entry->codec = Py_NewRef(codec);
+    entry->handler = PyObject_CallOneArg(self->handler, codec);
+    bool failed = entry->handler == NULL;
+    if (entry->handler == Py_None)
+        Py_CLEAR(entry->handler);
+    else if (!failed)
+        failed = fill_entry(self, entry) < 0;
+    if (failed || self->entries == NULL || PyDict_SetItem(self->entries, name, (PyObject *)entry) < 0)
+        Py_CLEAR(entry);
+    return entry;
+}
+
+static inline bool is_withdrawn(const Entry *entry)
+{
+    return entry->handler != NULL && *slot_at(entry->handler, entry->withdrawn) == Py_True;
+}
+
+/* The message of that name: borrowed from `last`. NULL, perhaps with an exception: it is the session's. */
+static Entry *find_entry(Intake *self, const uint8_t *bytes, Py_ssize_t length)
+{
+    Entry *last = (Entry *)self->last;
+    if (last != NULL && PyBytes_GET_SIZE(last->name) == length
+        && memcmp(PyBytes_AS_STRING(last->name), bytes, (size_t)length) == 0 && !is_withdrawn(last))
+        return last;
+    PyObject *name = PyBytes_FromStringAndSize((const char *)bytes, length);
+    if (name == NULL || self->entries == NULL || self->calls == NULL) {
+        Py_XDECREF(name);
+        return NULL;
+    }
+    Entry *entry = (Entry *)PyDict_GetItemWithError(self->entries, name);
+    if (entry != NULL && !is_withdrawn(entry))
+        Py_INCREF(entry);
+    else {
+        PyObject *codec = PyErr_Occurred() ? NULL : PyDict_GetItemWithError(self->calls, name);
+        Py_XINCREF(codec);
+        entry = codec != NULL ? new_entry(self, name, codec) : NULL;
+        Py_XDECREF(codec);
+    }
+    Py_DECREF(name);
+    if (entry != NULL)
+        Py_XSETREF(self->last, (PyObject *)entry);
+    return entry;
+}
+
+/* ---- metadata -------------------------------------------------------------------------------------- */
+
+static double ask_allowed(Intake *self, PyObject *metadata)
+{
+    return number_of(PyObject_CallOneArg(self->allowed, metadata));
+}
+
+/* Reads what is not what came last. */
+static int new_metadata(Intake *self, const uint8_t **at, const uint8_t *end)
+{
+    const uint8_t *start = *at;
+    PyObject *dict = self->state->api->decode(self->read_metadata, at, end);
+    if (dict == NULL)
+        return forgive() < 0 ? FAILED : LEFT;
+    PyObject *metadata = PyDictProxy_New(dict); /* the next call with the same bytes gets it too */
+    Py_DECREF(dict);
+    double allowed = metadata != NULL ? ask_allowed(self, metadata) : -1.0;
+    if (allowed == -1.0 && PyErr_Occurred()) {
+        Py_XDECREF(metadata);
+        return FAILED;
+    }
+    self->known_length = *at - start <= KNOWN_LONGEST ? *at - start : 0;
+    memcpy(self->known, start, (size_t)self->known_length);
+    self->known_allowed = allowed;
+    Py_XSETREF(self->known_metadata, metadata);
+    return TAKEN;
+}
+
+/* The metadata at `*at`, borrowed, and the seconds that a call with it has. LEFT where it cannot be read. */
+static int find_metadata(Intake *self, const uint8_t **at, const uint8_t *end, PyObject **metadata, double *allowed)
+{
+    if (*at < end && **at == 0) {
+        if (self->empty_allowed != self->empty_allowed) { /* NAN */
+            double asked = ask_allowed(self, self->empty);
+            if (asked == -1.0 && PyErr_Occurred())
+                return FAILED;
+            self->empty_allowed = asked;
+        }
+        ++*at;
+        *metadata = self->empty;
+        *allowed = self->empty_allowed;
+        return TAKEN;
+    }
+    Py_ssize_t length = self->known_length;
+    if (length && end - *at >= length && memcmp(*at, self->known, (size_t)length) == 0)
+        *at += length;
+    else {
+        int found = new_metadata(self, at, end);
+        if (found != TAKEN)
+            return found;
+    }
+    *metadata = self->known_metadata;
+    *allowed = self->known_allowed;
+    return TAKEN;
+}
+
+/* ---- a call ---------------------------------------------------------------------------------------- */
+
+static int leave_gate(Intake *self)
+{
+    PyObject *gate = self->gate;
+    if (gate == NULL)
+        return 0;
+    self->gate = NULL;
+    PyObject *type, *value, *traceback, *done;
+    PyErr_Fetch(&type, &value, &traceback); /* it is left on the way out of an error too */
+    done = PyObject_CallMethodNoArgs(gate, self->leave);
+    Py_DECREF(gate);
+    Py_XDECREF(done);
+    if (type != NULL)
+        PyErr_Restore(type, value, traceback); /* the first error is the one that is told */
+    return done != NULL || type != NULL ? 0 : -1;
+}
+
+/* TAKEN inside of the entry's gate, if it has one; LEFT where there is no place. */
+static int enter_gate(Intake *self, const Entry *entry)
+{
+    if (entry->gate == self->gate)
+        return TAKEN;
+    if (leave_gate(self) < 0)
+        return FAILED;
+    if (entry->gate == NULL)
+        return TAKEN;
+    PyObject *entered = PyObject_CallMethodNoArgs(entry->gate, self->enter);
+    int inside = entered == NULL ? -1 : PyObject_IsTrue(entered);
+    Py_XDECREF(entered);
+    if (inside <= 0)
+        return inside < 0 ? FAILED : LEFT;
+    self->gate = Py_NewRef(entry->gate);
+    return TAKEN;
+}
+
+/* What call(contract, message, params, deadline, metadata, peer, True) makes, begun. */
+static PyObject *new_call(Intake *self, const Entry *entry, PyObject *params, double deadline, PyObject *metadata)
+{
+    PyObject *until = PyFloat_FromDouble(deadline);
+    PyTypeObject *type = (PyTypeObject *)self->call;
+    PyObject *call = until != NULL ? type->tp_alloc(type, 0) : NULL;
+    if (call == NULL) {
+        Py_XDECREF(until);
+        return NULL;
+    }
+    PyObject *const values[SLOTS] = {
+        entry->contract, entry->message, params, until, metadata, self->peer, Py_True, self->empty, Py_True, Py_False,
+    };
+    for (int i = 0; i < SLOTS; i++)
+        *slot_at(call, self->slots[i]) = Py_NewRef(values[i]);
+    Py_DECREF(until);
+    return call;
+}
+
+static void end_call(Intake *self, PyObject *call)
+{
+    PyObject **ended = slot_at(call, self->slots[ENDED]);
+    Py_XSETREF(*ended, Py_NewRef(Py_True));
+}
+
+/* function(**params), by the names of the function. */
+static PyObject *call_function(const Entry *entry, PyObject *params)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(entry->fields), filled = 0;
+    PyObject *few[FEW + 1], **room = few, *result = NULL;
+    if (count > FEW && (room = PyMem_New(PyObject *, (size_t)count + 1)) == NULL)
+        return PyErr_NoMemory();
+    PyObject **args = room + 1;
+    for (; filled < count; filled++) {
+        PyObject *value = PyDict_GetItemWithError(params, PyTuple_GET_ITEM(entry->fields, filled));
+        if (value == NULL)
+            break;
+        args[filled] = Py_NewRef(value);
+    }
+    if (filled == count)
+        result = PyObject_Vectorcall(entry->function, args, PY_VECTORCALL_ARGUMENTS_OFFSET, count ? entry->names : NULL);
+    else if (!PyErr_Occurred())
+        PyErr_SetObject(PyExc_KeyError, PyTuple_GET_ITEM(entry->fields, filled));
+    while (filled > 0)
+        Py_DECREF(args[--filled]);
+    if (room != few)
+        PyMem_Free(room);
+    return result;
+}
+
+/* Tells the holder what has no plain answer. */
+static int tell(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *value, PyObject *error,
+                double began)
+{
+    PyObject *number = PyLong_FromUnsignedLong(serial), *since = PyFloat_FromDouble(began), *told = NULL;
+    if (number != NULL && since != NULL) {
+        PyObject *args[] = {NULL, entry->handler, number, entry->codec, call, value, error, since};
+        told = PyObject_Vectorcall(self->unusual, args + 1, 7 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(since);
+    Py_XDECREF(told);
+    return told != NULL ? TAKEN_ODDLY : FAILED;
+}
+
+/* Writes an answer. LEFT where the value does not fit: the holder tries it again, and says what is wrong with it. */
+static int write_answer(Intake *self, const Entry *entry, uint32_t serial, PyObject *value)
+{
+    Output out = self->out; /* the value's own code may take what was answered before: it finds nothing meanwhile */
+    self->out = (Output){0};
+    Py_ssize_t start = out.used;
+    int written = FAILED;
+    if (output_room(&out, FRAME_HEAD + 2) != NULL) {
+        out.used += FRAME_HEAD + 2;
+        if (self->state->api->encode(entry->encoder, value, &out) == 0)
+            written = out.used - start - FRAME_HEAD <= self->largest ? TAKEN : LEFT;
+        else
+            written = forgive() < 0 ? FAILED : LEFT;
+    }
+    if (written == TAKEN) {
+        uint8_t *head = out.bytes + start;
+        put_head(head, serial, out.used - start - FRAME_HEAD);
+        head[FRAME_HEAD] = head[FRAME_HEAD + 1] = 0; /* no metadata, and the flag of a success */
+    }
+    else
+        out.used = start;
+    PyMem_Free(self->out.bytes);
+    self->out = out;
+    return written;
+}
+
+static int has_metadata(Intake *self, PyObject *call)
+{
+    PyObject *metadata = *slot_at(call, self->slots[ANSWER_METADATA]);
+    return metadata == self->empty || metadata == NULL ? 0 : PyObject_IsTrue(metadata);
+}
+
+static inline bool is_awaitable(PyObject *value)
+{
+    return Py_TYPE(value)->tp_as_async != NULL && Py_TYPE(value)->tp_as_async->am_await != NULL;
+}
+
+/* Calls the handler, in the call's own context, and writes its answer. */
+static int run_call(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
+{
+    int64_t *counts = entry->counts.buf;
+    counts[IN_FLIGHT]++;
+    PyObject *value = call_function(entry, params);
+    counts[IN_FLIGHT]--;
+    if (value == NULL) {
+        PyObject *error = take_exception();
+        end_call(self, call);
+        int told = tell(self, entry, serial, call, Py_None, error, began);
+        Py_DECREF(error);
+        return told;
+    }
+    int done = LEFT;
+    if (!is_awaitable(value)) {
+        end_call(self, call);
+        int odd = has_metadata(self, call);
+        if (odd < 0)
+            done = FAILED;
+        else if (!odd)
+            done = entry->one_way || self->closed ? TAKEN : write_answer(self, entry, serial, value);
+    }
+    if (done == LEFT)
+        done = tell(self, entry, serial, call, value, Py_None, began);
+    Py_DECREF(value);
+    return done;
+}
+
+/* The same in a copy of the host's context, where the call is the one that runs. */
+static int run_apart(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
+{
+    PyObject *context = PyContext_Copy(self->context);
+    if (context == NULL)
+        return FAILED;
+    if (PyContext_Enter(context) < 0) {
+        Py_DECREF(context);
+        return FAILED;
+    }
+    PyObject *token = PyContextVar_Set(self->running, call);
+    int done = token != NULL ? run_call(self, entry, serial, call, params, began) : FAILED;
+    Py_XDECREF(token);
+    if (PyContext_Exit(context) < 0)
+        done = FAILED;
+    Py_DECREF(context);
+    return done;
+}
+
+/* Counts a call that has ended after so many seconds. */
+static void count(const Entry *entry, double seconds)
+{
+    int64_t *counts = entry->counts.buf, nanoseconds = (int64_t)(seconds * 1e9);
+    int place = 0;
+    for (int64_t rest = nanoseconds / 1000; rest > 0 && place < BUCKETS - 1; rest >>= 1)
+        place++;
+    counts[CALLS]++;
+    counts[NANOSECONDS] += nanoseconds;
+    counts[TIMES + place]++;
+}
+
+/* The message of an ordinary frame and its parameters, a new reference. NULL, perhaps with an exception: LEFT. */
+static PyObject *read_params(Intake *self, const Entry *entry, const uint8_t *at, const uint8_t *end)
+{
+    PyObject *params = self->state->api->decode(entry->decoder, &at, end);
+    if (params == NULL)
+        forgive();
+    else if (at != end || !PyDict_CheckExact(params))
+        Py_CLEAR(params);
+    return params;
+}
+
+/* Runs the request of a frame, unless it is LEFT to the session, and nothing has been done. `*entry` is its message. */
+static int take_frame(Intake *self, const Frame *frame, double now, Entry **entry)
+{
+    const uint8_t *at = frame->body, *end = at + frame->length;
+    PyObject *metadata;
+    double allowed;
+    if (frame->length >= HEAVY
+        || (frame->length >= SHORTEST_HANDSHAKE && memcmp(at, self->hash, HASH) == 0))
+        return LEFT;
+    int found = find_metadata(self, &at, end, &metadata, &allowed);
+    if (found != TAKEN)
+        return found;
+    if (at == end || *at & 1 || *at >> 1 > NAME_LONGEST || (*at >> 1) > end - at - 1 || allowed <= 0)
+        return LEFT;
+    Py_ssize_t length = *at++ >> 1;
+    Py_INCREF(metadata);
+    *entry = find_entry(self, at, length);
+    Py_XINCREF(*entry);
+    int done = *entry != NULL && (*entry)->handler != NULL ? enter_gate(self, *entry) : LEFT;
+    PyObject *params = done == TAKEN ? read_params(self, *entry, at + length, end) : NULL;
+    if (params != NULL && !self->stopped) {
+        PyObject *call = new_call(self, *entry, params, now + allowed, metadata);
+        done = call != NULL ? run_apart(self, *entry, frame->serial, call, params, now) : FAILED;
+        Py_XDECREF(call);
+    }
+    else if (done == TAKEN)
+        done = LEFT;
+    Py_XDECREF(params);
+    Py_DECREF(metadata);
+    return PyErr_Occurred() ? FAILED : done;
+}
+
+/* ---- a run ----------------------------------------------------------------------------------------- */
+
+/* Runs what is ordinary from `*at` on, which moves behind it. */
+static int run_frames(Intake *self, const uint8_t **at, const uint8_t *end, Py_ssize_t most, double seconds)
+{
+    double now = number_of(PyObject_CallNoArgs(self->clock));
+    if (now == -1.0 && PyErr_Occurred())
+        return -1;
+    double until = now + seconds;
+    Frame frame;
+    const uint8_t *next = *at;
+    while (self->served < most && !self->over && !self->stopped && next_frame(&next, end, self->largest, &frame)) {
+        Entry *entry = NULL;
+        int done = take_frame(self, &frame, now, &entry);
+        if (done > LEFT) {
+            *at = next;
+            self->served++;
+            double then = number_of(PyObject_CallNoArgs(self->clock));
+            if (then == -1.0 && PyErr_Occurred())
+                done = FAILED;
+            else if (done == TAKEN)
+                count(entry, then - now);
+            now = then;
+            self->over = now >= until || self->out.used >= ENOUGH;
+        }
+        Py_XDECREF(entry);
+        if (done <= LEFT)
+            return done;
+    }
+    return 0;
+}
+
+static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 4) {
+        PyErr_SetString(PyExc_TypeError, "run(data, start, most, seconds)");
+        return NULL;
+    }
+    Py_ssize_t start = PyLong_AsSsize_t(args[1]), most = PyLong_AsSsize_t(args[2]);
+    double seconds = PyFloat_AsDouble(args[3]);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_buffer data;
+    if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    int failed = 0;
+    if (start < 0 || start > data.len) {
+        PyErr_SetString(PyExc_ValueError, "run begins within the data");
+        failed = -1;
+    }
+    const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + data.len;
+    self->served = 0;
+    self->over = false;
+    if (!failed && !self->busy && !self->stopped) {
+        self->busy = true;
+        failed = run_frames(self, &at, end, most, seconds);
+        self->busy = false;
+        if (leave_gate(self) < 0)
+            failed = -1;
+    }
+    start = at - (const uint8_t *)data.buf;
+    PyBuffer_Release(&data);
+    return failed ? NULL : PyLong_FromSsize_t(start);
+}
+
+static PyObject *intake_take(Intake *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *taken = PyBytes_FromStringAndSize((const char *)self->out.bytes, self->out.used);
+    if (taken != NULL) {
+        self->out.used = 0;
+        if (self->out.size > KEPT_OUTPUT) {
+            PyMem_Free(self->out.bytes);
+            self->out = (Output){0};
+        }
+    }
+    return taken;
+}
+
+static void forget_messages(Intake *self)
+{
+    PyObject *entries = self->entries, *last = self->last, *calls = self->calls;
+    self->entries = self->last = self->calls = NULL;
+    Py_XDECREF(entries);
+    Py_XDECREF(last);
+    Py_XDECREF(calls);
+}
+
+static PyObject *intake_begin(Intake *self, PyObject *args)
+{
+    Py_buffer hash;
+    PyObject *calls;
+    if (!PyArg_ParseTuple(args, "y*O!:begin", &hash, &PyDict_Type, &calls))
+        return NULL;
+    bool fits = hash.len == HASH;
+    if (fits)
+        memcpy(self->hash, hash.buf, HASH);
+    PyBuffer_Release(&hash);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "a hash has 16 bytes");
+        return NULL;
+    }
+    Py_INCREF(calls);
+    forget_messages(self);
+    if ((self->entries = PyDict_New()) == NULL) {
+        Py_DECREF(calls);
+        return NULL;
+    }
+    self->calls = calls;
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_close(Intake *self, PyObject *Py_UNUSED(ignored))
+{
+    self->stopped = self->closed = true;
+    forget_messages(self);
+    Py_RETURN_NONE;
+}
+
+/* ---- the type -------------------------------------------------------------------------------------- */
+
+/* What reads metadata, as the session does it. */
+static PyObject *metadata_decoder(State *state, PyObject *limits)
+{
+    PyObject *module = PyImport_ImportModule("splnode.wire.metadata");
+    PyObject *codec = module != NULL ? PyObject_CallMethod(module, "metadata_codec", "O", limits) : NULL;
+    PyObject *decoder = codec != NULL ? PyObject_GetAttrString(codec, "decoder") : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(codec);
+    if (decoder != NULL && !state->api->is_decoder(decoder)) {
+        PyErr_SetString(PyExc_TypeError, "the native intake needs the native codec engine");
+        Py_CLEAR(decoder);
+    }
+    return decoder;
+}
+
+static int init_intake(Intake *self, PyObject *limits)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if ((self->slots[i] = slot_offset(self->call, slot_names[i])) == 0)
+            return -1;
+    PyObject *largest = PyObject_GetAttrString(limits, "message_bytes"), *nothing = PyDict_New();
+    self->largest = largest != NULL ? PyLong_AsSsize_t(largest) : -1;
+    self->empty = nothing != NULL ? PyDictProxy_New(nothing) : NULL;
+    self->empty_allowed = Py_NAN;
+    Py_XDECREF(largest);
+    Py_XDECREF(nothing);
+    if (self->empty == NULL || PyErr_Occurred())
+        return -1;
+    return (self->read_metadata = metadata_decoder(self->state, limits)) != NULL ? 0 : -1;
+}
+
+static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {
+        "limits", "call", "peer", "running", "context", "clock", "allowed", "handler", "unusual", NULL,
+    };
+    PyObject *limits, *call, *peer, *running, *context, *clock, *allowed, *handler, *unusual;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O$O!OO!O!OOOO:Intake", names, &limits, &PyType_Type, &call, &peer,
+                                     &PyContextVar_Type, &running, &PyContext_Type, &context, &clock, &allowed,
+                                     &handler, &unusual))
+        return NULL;
+    Intake *self = (Intake *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->call = Py_NewRef(call);
+    self->peer = Py_NewRef(peer);
+    self->running = Py_NewRef(running);
+    self->context = Py_NewRef(context);
+    self->clock = Py_NewRef(clock);
+    self->allowed = Py_NewRef(allowed);
+    self->handler = Py_NewRef(handler);
+    self->unusual = Py_NewRef(unusual);
+    if ((self->state = PyType_GetModuleState(type)) == NULL
+        || attribute(PyType_GetModule(type), "Entry", &self->entry_type) < 0
+        || (self->enter = PyUnicode_InternFromString("enter")) == NULL
+        || (self->leave = PyUnicode_InternFromString("leave")) == NULL || init_intake(self, limits) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static int intake_traverse(Intake *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->entry_type);
+    Py_VISIT(self->call);
+    Py_VISIT(self->peer);
+    Py_VISIT(self->running);
+    Py_VISIT(self->context);
+    Py_VISIT(self->clock);
+    Py_VISIT(self->allowed);
+    Py_VISIT(self->handler);
+    Py_VISIT(self->unusual);
+    Py_VISIT(self->read_metadata);
+    Py_VISIT(self->calls);
+    Py_VISIT(self->entries);
+    Py_VISIT(self->last);
+    Py_VISIT(self->known_metadata);
+    Py_VISIT(self->empty);
+    Py_VISIT(self->gate);
+    return 0;
+}
+
+/* The messages and their handlers go: every cycle through an intake goes through these, or through its hooks' owner,
+ * which can be cleared itself. What is used in a run stays. */
+static int intake_clear(Intake *self)
+{
+    self->stopped = self->closed = true;
+    forget_messages(self);
+    return 0;
+}
+
+static void intake_dealloc(Intake *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    forget_messages(self);
+    Py_XDECREF(self->entry_type);
+    Py_XDECREF(self->enter);
+    Py_XDECREF(self->leave);
+    Py_XDECREF(self->call);
+    Py_XDECREF(self->peer);
+    Py_XDECREF(self->running);
+    Py_XDECREF(self->context);
+    Py_XDECREF(self->clock);
+    Py_XDECREF(self->allowed);
+    Py_XDECREF(self->handler);
+    Py_XDECREF(self->unusual);
+    Py_XDECREF(self->read_metadata);
+    Py_XDECREF(self->known_metadata);
+    Py_XDECREF(self->empty);
+    Py_XDECREF(self->gate);
+    PyMem_Free(self->out.bytes);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef intake_methods[] = {
+    {"begin", (PyCFunction)intake_begin, METH_VARARGS, PyDoc_STR("begin(client_hash, calls)")},
+    {"run", (PyCFunction)(void (*)(void))intake_run, METH_FASTCALL, PyDoc_STR("run(data, start, most, seconds) -> end")},
+    {"take", (PyCFunction)intake_take, METH_NOARGS, PyDoc_STR("take() -> bytes")},
+    {"close", (PyCFunction)intake_close, METH_NOARGS, PyDoc_STR("close()")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef intake_members[] = {
+    {"served", T_PYSSIZET, offsetof(Intake, served), READONLY, NULL},
+    {"over", T_BOOL, offsetof(Intake, over), READONLY, NULL},
+    {"stopped", T_BOOL, offsetof(Intake, stopped), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot intake_slots[] = {
+    {Py_tp_doc, PyDoc_STR("Runs the ordinary requests of one connection; wire.intake.Intake says how.")},
+    {Py_tp_new, intake_new},
+    {Py_tp_dealloc, intake_dealloc},
+    {Py_tp_traverse, intake_traverse},
+    {Py_tp_clear, intake_clear},
+    {Py_tp_methods, intake_methods},
+    {Py_tp_members, intake_members},
+    {0, NULL},
+};
+
+static PyType_Spec intake_spec = {
+    .name = "splnode.wire._native.Intake",
+    .basicsize = sizeof(Intake),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = intake_slots,
+};
+
+static int add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return failed;
+}
 
 int add_intake(PyObject *module)
 {
-    (void)module;
-    return 0;
+    return add_type(module, &entry_spec) < 0 || add_type(module, &intake_spec) < 0 ? -1 : 0;
 }
