@@ -34,12 +34,27 @@ class Encoder(Protocol):
     def encode(self, value: object) -> bytes:
         """The value's bytes. EncodeError, LimitExceeded."""
 
+    def encode_parts(self, value: object) -> bytes | list[bytes]:
+        """The same, in parts where it holds large bytes: one that cannot change is a part as it is, not copied."""
+
 
 class Decoder(Protocol):
     """Reads the values of one writer's schema for one reader's."""
 
     def decode(self, data: bytes | bytearray | memoryview, start: int = 0) -> tuple[Any, int]:
         """The datum that begins at `start`, and the place behind it. DecodeError, LimitExceeded."""
+
+    def locate(self, data: bytes, start: int) -> tuple[int, int] | None:
+        """For a datum of which only the beginning is there: the bytes or string in which it is cut off, as the place
+        where its bytes begin and its size. None where it is cut off elsewhere, or `decode_apart` would gain nothing.
+        """
+
+    def decode_apart(self, data: bytes, start: int, at: int, part: bytes) -> tuple[Any, int]:
+        """The datum of `data` with `part` inserted at `at`, a bytes or string that is longer than what is behind it;
+        a bytes value is `part` itself. The place behind the datum counts without it.
+
+        DecodeError, LimitExceeded: as of `decode`, or `part` is no whole value there. ValueError: it is too short.
+        """
 
 
 def encoder(schema: Schema, *, limits: Limits = DEFAULT_LIMITS, engine: str | None = None) -> Encoder:

@@ -3010,11 +3010,27 @@ static PyObject *conformer_new(PyTypeObject *type, PyObject *args, PyObject *key
     return new_codec(type, write, read, limits);
 }
 
-#define CODEC_TYPE(lower, upper, method, function, convention, text, method_text) \
-    static PyMethodDef lower##_methods[] = { \
-        {method, (PyCFunction)(void (*)(void))function, convention, PyDoc_STR(method_text)}, \
-        {NULL, NULL, 0, NULL}, \
-    }; \
+static PyMethodDef encoder_methods[] = {
+    {"encode", (PyCFunction)encoder_encode, METH_O, PyDoc_STR("encode(value) -> bytes")},
+    {"encode_parts", (PyCFunction)encoder_encode_parts, METH_O, PyDoc_STR("encode_parts(value) -> bytes | list[bytes]")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef decoder_methods[] = {
+    {"decode", (PyCFunction)(void (*)(void))decoder_decode, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("decode(data, start=0) -> (value, offset behind it)")},
+    {"locate", (PyCFunction)decoder_locate, METH_VARARGS, PyDoc_STR("locate(data, start) -> (offset, size) | None")},
+    {"decode_apart", (PyCFunction)decoder_decode_apart, METH_VARARGS,
+     PyDoc_STR("decode_apart(data, start, at, part) -> (value, offset behind it)")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef conformer_methods[] = {
+    {"conform", (PyCFunction)conformer_conform, METH_O, PyDoc_STR("conform(value) -> value")},
+    {NULL, NULL, 0, NULL},
+};
+
+#define CODEC_TYPE(lower, upper, text) \
     static PyType_Slot lower##_slots[] = { \
         {Py_tp_doc, PyDoc_STR(text)}, \
         {Py_tp_new, lower##_new}, \
@@ -3030,12 +3046,9 @@ static PyObject *conformer_new(PyTypeObject *type, PyObject *args, PyObject *key
         .slots = lower##_slots, \
     }
 
-CODEC_TYPE(encoder, "Encoder", "encode", encoder_encode, METH_O, "Writes the values of one plan.",
-           "encode(value) -> bytes");
-CODEC_TYPE(decoder, "Decoder", "decode", decoder_decode, METH_FASTCALL | METH_KEYWORDS,
-           "Reads the values of one plan.", "decode(data, start=0) -> (value, offset behind it)");
-CODEC_TYPE(conformer, "Conformer", "conform", conformer_conform, METH_O,
-           "Gives what reading a value written would give, without writing it.", "conform(value) -> value");
+CODEC_TYPE(encoder, "Encoder", "Writes the values of one plan.");
+CODEC_TYPE(decoder, "Decoder", "Reads the values of one plan.");
+CODEC_TYPE(conformer, "Conformer", "Gives what reading a value written would give, without writing it.");
 
 static PyObject *imported(const char *module, const char *name)
 {

@@ -48,6 +48,10 @@ class Encoder:
                 pass
         return self._encode(value)
 
+    def encode_parts(self, value: object) -> bytes | list[bytes]:
+        """The value's bytes, always in one part: this engine copies large values too."""
+        return self.encode(value)
+
     def _count(self) -> None:
         if self._uses == AFTER:
             self._quick = quick_write(self._plan, self._limits)
@@ -90,6 +94,19 @@ class Decoder:
             return self._read(data, start, Budget(self._limits))
         except RecursionError:
             raise too_deep(self._limits) from None
+
+    def locate(self, _data: bytes, _start: int) -> tuple[int, int] | None:
+        """None: this engine copies large values too."""
+        return None
+
+    def decode_apart(self, data: bytes, start: int, at: int, part: bytes) -> tuple[Any, int]:
+        """The datum of `data` with `part` inserted at `at`, and the place behind it without `part`."""
+        if not start <= at <= len(data) or len(part) <= len(data) - at:
+            raise ValueError("no place for a part of more bytes than are behind it")
+        value, end = self.decode(b"".join((data[:at], part, data[at:])), start)
+        if end < at + len(part):
+            raise DecodeError("no value where the part belongs")
+        return value, end - len(part)
 
     def _count(self) -> None:
         if self._uses == AFTER:
