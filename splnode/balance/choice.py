@@ -25,7 +25,7 @@ class Choice:
     node that may be gone. Where too few are good, all of them are back.
     """
 
-    __slots__ = ("_shares", "_slots", "_stale", "fitting", "members")
+    __slots__ = ("_by_name", "_shares", "_slots", "_stale", "fitting", "members")
 
     def __init__(self, fitting: Sequence[Member], now: float) -> None:
         self.fitting = fitting
@@ -36,6 +36,7 @@ class Choice:
         self._shares: Shares | None = None
         self._stale = 0.0
         self._slots: Slots | None = None
+        self._by_name: dict[str, Member] = {}
 
     def pick(
         self, policy: str, key: bytes | None, turn: int, now: float, settings: BalanceConfig, draw: random.Random
@@ -44,9 +45,9 @@ class Choice:
         members = self.members
         if policy == "sticky" and key is not None:
             if self._slots is None:
-                self._slots = Slots(member.name for member in members)
-            name = self._slots.at(key)
-            return next(member for member in members if member.name == name)
+                self._by_name = {member.name: member for member in members}
+                self._slots = Slots(self._by_name)
+            return self._by_name[self._slots.at(key)]
         if policy == "weighted":
             shares = self._weigh(now, settings)
             if shares is not None:
