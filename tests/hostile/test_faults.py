@@ -52,10 +52,13 @@ def wait_for(what: str, victim: Victim) -> None:
 
 CLIENT = """
 import asyncio, sys, splnode
+from splnode.config import ChannelsConfig
+
+PATIENT = ChannelsConfig(connect_timeout=30.0)
 
 async def main():
-    async with splnode.connect(sys.argv[1], "SPLExecuteService") as client:
-        calls = [asyncio.create_task(client.execute({"module": "sleeps", "value": "30"})) for _ in range(8)]
+    async with splnode.connect(sys.argv[1], "SPLExecuteService", timeout=1000.0, settings=PATIENT) as client:
+        calls = [asyncio.create_task(client.execute({"module": "sleeps", "value": "1000"})) for _ in range(8)]
         await client.listAvailableModules()
         print("sent", flush=True)
         await asyncio.gather(*calls)
@@ -75,19 +78,22 @@ def client(victim: Victim) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.timeout(120)  # seven processes start, maybe beside much else
 def test_the_calls_of_a_killed_client_are_cancelled(tmp_path: Path, modules: Path) -> None:
     """All the processes that this module may have are theirs; the next caller gets one at once.
 
-    So it is with a splnode client. Of any other the end of the stream says only that it will ask no more.
+    So it is with a splnode client. Of any other the end of the stream says only that it will ask no more. Its calls
+    take for ever, and their deadlines pass only after this test has failed.
     """
-    config = "drain_seconds = 0.0\n[modules]\nmax_workers = 8\n"
+    config = "drain_seconds = 0.0\n[modules]\nmax_workers = 8\n[calls]\ntimeout = 1000.0\n"
     with Victim(tmp_path, "--modules", str(modules), config=config) as victim:
         killed = client(victim)
-        with hello(victim.tcp, timeout=20) as sock:
+        with hello(victim.tcp, timeout=60) as sock:
             sock.sendall(execute("sleeps", {}, text("0")))
             killed.send_signal(signal.SIGKILL)
             killed.wait()
-            assert b"slept" in netty_reply(sock)[1]
+            answer = netty_reply(sock)[1]
+            assert b"slept" in answer, f"{answer!r}\n{victim.log}"
 
 
 def test_a_client_that_is_stopped_harms_nobody_and_may_go_on(tmp_path: Path, modules: Path) -> None:
