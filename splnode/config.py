@@ -24,6 +24,7 @@ Pause = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Number = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 SOCKET_NAME: Final = "splnode.sock"
+MOST_WORKERS: Final = 256
 
 
 def runtime_directory() -> Path:
@@ -61,7 +62,7 @@ class NodeConfig(_Section, frozen=True):
     listen: tuple[str, ...] = msgspec.field(default_factory=default_listen)
     insecure: bool = False
     default_service: str | None = None
-    workers: Annotated[int, msgspec.Meta(ge=0, le=256)] = 1
+    workers: Annotated[int, msgspec.Meta(ge=0, le=MOST_WORKERS)] = 1
     drain_seconds: Pause = 3.0
     stop_seconds: Pause = 20.0
 

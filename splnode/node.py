@@ -167,7 +167,7 @@ class Node:
             self._health.leave()
             self._refuse_calls()
             await self._closing.aclose()
-        log.info("stopped", node=self.id)
+        self._say("stopped")
 
     async def _start(self) -> None:
         config = self.config
@@ -178,7 +178,7 @@ class Node:
         await self._listen()
         self._health.set("", "SERVING")
         notify("READY=1")
-        log.info("serving", node=self.id, listen=[str(e) for e in self.endpoints], services=list(self.services))
+        self._say("serving", listen=[str(e) for e in self.endpoints], services=list(self.services))
 
     async def _open_services(self) -> None:
         """Serves what a node serves. What is to be closed in the end is put on `_closing`."""
@@ -225,7 +225,7 @@ class Node:
 
     async def _drain(self) -> None:
         config = self.config.node
-        log.info("stopping", node=self.id, drain_seconds=config.drain_seconds, running=self._admission.running)
+        self._say("stopping", drain_seconds=config.drain_seconds, running=self._admission.running)
         self._health.leave()
         await asyncio.sleep(config.drain_seconds)
         await self._run_out()
@@ -252,6 +252,9 @@ class Node:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
                 await asyncio.gather(self._admission.idle(), self._vital.idle())
+
+    def _say(self, event: str, **facts: object) -> None:
+        log.info(event, node=self.id, **facts)
 
     def _protocols(self) -> list[Protocol]:
         return [contract.protocol for contract in self._directory.contracts]

@@ -46,6 +46,12 @@ class Daemon:
         return next(endpoint for endpoint in self.endpoints if endpoint.startswith("tcp://"))
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """Everything on its stderr, of all its lives."""
         return (self.directory / "log").read_text()
@@ -61,7 +67,9 @@ class Daemon:
             )  # fmt: skip
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), START)
-        assert line, f"the node did not start:\n{self.log}"
+        if not line:
+            await self.ended()
+            raise AssertionError(f"the node did not start:\n{self.log}")
         said = json.loads(line)
         self.endpoints, self.node = said["listen"], said["node"]
 

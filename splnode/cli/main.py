@@ -23,7 +23,10 @@ COMMANDS: Final = {
     "version": "show the versions of splnode and what it stands on",
     "completion": "print the completion script of a shell",
 }
-HIDDEN: Final = {"complete": "candidates for the last word of a command line"}
+HIDDEN: Final = {
+    "complete": "candidates for the last word of a command line",
+    "worker": "one of the processes of a node that has several",
+}
 
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141

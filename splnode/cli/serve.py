@@ -41,6 +41,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--modules", metavar="DIR", help="the directory of the modules, package/api/method.py")
     parser.add_argument("--data", metavar="DIR", help="the directory of the records")
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        help="processes that answer calls, 0 for one a CPU (default: SPLNODE_WORKERS, else 1)",
+    )
     parser.add_argument("--insecure", action="store_true", help="let other hosts connect, unencrypted and unknown")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: info")
     parser.add_argument("--log-format", choices=("auto", "json", "text"), help="default: auto, text on a terminal")
@@ -65,6 +71,11 @@ def settings_of(args: argparse.Namespace) -> config.Config:
         for text in args.listen:
             Endpoint.parse(text)
         node = replace(node, listen=tuple(args.listen))
+    workers = args.workers if args.workers is not None else _workers_of_environment()
+    if workers is not None:
+        if not 0 <= workers <= config.MOST_WORKERS:
+            raise ConfigError(f"--workers {workers}: 0 to {config.MOST_WORKERS} are allowed")
+        node = replace(node, workers=workers)
     if args.insecure:
         node = replace(node, insecure=True)
     data, modules = settings.data, settings.modules
@@ -79,6 +90,13 @@ def settings_of(args: argparse.Namespace) -> config.Config:
     return replace(settings, node=node, data=data, modules=modules, log=log)
 
 
+def _workers_of_environment() -> int | None:
+    text = os.environ.get("SPLNODE_WORKERS", "")
+    if text and not (text.isascii() and text.isdigit()):
+        raise ConfigError(f"SPLNODE_WORKERS={text!r}: a whole number is needed")
+    return int(text) if text else None
+
+
 def _open_standard_streams() -> None:
     """Gives those that were closed to /dev/null: no socket may become what somebody takes for stderr."""
     descriptor = os.open(os.devnull, os.O_RDWR)
@@ -88,11 +106,21 @@ def _open_standard_streams() -> None:
 
 
 async def _serve(args: argparse.Namespace, settings: config.Config) -> None:
-    node = Node(settings)
+    node = _node(settings)
     _on_signals(node, args)
     async with node:
         _announce(node)
         await node.stopped()
+
+
+def _node(settings: config.Config) -> Node:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = settings.node.workers or cpus
+    if workers == 1:
+        return Node(settings)
+    from splnode.workers.supervisor import Supervisor
+
+    return Supervisor(settings, workers)
 
 
 def _announce(node: Node) -> None:

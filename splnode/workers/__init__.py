@@ -1,0 +1,1 @@
+"""A node of several processes: a supervisor, and the workers that answer the calls."""

@@ -1,0 +1,60 @@
+"""What a supervisor says to its workers: a protocol of ours that nobody else speaks."""
+
+from functools import cache
+from typing import Final
+
+from splnode.avro.protocol import Protocol
+from splnode.errors import DeclaredError
+
+_TEXT: Final = """{
+  "protocol": "Worker",
+  "namespace": "splnode",
+  "doc": "A process that answers calls of a node. Descriptors are those that it has inherited.",
+  "types": [
+    {"type": "record", "name": "Listening", "doc": "Where it accepts.", "fields": [
+      {"name": "endpoint", "type": "string"},
+      {"name": "descriptors", "type": {"type": "array", "items": "int"}, "doc": "Sockets that listen."}
+    ]},
+    {"type": "record", "name": "Link", "doc": "A service of the supervisor.", "fields": [
+      {"name": "protocol", "type": "string", "doc": "Its text."},
+      {"name": "descriptor", "type": "int", "doc": "A connection to it."}
+    ]},
+    {"type": "error", "name": "WorkerFault", "doc": "It cannot serve.", "fields": [
+      {"name": "message", "type": "string"}
+    ]}
+  ],
+  "messages": {
+    "serve": {
+      "doc": "Begins to serve: once in the life of a worker. Answered when it accepts.",
+      "request": [
+        {"name": "config", "type": "string", "doc": "The settings, as JSON."},
+        {"name": "listening", "type": {"type": "array", "items": "Listening"}},
+        {"name": "links", "type": {"type": "array", "items": "Link"}, "doc": "In the order of the node's services."}
+      ],
+      "response": "null",
+      "errors": ["WorkerFault"]
+    },
+    "reload": {
+      "doc": "Takes over what can change while it runs.",
+      "request": [{"name": "config", "type": "string"}],
+      "response": "null"
+    },
+    "stop": {
+      "doc": "Refuses new calls, lets those that run end, and then itself.",
+      "request": [],
+      "response": "null"
+    }
+  }
+}"""
+
+
+class WorkerFault(DeclaredError):
+    """The worker cannot serve: field `message`."""
+
+    schema_name = "splnode.WorkerFault"
+
+
+@cache
+def worker_protocol() -> Protocol:
+    """The protocol; the same object each time."""
+    return Protocol.parse(_TEXT, source="splnode.Worker")

@@ -1,0 +1,203 @@
+"""A worker: the process that `splnode worker` is, started by a supervisor and told by it what to do.
+
+| service | answered by |
+|---|---|
+| SPLDataService | reads here, from the same file; what changes it by the supervisor, the only one that writes |
+| SPLExecuteService | built-in modules here; the others by the supervisor, whose pool of processes is the node's |
+| every other | the supervisor |
+
+So whatever a node promises of its records, its modules and its health holds over all of its workers. A worker ends
+when its supervisor says so, and at once when the supervisor has gone. Signals that ask a process to end or to reload
+are the supervisor's business: a service manager sends them to all processes of a node.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from splnode import config as settings
+from splnode.avro.protocol import Protocol
+from splnode.config import Config
+from splnode.endpoint import Endpoint
+from splnode.errors import SplnodeError
+from splnode.modules.catalogue import Modules
+from splnode.net.listener import Listener
+from splnode.node import Node
+from splnode.observe import logging
+from splnode.rpc.client import Client
+from splnode.rpc.router import Router
+from splnode.rpc.server import Server
+from splnode.services.data import DataReading
+from splnode.services.execute import ExecuteService
+from splnode.services.store_format import FILE
+from splnode.services.store_reader import StoreReader
+from splnode.wire.directory import Directory
+from splnode.workers.forward import Forward
+from splnode.workers.link import BOOT_SECONDS, linked, within
+from splnode.workers.modules import WorkerModules
+from splnode.workers.protocol import WorkerFault, worker_protocol
+
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+log = structlog.get_logger("splnode.workers")
+
+
+class WorkerNode(Node):
+    """The worker's part of a node: the supervisor's services, in its order, on sockets that listen already.
+
+    `links` are a protocol and the descriptor of a connection to the supervisor's service each.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        listening: Sequence[tuple[Endpoint, list[socket.socket]]],
+        links: Sequence[tuple[Protocol, int]],
+    ) -> None:
+        super().__init__(config)
+        self._listening = listening
+        self._links = links
+        self._leaving = False
+
+    def reload(self, config: Config) -> None:
+        """Takes over what can change while running; the supervisor has said so in the log."""
+        self._adopt(config)
+
+    async def _open_services(self) -> None:
+        for protocol, descriptor in self._links:
+            connection, contract = await linked(
+                _socket(descriptor),
+                protocol,
+                f"supervisor/{protocol.name}",
+                within(self.config.limits),
+                self._lost,
+            )
+            self._closing.push_async_callback(connection.close)
+            self.serve(protocol, self._implementation(Client(connection, contract)))
+        self._closing.callback(self._leave)
+        self._closing.push_async_callback(self._router.close)
+
+    async def _listen(self) -> None:
+        listener = self._new_listener(self.config.limits, self._admission.share)
+        for endpoint, sockets in self._listening:
+            await listener.open(endpoint, sockets)
+
+    def _implementation(self, owner: Client) -> object:
+        folder = self.config.data_directory
+        if owner.protocol.name == "SPLDataService":
+            here = DataReading(StoreReader(folder / FILE))
+            reads = {name: getattr(here, name) for name in ("read", "listTopics", "getSchema", "listSchemas")}
+            return Forward(owner, reads, here.close)
+        if owner.protocol.name == "SPLExecuteService":
+            built_in = Modules(None, data=self.client("SPLDataService"), files=folder / "files")
+            return ExecuteService(WorkerModules(built_in, owner))
+        return Forward(owner)
+
+    def _say(self, event: str, **facts: object) -> None:
+        """Its supervisor says it, once for all."""
+
+    def _leave(self) -> None:
+        self._leaving = True
+
+    def _lost(self, reason: str) -> None:
+        if not self._leaving:
+            log.error("this worker ends: its supervisor has gone", reason=reason)
+            os._exit(1)
+
+
+class Control:
+    """Implements the protocol of `workers.protocol`. One node lives in it, once."""
+
+    def __init__(self) -> None:
+        self._node: WorkerNode | None = None
+        self._serving = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+
+    async def serve(self, config: str, listening: list[dict[str, Any]], links: list[dict[str, Any]]) -> None:
+        """Starts the node. WorkerFault if it cannot be."""
+        try:
+            self._node = _node(_read(config), listening, links)
+            self._life = asyncio.create_task(self._live(self._node))
+            serving = asyncio.create_task(self._serving.wait())
+            await asyncio.wait((self._life, serving), return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                serving.cancel()
+                await self._life
+        except SplnodeError as error:
+            raise WorkerFault(message=str(error)) from error
+
+    def reload(self, config: str) -> None:
+        """Takes over other settings."""
+        if self._node is not None:
+            self._node.reload(_read(config))
+
+    def stop(self) -> None:
+        """Begins to end; the end is that of the process."""
+        if self._node is not None:
+            self._node.stop()
+
+    async def ended(self) -> None:
+        """Returns once the node has stopped, or has not begun to serve in time. What ended it is raised."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOOT_SECONDS):
+                await self._serving.wait()
+        if self._serving.is_set() and self._life is not None:
+            await self._life
+
+    async def _live(self, node: Node) -> None:
+        async with node:
+            self._serving.set()
+            await node.stopped()
+
+
+def _node(config: Config, listening: list[dict[str, Any]], links: list[dict[str, Any]]) -> WorkerNode:
+    logging.configure(config.log.level, config.log.format)
+    return WorkerNode(
+        config,
+        [(Endpoint.parse(each["endpoint"]), [_socket(n) for n in each["descriptors"]]) for each in listening],
+        [(Protocol.parse(each["protocol"]), each["descriptor"]) for each in links],
+    )
+
+
+def _socket(descriptor: int) -> socket.socket:
+    return socket.socket(fileno=descriptor)
+
+
+def _read(config: str) -> Config:
+    return settings.from_builtins(msgspec.json.decode(config))
+
+
+async def work(number: int, descriptor: int, parent: int) -> None:
+    """Serves as worker `number` of the process `parent`, which is at the other end of the socket `descriptor`."""
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    _end_with(parent)
+    structlog.contextvars.bind_contextvars(worker=number)
+    control = Control()
+    server = Server(worker_protocol(), control)
+    listener = Listener(Router({server.protocol.name: server}), Directory([server.contract]))
+    await listener.adopt(Endpoint("unix", path="/supervisor"), _socket(descriptor))
+    try:
+        await control.ended()
+    finally:
+        await listener.close()
+
+
+def _end_with(parent: int) -> None:
+    """From now on the end of the supervisor is the end of this process, whatever either is doing. (prctl(2))
+
+    Where there is no prctl, the end of the links tells it a little later.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it had gone before

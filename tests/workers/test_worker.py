@@ -1,0 +1,58 @@
+"""A worker in this process; as a process it is tested in test_supervisor.py."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import splnode
+from splnode.avro.protocol import find_protocol
+from splnode.config import parse
+from splnode.endpoint import Endpoint
+from splnode.net.listener import Listener
+from splnode.rpc.router import Router
+from splnode.rpc.server import Server
+from splnode.services.data import DataService
+from splnode.services.health import HealthService
+from splnode.services.store import Store
+from splnode.wire.directory import Directory
+from splnode.workers.worker import WorkerNode
+
+
+class WritesAlone(DataService):
+    """The supervisor's, which is not to be asked for what a worker can read itself."""
+
+    async def read(self, *_: Any, **__: Any) -> dict[str, Any]:
+        raise AssertionError("the worker reads here")
+
+
+async def test_reads_here_and_asks_its_supervisor_for_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = parse(f'[node]\nid = "n"\ndirectory = "{tmp_path}"\ndrain_seconds = 0.0\n')
+    health = HealthService()
+    health.set("", "SERVING")
+    services = {
+        "SPLDataService": WritesAlone(Store.open(config.data_directory)), "splnode.Health": health,
+    }  # fmt: skip
+    servers = [Server(find_protocol(name), service) for name, service in services.items()]
+    owner = Listener(Router({s.protocol.name: s for s in servers}), Directory(s.contract for s in servers))
+    links = []
+    for server in servers:
+        ours, theirs = socket.socketpair()
+        await owner.adopt(Endpoint("unix", path="/worker/1", service=server.protocol.name), ours)
+        links.append((server.protocol, theirs.detach()))
+    sock = socket.create_server(("127.0.0.1", 0))
+    endpoint = Endpoint("tcp", "127.0.0.1", sock.getsockname()[1])
+    async with WorkerNode(config, [(endpoint, [sock])], links) as worker:
+        assert (worker.id, worker.services, worker.endpoints) == ("n", tuple(services), [endpoint])
+        async with splnode.connect(endpoint, "SPLDataService") as data:
+            assert (await data.write(topic="t", primaryKey="k", data="x"))["version"] == 1
+            assert (await data.read(topic="t"))["records"][0]["data"] == "x"
+        async with splnode.connect(endpoint, "splnode.Health") as asked:
+            assert await asked.list() == health.list()
+    await owner.close()
+    for server in servers:
+        await server.close()
+    assert "serving" not in capsys.readouterr().out  # that is its supervisor's to say
