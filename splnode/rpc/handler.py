@@ -75,7 +75,7 @@ async def counted(call: Call, tally: Tally, work: Callable[[Call], Awaitable[obj
     try:
         result = await work(call)
     except BaseException as error:
-        told = tell(call, error, asked=_is_cancelled())
+        told = tell(call, error, asked=is_cancelled())
         tally.end(time.monotonic() - began, told)
         if told is error:
             raise
@@ -99,6 +99,7 @@ def tell(call: Call, error: BaseException, *, asked: bool) -> BaseException:
     return error
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Whether somebody has cancelled the task that runs."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

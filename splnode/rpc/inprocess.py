@@ -6,11 +6,16 @@ test over this passes over TCP.
 
 The handler runs in its caller's task: cancelling one cancels the other, and nothing is scheduled. The price is that a
 handler which swallows its cancelling holds its caller until it returns; the answer is then still DEADLINE_EXCEEDED.
+
+Where nothing but the node's admission stands before a handler, it is called right here, and what it awaits only if it
+really waits: each coroutine between two awaits costs as much as a check of the values.
 """
 
 import enum
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from time import monotonic
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -20,47 +25,100 @@ from splnode.avro.protocol import Message
 from splnode.avro.schema import Schema
 from splnode.errors import CallError, Code, DataError, DeclaredError, SchemaError
 from splnode.limits import Limits
-from splnode.rpc.call import Call
+from splnode.rpc.admission import Admission
+from splnode.rpc.call import Call, running
 from splnode.rpc.failure import internal
-from splnode.rpc.timeouts import Timeouts
+from splnode.rpc.handler import is_cancelled, tell
+from splnode.rpc.tally import Tally
+from splnode.rpc.timeouts import Timeouts, rest
 from splnode.wire.message import Contract, ErrorReader
 from splnode.wire.primitive import read_long
 
 Copy = Callable[[object], object]
 
 
+class Ready:
+    """A handler that nothing but the admission, the `gate`, stands before. `function` takes a message's parameters."""
+
+    __slots__ = ("function", "gate", "tally")
+
+    def __init__(self, function: Callable[..., Any], gate: Admission | None, tally: Tally) -> None:
+        self.function = function
+        self.gate = gate
+        self.tally = tally
+
+
+class _Waits:
+    """What is still to be awaited: nothing else that a handler gives is of this class."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Coroutine[Any, Any, object]) -> None:
+        self.work = work
+
+
 class Bridge:
-    """Brings calls of other contracts of this process to the server of `contract`."""
+    """Brings calls of other contracts of this process to the server of `contract`.
+
+    `proceed` runs any call; `ready` has the handlers, by message, of those that need not go through it.
+    """
 
     def __init__(
-        self, contract: Contract, proceed: Callable[[Call], Awaitable[object]], *, limits: Limits, force_codec: bool
+        self,
+        contract: Contract,
+        proceed: Callable[[Call], Coroutine[Any, Any, object]],
+        ready: Mapping[str, Ready],
+        *,
+        limits: Limits,
+        force_codec: bool,
     ) -> None:
         self._contract = contract
         self._proceed = proceed
+        self._ready = ready
         self._limits = limits
         self._force_codec = force_codec
-        self._routes: dict[tuple[Contract, str], _Route] = {}
+        self._routes: dict[Contract, dict[str, _Route]] = {}
         self._timeouts = Timeouts()
 
-    async def call(self, call: Call) -> object:
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries one unchecked call. EncodeError means that its parameters do not fit: nothing has run."""
-        key = (call.contract, call.message.name)
-        route = self._routes.get(key)
-        if route is None:
+        try:
+            route = self._routes[call.contract][call.message.name]
+        except KeyError:
+            route = self._route(call)
+        return route.call(call)
+
+    def _route(self, call: Call) -> "_Route":
+        routes = self._routes.get(call.contract)
+        if routes is None:
             if len(self._routes) >= self._limits.client_protocols:
                 self._routes.clear()  # contracts are few in a process: more than that is churn
-            route = _Route(call, self._contract, self._limits, self._force_codec, self._timeouts)
-            self._routes[key] = route
-        return await route.call(call, self._proceed)
+            routes = self._routes[call.contract] = {}
+        name = call.message.name
+        copy = _through_codec if self._force_codec else conformer
+        route = _Route(call, self._contract, self._proceed, self._ready.get(name), copy, self._limits, self._timeouts)
+        routes[name] = route
+        return route
 
 
 class _Route:
     """One message of one caller's contract to the same message of the server's."""
 
-    def __init__(self, call: Call, server: Contract, limits: Limits, force_codec: bool, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        call: Call,
+        server: Contract,
+        proceed: Callable[[Call], Coroutine[Any, Any, object]],
+        ready: Ready | None,
+        copy: Callable[..., Copy],
+        limits: Limits,
+        timeouts: Timeouts,
+    ) -> None:
+        self._proceed = proceed
+        self._ready = ready
+        self._copy = copy
         self._limits = limits
         self._timeouts = timeouts
-        self._copy = _through_codec if force_codec else conformer
         self._server = server
         self._message = self._find(call)
         into = server.into.get(call.message.name)
@@ -69,13 +127,16 @@ class _Route:
         self._result = self._resolve(call, self._message.response, call.message.response, result)
         self._errors = ErrorReader(call.contract, call.message, self._message)
 
-    async def call(self, call: Call, proceed: Callable[[Call], Awaitable[object]]) -> object:
+    async def call(self, call: Call) -> object:
         params = typing.cast("dict[str, Any]", self._params(call.params))
-        if call.remaining <= 0:
+        began = monotonic()
+        if call.deadline <= began:
             raise call.expired(started=False)
-        served = Call(self._server, self._message, params, call.deadline, call.metadata, call.peer, checked=True)
+        served = Call(self._server, self._message, params, call.deadline, call.metadata, call.peer, True)
         try:
-            result = await self._timeouts.run(proceed(served), call.deadline)
+            result = self._run(served, began)
+            if type(result) is _Waits:
+                result = await self._timeouts.run(result.work, call.deadline)
         except TimeoutError:  # no handler's own: those are INTERNAL by now
             raise call.expired() from None
         except DeclaredError as error:
@@ -86,6 +147,36 @@ class _Route:
             return None if self._message.one_way else self._result(result)
         except DataError as error:
             raise internal(served, error) from error
+
+    def _run(self, served: Call, began: float) -> object:
+        """What the handler gives, or a _Waits."""
+        ready = self._ready
+        if ready is None:
+            return _Waits(self._proceed(served))
+        outer, gate = running.get(), ready.gate
+        if outer is not None and not outer.ended:
+            gate = None  # part of a call that was already let in
+        elif gate is not None and not gate.enter():
+            return _Waits(self._proceed(served))
+        token, result = running.set(served), None
+        served.begun = True
+        try:
+            result = _begin(ready.function, served.params)
+        except BaseException as error:
+            told = _told(served, ready.tally.ended, began, error)
+            if told is error:
+                raise
+            raise told from error
+        finally:
+            running.reset(token)
+            if type(result) is not _Waits:
+                served.ended = True
+                if gate is not None:
+                    gate.leave()
+        if type(result) is _Waits:
+            return _Waits(_finish(served, result.work, gate, ready.tally, began))
+        ready.tally.ended(monotonic() - began)
+        return result
 
     def _find(self, call: Call) -> Message:
         message = self._server.protocol.messages.get(call.message.name)
@@ -109,6 +200,55 @@ class _Route:
             return self._errors.read(index, data, start)[0]
         except DataError as unfit:
             return internal(call, unfit)
+
+
+def _begin(function: Callable[..., Any], params: Mapping[str, Any]) -> object:
+    """What the function gives. A coroutine is begun: then its value, or a _Waits."""
+    result = function(**params)
+    if type(result) is not CoroutineType:
+        if not hasattr(type(result), "__await__"):
+            return result
+        result = _awaited(result)
+    try:
+        first = result.send(None)
+    except StopIteration as done:
+        value: object = done.value
+        return value
+    return _Waits(rest(result, first))
+
+
+async def _awaited(result: Awaitable[object]) -> object:
+    return await result
+
+
+async def _finish(
+    served: Call, work: Coroutine[Any, Any, object], gate: Admission | None, tally: Tally, began: float
+) -> object:
+    token = running.set(served)
+    tally.begin()
+    try:
+        result = await work
+    except BaseException as error:
+        told = _told(served, tally.end, began, error)
+        if told is error:
+            raise
+        raise told from error
+    finally:
+        served.ended = True
+        running.reset(token)
+        if gate is not None:
+            gate.leave()
+    tally.end(monotonic() - began)
+    return result
+
+
+def _told(
+    served: Call, count: Callable[[float, BaseException], None], began: float, error: BaseException
+) -> BaseException:
+    """What may be told of the error of a call, which is counted."""
+    told = tell(served, error, asked=is_cancelled())
+    count(monotonic() - began, told)
+    return told
 
 
 def carries_types(annotation: object) -> bool:

@@ -16,7 +16,7 @@ from splnode.rpc.binding import Bound, bind, blocking
 from splnode.rpc.call import Call, running
 from splnode.rpc.failure import again
 from splnode.rpc.handler import Inline, counted
-from splnode.rpc.inprocess import Bridge
+from splnode.rpc.inprocess import Bridge, Ready
 from splnode.rpc.interceptor import Interceptor, chain
 from splnode.rpc.tally import Tally
 from splnode.rpc.threads import THREADS, Threads
@@ -60,8 +60,14 @@ class Server:
         self.contract = Contract(protocol, into={name: each.types for name, each in bound.items()}, limits=limits)
         self.tallies: Mapping[str, Tally] = {name: Tally() for name in protocol.messages}
         self._entry = chain(interceptors, self._run)
-        self._inline = self._inlined(bound, tuple(interceptors))
-        self._bridge = Bridge(self.contract, self._call, limits=limits, force_codec=force_codec)
+        only, gate = _only_gate(tuple(interceptors))
+        self._inline = self._inlined(bound, gate) if only else {}
+        ready = {
+            name: Ready(self._handlers[name], gate, self.tallies[name])
+            for name, each in bound.items()
+            if only and not each.blocks
+        }
+        self._bridge = Bridge(self.contract, self._call, ready, limits=limits, force_codec=force_codec)
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Runs the handler. A call in process is checked and copied first, and so is its answer."""
@@ -92,11 +98,8 @@ class Server:
         function, threads = bound.plain(), self._threads
         return (lambda **params: threads.run(function, params)) if bound.blocks else function
 
-    def _inlined(self, bound: Mapping[str, Bound], interceptors: tuple[Interceptor, ...]) -> dict[str, Inline]:
+    def _inlined(self, bound: Mapping[str, Bound], gate: Admission | None) -> dict[str, Inline]:
         """Handlers that are not async and do not block, where nothing but the admission stands before them."""
-        gate = interceptors[0] if interceptors else None
-        if len(interceptors) > 1 or not (gate is None or type(gate) is Admission):
-            return {}
         return {
             name: Inline(each.method, each.fields, each.names, gate, self.tallies[name])
             for name, each in bound.items()
@@ -122,3 +125,11 @@ class Server:
         finally:
             call.ended = True
             running.reset(token)
+
+
+def _only_gate(interceptors: tuple[Interceptor, ...]) -> tuple[bool, Admission | None]:
+    """Whether nothing but an admission stands before the handlers, and that one, if there is any."""
+    gate = interceptors[0] if interceptors else None
+    if len(interceptors) > 1 or not (gate is None or type(gate) is Admission):
+        return False, None
+    return True, gate

@@ -1,7 +1,12 @@
-"""asyncio.timeout for many short waits: one timer for all, instead of one that is made and cancelled for each."""
+"""asyncio.timeout for many short waits: one timer for all, instead of one that is made and cancelled for each.
+
+What does not wait at all has no timer: a coroutine is begun by hand, in the task that runs it anyhow, and only where
+it really waits for something is it awaited.
+"""
 
 import asyncio
-from collections.abc import Awaitable
+import types
+from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
 from splnode.rpc.expiry import Expiry
@@ -32,12 +37,17 @@ class Timeouts:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._expiry: Expiry[_Wait] = Expiry(_Wait.end)
 
-    async def run(self, work: Awaitable[T], deadline: float) -> T:
+    async def run(self, work: Coroutine[Any, Any, T], deadline: float) -> T:
         """What `work` gives; it is cancelled at `deadline` (seconds of `time.monotonic()`).
 
         Then it is a TimeoutError, whatever `work` makes of its cancelling, unless this task was cancelled from
         elsewhere too: that goes on. `work` must not raise TimeoutError itself.
         """
+        try:
+            first = work.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # the timer of the one before is gone with it
             self._loop, self._expiry = loop, Expiry(_Wait.end)
@@ -46,7 +56,7 @@ class Timeouts:
         before, wait, expiry = task.cancelling(), _Wait(task), self._expiry
         expiry.add(wait, deadline)
         try:
-            result = await work
+            result = await rest(work, first)
         except BaseException as error:
             if wait.ended and (task.uncancel() <= before or not isinstance(error, asyncio.CancelledError)):
                 raise TimeoutError from None
@@ -57,3 +67,23 @@ class Timeouts:
             task.uncancel()
             raise TimeoutError
         return result
+
+
+@types.coroutine
+def rest(work: Coroutine[Any, Any, T], first: object) -> Generator[Any, Any, T]:
+    """Goes on with a coroutine that somebody has begun with `send(None)`, which gave `first`. To be awaited at once."""
+    while True:
+        try:
+            yield first
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever is thrown in, it is the coroutine's
+            try:
+                first = work.throw(error)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+        else:
+            value: T = yield from work
+            return value
