@@ -54,7 +54,7 @@ def _rates(axes: Any, found: list[tuple[str, tuple[float, ...]]]) -> None:
     lowest = min((rate for _, (rate,) in found), default=1.0)
     for place, (name, (rate,)) in enumerate(found):
         axes.barh(place, rate, height=0.66, color=colour(name), zorder=2)
-        axes.text(rate * 1.06, place, f"{rate:,.0f}", va="center", ha="left", fontsize=9, color=INK)
+        _label(axes, rate, place, f"{rate:,.0f}", 5, INK)
     _scale(axes, found, "Calls a second, 64 in flight (more is better)")
     if found:
         axes.set_xlim(lowest / 2, found[0][1][0] * 2.6)
@@ -66,8 +66,8 @@ def _waits(axes: Any, found: list[tuple[str, tuple[float, ...]]]) -> None:
         axes.plot([p50, p99], [place, place], color=shade, linewidth=3, alpha=0.45, solid_capstyle="round", zorder=2)
         axes.scatter([p50], [place], s=46, color=shade, zorder=3)
         axes.scatter([p99], [place], s=46, facecolor=PAPER, edgecolor=shade, linewidth=1.8, zorder=3)
-        axes.text(p50 / 1.09, place, f"{p50:,.0f}", va="center", ha="right", fontsize=9, color=INK)
-        axes.text(p99 * 1.09, place, f"{p99:,.0f}", va="center", ha="left", fontsize=9, color=FAINT)
+        _label(axes, p50, place, f"{p50:,.0f}", -7, INK)
+        _label(axes, p99, place, f"{p99:,.0f}", 7, FAINT)
     _scale(axes, found, "Microseconds a call, one at a time (less is better)")
     if found:
         axes.set_xlim(found[0][1][0] / 1.9, max(p99 for _, (_, p99) in found) * 1.9)
@@ -76,6 +76,14 @@ def _waits(axes: Any, found: list[tuple[str, tuple[float, ...]]]) -> None:
         axes.scatter([], [], s=46, facecolor=PAPER, edgecolor=FAINT, linewidth=1.8, label="p99"),
     ]
     axes.legend(handles=handles, loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
+
+
+def _label(axes: Any, value: float, place: int, text: str, points: int, shade: str) -> None:
+    """Text beside a mark: so many points to its right, or to its left where they are negative."""
+    axes.annotate(
+        text, (value, place), xytext=(points, 0), textcoords="offset points", va="center_baseline",
+        ha="left" if points > 0 else "right", fontsize=9, color=shade,
+    )  # fmt: skip
 
 
 def _scale(axes: Any, found: list[tuple[str, tuple[float, ...]]], title: str) -> None:
