@@ -20,6 +20,6 @@ setup(
     package_data={"splnode.avro.codec": ["_native.pyi"], "splnode.wire": ["_native.pyi"]},  # beside pyproject.toml's
     ext_modules=[
         extension("splnode.avro.codec._native", ["splnode/avro/codec/_native.c"]),
-        extension("splnode.wire._native", [f"{CALLS}/{part}.c" for part in ("module", "pipeline", "intake")]),
+        extension("splnode.wire._native", [f"{CALLS}/{part}.c" for part in ("module", "pipeline", "intake", "room")]),
     ],
 )

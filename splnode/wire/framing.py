@@ -7,8 +7,9 @@ HTTP    one spec-framed message; what follows its terminator is ignored
 ```
 
 A reader is fed whatever arrived and gives whole messages. It copies a byte a fixed number of times however
-it arrives, and believes no length word: memory grows with what arrived. (Avro 1.12 specification, "Message
-Framing"; Netty framing: avro-ipc-netty, NettyTransportCodec)
+it arrives, and believes no length word: memory grows with what arrived. What is still to come of a large buffer is
+best received into its `space`, where it stays. (Avro 1.12 specification, "Message Framing"; Netty framing:
+avro-ipc-netty, NettyTransportCodec)
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Final
 
 from splnode.errors import RemoteWireError
 from splnode.limits import Limits
+from splnode.wire.room import GROWTH, LEAST, Room, room
 
 _WORD: Final = Struct(">I")
 _NETTY: Final = Struct(">III")
@@ -28,11 +30,39 @@ _SMALL: Final = 4096
 LARGE: Final = 16_384
 """From so many bytes on a message is written in two pieces rather than copied behind its head."""
 
+_ENOUGH: Final = LEAST // GROWTH
+"""Bytes of a buffer of LEAST and more that are gathered before it gets room of its own."""
+
+
+class Apart:
+    """A message whose one large value was received by itself: `part`, which belongs at `at` of the `rest`."""
+
+    __slots__ = ("at", "part", "rest")
+
+    def __init__(self, rest: bytes, at: int, part: bytes) -> None:
+        self.rest = rest
+        self.at = at
+        self.part = part
+
+    def __len__(self) -> int:
+        return len(self.rest) + len(self.part)
+
+    def whole(self) -> bytes:
+        """The message in one piece."""
+        return b"".join((self.rest[: self.at], self.part, self.rest[self.at :]))
+
+
+Body = bytes | Apart
+Locate = Callable[[int, bytes], tuple[int, int] | None]
+"""Is told the serial and the beginning of a message, and says where in it the value begins that is cut off, and how
+long it is (`codec.Decoder.locate`); None: in no such value."""
+
 
 class Reader:
     """What both framings share: the bytes that arrived and were not yet understood.
 
-    `feed`, then `take` until it gives nothing. `held` is the number of bytes not taken.
+    `feed`, then `take` until it gives nothing. `held` is the number of bytes not taken. While `large` a large buffer
+    has begun that `make_room` is good for; then what comes may go to its `space` instead of `feed`.
     """
 
     __slots__ = (
@@ -43,9 +73,11 @@ class Reader:
         "_need",
         "_parts",
         "_pos",
+        "_room",
         "_total",
         "buffers",
         "held",
+        "large",
         "largest",
     )
 
@@ -60,13 +92,20 @@ class Reader:
         self._parts: list[bytes] = []
         self._total = 0
         self._expect = -1  # bytes of the buffer that has begun, or -1 before its length
+        self._room: Room | None = None  # where the rest of it goes
+        self.large = False
         self._broken: RemoteWireError | None = None
 
     def feed(self, data: bytes) -> None:
         """Adds what arrived."""
         if type(data) is not bytes:
             data = bytes(data)  # a view of a buffer that its owner uses again
-        if not self.held:
+        self.held += len(data)
+        if self._room is not None:
+            data = data[self._room.put(data) :]
+            if not data:
+                return
+        if not self._data:
             self._data = data
             self._pos = 0
         elif len(data) >= _SMALL:
@@ -75,19 +114,40 @@ class Reader:
             self._chunks[-1] += data
         else:
             self._chunks.append(bytearray(data))
-        self.held += len(data)
 
-    def take(self, most: int) -> list[tuple[int, bytes]]:
+    def make_room(self, locate: Locate | None = None) -> None:
+        """For a `large` buffer, which is to stay where it is received. With `locate` its message may come Apart."""
+        if not self.large:
+            return
+        self.large = False
+        self._join()
+        length = self._set_apart(locate) if locate is not None else self._expect
+        made = self._room = room(length)
+        self._pos += made.put(memoryview(self._data)[self._pos :])
+        self._trim()
+
+    @property
+    def space(self) -> memoryview | None:
+        """Where the next bytes are best received, some of the room for them; None: nowhere, `feed` them."""
+        return self._room.space() if self._room is not None and self._room.missing else None
+
+    def received(self, count: int) -> None:
+        """So many bytes were received into the `space`."""
+        assert self._room is not None  # whose space it was
+        self._room.add(count)
+        self.held += count
+
+    def take(self, most: int) -> list[tuple[int, Body]]:
         """At most `most` whole messages, each with its serial; none: there is no more.
 
         RemoteWireError: the framing is broken, raised once all messages before the fault were taken.
         """
         if self._broken is not None:
             raise self._broken
-        if self.held < self._need:
+        if self.held < self._need if self._room is None else self._room.missing:
             return []
         self._join()
-        out: list[tuple[int, bytes]] = []
+        out: list[tuple[int, Body]] = []
         try:
             self._parse(out, most)
         except RemoteWireError as error:
@@ -112,6 +172,7 @@ class Reader:
         data = b"".join((self._data[self._pos :], *self._chunks))
         self._chunks.clear()
         self._data = b""
+        self._room = None
         self._pos = self.held = 0
         return data
 
@@ -122,15 +183,17 @@ class Reader:
             self._chunks.clear()
 
     def _trim(self) -> None:
-        self.held = len(self._data) - self._pos
-        if not self.held:
+        self.held = left = len(self._data) - self._pos
+        if not left:
             self._data = b""
             self._pos = 0
-        elif self._pos > _SMALL and self._pos > self.held:  # a short rest must not keep a long chunk alive
+        elif self._pos > _SMALL and self._pos > left:  # a short rest must not keep a long chunk alive
             self._data = self._data[self._pos :]
             self._pos = 0
+        if self._room is not None:
+            self.held += self._room.filled
 
-    def _parse(self, out: list[tuple[int, bytes]], most: int) -> None:
+    def _parse(self, out: list[tuple[int, Body]], most: int) -> None:
         """Moves `_pos` over all that is whole and sets `_need` to what the next step wants."""
         raise NotImplementedError
 
@@ -150,10 +213,13 @@ class Reader:
 
     def _buffer(self) -> bool:
         """Moves a buffer of `_expect` bytes to the parts; False where it is not whole yet."""
+        if self._room is not None:
+            return self._room_is_full(self._room)
         data, pos, length = self._data, self._pos, self._expect
         size = len(data)
         if size - pos < length:
-            self._need = length
+            self._need = length if length < LEAST or size - pos >= _ENOUGH else _ENOUGH
+            self.large = self._need == length >= LEAST
             return False
         if length:
             # A long buffer comes alone, joined out of its chunks: it is not copied once more.
@@ -163,7 +229,21 @@ class Reader:
         self._expect = -1
         return True
 
-    def _joined(self) -> bytes:
+    def _set_apart(self, _locate: Locate) -> int:
+        """Takes what stands before a value that is to be received by itself; how long the value is, or the buffer."""
+        return self._expect
+
+    def _room_is_full(self, full: Room) -> bool:
+        if full.missing:
+            return False
+        part = full.take()
+        self._room = None
+        self._parts.append(part)
+        self._total += len(part)
+        self._expect = -1
+        return True
+
+    def _joined(self) -> Body:
         parts = self._parts
         message = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
@@ -174,12 +254,14 @@ class Reader:
 class NettyReader(Reader):
     """Netty framing. A serial is the peer's own number: echoed, never understood."""
 
-    __slots__ = ("_left", "_serial")
+    __slots__ = ("_at", "_left", "_serial", "_tail")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._left = 0
         self._serial = 0
+        self._at = -1  # where the value belongs that is received by itself
+        self._tail = 0  # bytes of its buffer behind it
 
     @property
     def idle(self) -> bool:
@@ -198,7 +280,7 @@ class NettyReader(Reader):
         self._pos += count
         self._trim()
 
-    def _parse(self, out: list[tuple[int, bytes]], most: int) -> None:
+    def _parse(self, out: list[tuple[int, Body]], most: int) -> None:
         data, pos = self._data, self._pos
         size = len(data)
         unpack, largest = _NETTY.unpack_from, self.largest
@@ -229,7 +311,7 @@ class NettyReader(Reader):
             raise RemoteWireError(f"a Netty frame of {count} buffers (limit message_buffers = {self.buffers})")
         self._serial, self._left, self._total = serial, count, 0
 
-    def _more_buffers(self, out: list[tuple[int, bytes]]) -> bool:
+    def _more_buffers(self, out: list[tuple[int, Body]]) -> bool:
         """Reads on in a message; False where the bytes ended before it did."""
         while self._left:
             if self._expect < 0 and not self._word():
@@ -240,6 +322,39 @@ class NettyReader(Reader):
         out.append((self._serial, self._joined()))
         self._need = 8
         return True
+
+    def _set_apart(self, locate: Locate) -> int:
+        length, start = self._expect, self._pos
+        found = (
+            locate(self._serial, self._data[start : start + _ENOUGH]) if self._left == 1 and not self._parts else None
+        )
+        if found is None:
+            return length
+        at, size = found
+        tail = length - at - size
+        if size < LEAST or not 0 <= tail < size:
+            return length
+        self._parts.append(self._data[start : start + at])
+        self._pos += at
+        self._total, self._at, self._tail = at, at, tail
+        return size
+
+    def _room_is_full(self, full: Room) -> bool:
+        if not super()._room_is_full(full):
+            return False
+        if self._tail:
+            self._expect, self._tail = self._tail, 0
+            return self._buffer()
+        return True
+
+    def _joined(self) -> Body:
+        if self._at < 0:
+            return super()._joined()
+        head, part, *tail = self._parts
+        message = Apart(b"".join((head, *tail)), self._at, part)
+        self._parts.clear()
+        self._total, self._at = 0, -1
+        return message
 
 
 class SpecReader(Reader):
@@ -265,7 +380,7 @@ class SpecReader(Reader):
         """True where the stream may end without cutting a message."""
         return not self.held and not self._parts and self._expect < 0
 
-    def _parse(self, out: list[tuple[int, bytes]], most: int) -> None:
+    def _parse(self, out: list[tuple[int, Body]], most: int) -> None:
         parts = self._parts
         self._need = 4
         while len(out) < most:
@@ -284,7 +399,7 @@ class SpecReader(Reader):
             if self.early is not None and len(parts) <= self._TRIES and self.early(b"".join(parts)):
                 self._complete(out)
 
-    def _complete(self, out: list[tuple[int, bytes]]) -> None:
+    def _complete(self, out: list[tuple[int, Body]]) -> None:
         out.append((self._serial, self._joined()))
         self._serial += 1
         self._need = 4

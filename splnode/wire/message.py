@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from splnode.avro.codec import decoder, encoder
+from splnode.avro.codec import Decoder, Encoder, decoder, encoder
 from splnode.avro.protocol import Message, Protocol
 from splnode.avro.schema import Schema
 from splnode.errors import CallError, Code, DeclaredError, DecodeError, EncodeError, RemoteWireError, SchemaError
@@ -48,21 +48,26 @@ class ServerCall:
     `decode` gives up with LimitExceeded("nodes") after QUICK_NODES; `decode_all` goes on to the limit.
     """
 
-    __slots__ = ("_decode_all", "contract", "decode", "encode", "message", "one_way")
+    __slots__ = (
+        "_decode_all", "contract", "decode", "decode_apart", "encode", "encode_parts", "locate", "message", "one_way",
+    )  # fmt: skip
 
     def __init__(
         self,
         contract: "Contract",
         message: Message,
-        decode: Decode,
-        encode: Encode,
+        parameters: Decoder,
+        response: Encoder,
         one_way: bool,
         decode_all: Callable[[], Decode] | None = None,
     ) -> None:
         self.contract = contract
         self.message = message
-        self.decode = decode
-        self.encode = encode
+        self.decode: Decode = parameters.decode
+        self.decode_apart = parameters.decode_apart
+        self.locate = parameters.locate
+        self.encode: Encode = response.encode
+        self.encode_parts = response.encode_parts
         self.one_way = one_way
         self._decode_all = decode_all
 
@@ -74,24 +79,28 @@ class ServerCall:
 class ClientCall:
     """How one message is sent to one server and its answer read. `name` is the name as an Avro string."""
 
-    __slots__ = ("decode", "errors", "message", "request")
+    __slots__ = ("decode", "decode_apart", "errors", "locate", "message", "request")
 
-    def __init__(self, request: "RequestWriter", decode: Decode, errors: "ErrorReader") -> None:
+    def __init__(self, request: "RequestWriter", response: Decoder, errors: "ErrorReader") -> None:
         self.message = request.message
         self.request = request
-        self.decode = decode
+        self.decode: Decode = response.decode
+        self.decode_apart = response.decode_apart
+        self.locate = response.locate
         self.errors = errors
 
 
 class RequestWriter:
     """How the parameters of one message are written; the same whoever the server is."""
 
-    __slots__ = ("_skips", "encode", "message", "name", "one_way", "plain")
+    __slots__ = ("_skips", "encode", "encode_parts", "message", "name", "one_way", "plain")
 
     def __init__(self, message: Message, limits: Limits) -> None:
         self.message = message
         self.one_way = message.one_way
-        self.encode: Encode = encoder(message.request, limits=limits).encode
+        made = encoder(message.request, limits=limits)
+        self.encode: Encode = made.encode
+        self.encode_parts = made.encode_parts
         self.name = write_string(message.name)
         self.plain = b"\0" + self.name  # no metadata
         fields = message.request.fields
@@ -227,7 +236,7 @@ class ServerPair:
         if not theirs.one_way and theirs.response is not own.response:
             # Nothing is run whose result the caller could not read.
             decoder(own.response, theirs.response, limits=contract.limits)
-        return ServerCall(contract, own, read.decode, contract.response_writer(own), theirs.one_way, decode_all)
+        return ServerCall(contract, own, read, contract.response_writer(own), theirs.one_way, decode_all)
 
 
 class ClientPair:
@@ -264,7 +273,7 @@ class ClientPair:
             decoder(own.request, theirs.request, limits=contract.limits)
         into = contract.results.get(own.name)
         read = decoder(theirs.response, own.response, into=into, limits=contract.limits)
-        return ClientCall(request, read.decode, ErrorReader(contract, own, theirs))
+        return ClientCall(request, read, ErrorReader(contract, own, theirs))
 
 
 class Contract:
@@ -292,7 +301,7 @@ class Contract:
         self._clients: BoundedCache[str, ServerPair] = BoundedCache(limits.client_protocols, weight)
         self._servers: BoundedCache[str, ClientPair] = BoundedCache(limits.client_protocols, weight)
         self._requests: dict[str, RequestWriter] = {}
-        self._responses: dict[str, Encode] = {}
+        self._responses: dict[str, Encoder] = {}
         self._error_writers: dict[str, ErrorWriter] = {}
 
     def serving(self, client: Protocol) -> ServerPair:
@@ -321,11 +330,11 @@ class Contract:
             writer = self._requests[name] = RequestWriter(message, self.limits)
         return writer
 
-    def response_writer(self, message: Message) -> Encode:
+    def response_writer(self, message: Message) -> Encoder:
         """How the response of a message is written."""
         write = self._responses.get(message.name)
         if write is None:
-            write = self._responses[message.name] = encoder(message.response, limits=self.limits).encode
+            write = self._responses[message.name] = encoder(message.response, limits=self.limits)
         return write
 
     def error_writer(self, message: Message) -> ErrorWriter:

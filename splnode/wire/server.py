@@ -44,7 +44,7 @@ from splnode.errors import (
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.directory import ClientProtocols, Directory
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
-from splnode.wire.framing import LARGE, NettyReader, Reader, SpecReader
+from splnode.wire.framing import LARGE, Apart, Body, NettyReader, Reader, SpecReader
 from splnode.wire.handshake import (
     BOTH,
     SHORTEST_REQUEST,
@@ -87,8 +87,9 @@ class ServerSession:
     one message of one POST, whose path is `path`. `service` is the listener's own (see `Directory`).
 
     The holder feeds `receive_data`, answers every Request once, and sends `data_to_send` after each of both.
-    While `full` it does not read on; once it is not any more it calls `receive_data(b"")`, since messages may
-    be waiting inside. After a RemoteWireError it sends what is left to send and closes.
+    While there is `space` it may receive into that instead, and say so with `received`: large values are then
+    copied less. While `full` it does not read on; once it is not any more it calls `receive_data(b"")`, since
+    messages may be waiting inside. After a RemoteWireError it sends what is left to send and closes.
 
     A `cooperative` session costs its holder a few ms at a time: `receive_data` takes at most TURN messages, and what
     is left makes it `pending` (do not read on, and call `receive_data(b"")` when the others have had their turn);
@@ -138,7 +139,7 @@ class ServerSession:
         self._guess = b""  # the hash last told with NONE
         self._greeted = False  # a handshake was accepted
         self._answering = False  # the call that came with the first one runs, and all others wait (rule 9)
-        self._stalled: list[tuple[int, bytes]] = []  # taken, but they must wait for an answer or an errand
+        self._stalled: list[tuple[int, Body]] = []  # taken, but they must wait for an answer or an errand
         self._cooperative = cooperative
         self._turn = TURN if cooperative else 2**31
         self._away = 0  # errands that are out
@@ -197,12 +198,25 @@ class ServerSession:
                 if data:
                     reader.feed(data)
                 self._read(reader, events)
+                if reader.large:
+                    reader.make_room(self._locate)
                 self.unread = reader.held + reader.total
         except RemoteWireError as error:
             self.failed = error
             if not events:
                 raise
         return events
+
+    @property
+    def space(self) -> memoryview | None:
+        """Where the next bytes are best received, as soon as there is something large to come; good until then."""
+        return self._reader.space if self._reader is not None else None
+
+    def received(self, count: int) -> list[Event]:
+        """As `receive_data`, for so many bytes that were received into `space`."""
+        assert self._reader is not None  # whose space it was
+        self._reader.received(count)
+        return self.receive_data(b"")
 
     def receive_eof(self) -> list[Event]:
         """The client sends no more; what is open can still be answered. RemoteWireError within a message."""
@@ -220,17 +234,21 @@ class ServerSession:
         if not request.open:
             raise LocalWireError(f"{request!r} was answered before")
         if not request.one_way:
-            payload = request.call.encode(value)
+            payload = request.call.encode_parts(value)
             if metadata or request.prefix or not self._replies.netty:
-                self._reply(request, b"\0", payload, metadata or NO_METADATA)
+                joined = payload if isinstance(payload, bytes) else b"".join(payload)
+                self._reply(request, b"\0", joined, metadata or NO_METADATA)
             else:
-                length = len(payload) + 2
+                length = 2 + (len(payload) if isinstance(payload, bytes) else sum(map(len, payload)))
                 if length > self._limits.message_bytes:
                     raise self._too_large(length)
-                if length < LARGE:
-                    self._replies.out.append(_SUCCESS.pack(request.serial, 1, length) + payload)
+                head = _SUCCESS.pack(request.serial, 1, length)
+                if not isinstance(payload, bytes):
+                    self._replies.out += (head + payload[0], *payload[1:])
+                elif length < LARGE:
+                    self._replies.out.append(head + payload)
                 else:
-                    self._replies.out += (_SUCCESS.pack(request.serial, 1, length), payload)
+                    self._replies.out += (head, payload)
         request.open = False  # as in `_settle`, without its call
         self.in_flight -= 1
         self._weight -= request.weight
@@ -333,9 +351,9 @@ class ServerSession:
         reader.skip(intake.run(data, start, most, SLICE) - start)
         return self._turn if intake.over else intake.served
 
-    def _may_pass(self, body: bytes) -> bool:
+    def _may_pass(self, body: Body) -> bool:
         """A ping goes past calls that wait for room, since it may cancel one; not where replies go in order."""
-        if not self._replies.netty:
+        if not self._replies.netty or isinstance(body, Apart):
             return False
         try:
             _, position = self._metadata.read(body, 0)
@@ -343,7 +361,39 @@ class ServerSession:
             return False  # it may be a handshake
         return body[position:] == b"\0"
 
-    def _message(self, serial: int, body: bytes, events: list[Event]) -> None:
+    def _locate(self, _serial: int, data: bytes) -> tuple[int, int] | None:
+        """Where in the beginning of a message a large parameter begins, and how long it is."""
+        if self._pair is None or data.startswith(self._client_hash):
+            return None
+        try:
+            _, position = self._metadata.read(data, 0)
+            name, position = read_bytes(data, position)
+        except RemoteWireError:
+            return None
+        call = self._calls.get(name)
+        return call.locate(data, position) if call is not None else None
+
+    def _message_apart(self, serial: int, body: Apart, events: list[Event]) -> bool:
+        """A call with a large parameter; False, and nothing has been done, if it is not ordinary."""
+        if self._pair is None or body.rest.startswith(self._client_hash):
+            return False
+        try:
+            metadata, position = self._metadata.read(body.rest, 0)
+            name, position = read_bytes(body.rest, position)
+            call = self._calls[name]
+            params, end = call.decode_apart(body.rest, position, body.at, body.part)
+        except (RemoteWireError, KeyError, DataError, ValueError):
+            return False
+        if end != len(body.rest):
+            return False
+        self._accept(serial, call, params, metadata, b"", len(body), events)
+        return True
+
+    def _message(self, serial: int, body: Body, events: list[Event]) -> None:
+        if isinstance(body, Apart):
+            if self._message_apart(serial, body, events):
+                return
+            body = body.whole()
         if self._pair is None or (body.startswith(self._client_hash) and len(body) >= SHORTEST_REQUEST):
             self._handshake(serial, body, events)
             return
@@ -581,6 +631,18 @@ class ServerSession:
             params = self._read_all(error, call, serial, body, position, prefix, events)
             if params is None:
                 return
+        self._accept(serial, call, params, metadata, prefix, len(body), events)
+
+    def _accept(
+        self,
+        serial: int,
+        call: ServerCall,
+        params: dict[str, Any],
+        metadata: Mapping[str, bytes],
+        prefix: bytes,
+        size: int,
+        events: list[Event],
+    ) -> None:
         # A handshake makes it a call that is answered, and over HTTP each message has one.
         one_way = call.one_way and not prefix
         if one_way:
@@ -589,8 +651,8 @@ class ServerSession:
         if self._open is not None:
             self._open.add(serial)
         request = Request(serial, call, params, metadata, one_way, prefix)
-        if len(body) >= HEAVY or self._fat:
-            self._weigh(request, len(body))
+        if size >= HEAVY or self._fat:
+            self._weigh(request, size)
         events.append(request)
 
     # -- answers

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from splnode.errors import RemoteWireError
 from splnode.limits import DEFAULT_LIMITS, Limits
-from splnode.wire.framing import NettyReader, SpecReader, netty_frame, spec_frame
+from splnode.wire.framing import Apart, NettyReader, SpecReader, netty_frame, spec_frame
+from splnode.wire.room import LEAST
 from tests.wire.conftest import netty, pieces, spec
 
 LIMITS = Limits(message_bytes=1000, message_buffers=8)
@@ -193,3 +194,125 @@ def test_a_long_message_alone_is_not_copied_again():
         messages = reader.take(1)
     assert messages == [(1, body)]
     assert reader.idle
+
+
+# -- large buffers, received where they stay
+
+
+def receive(reader, data, sizes, locate=None):
+    """Everything, as a connection does it: into the space where there is one."""
+    out, place = [], 0
+    for size in sizes:
+        chunk = data[place : place + size]
+        space = reader.space
+        if space is None:
+            reader.feed(chunk)
+        else:
+            chunk = chunk[: len(space)]
+            space[: len(chunk)] = chunk
+            space.release()
+            reader.received(len(chunk))
+        place += len(chunk)
+        while messages := reader.take(2):
+            out += messages
+        if reader.large:
+            reader.make_room(locate)
+        assert reader.held + reader.total <= place
+        if place == len(data):
+            return out
+    raise AssertionError("too few sizes")
+
+
+def sizes(seed, most):
+    dice = random.Random(seed)
+    while True:
+        yield dice.randrange(1, most)
+
+
+def whole(messages):
+    return [(serial, body.whole() if isinstance(body, Apart) else body) for serial, body in messages]
+
+
+LONG = random.Random(3).randbytes(300_000)
+
+
+@pytest.mark.parametrize("most", [2, 1000, 70_000, 1_000_000])
+@pytest.mark.parametrize("framing", ["netty", "spec"])
+def test_large_buffers_stay_where_they_are_received(framing, most):
+    parts = [[LONG], [b"short"], [LONG[:LEAST]], [b"a", LONG, b"b"], [LONG[: LEAST - 1]], [LONG, LONG[1:]], [b"end"]]
+    if most == 2:
+        parts = parts[1:4]
+    if framing == "netty":
+        reader, data = NettyReader(DEFAULT_LIMITS), b"".join(netty(i, *each) for i, each in enumerate(parts))
+    else:
+        reader, data = SpecReader(DEFAULT_LIMITS), b"".join(spec(*each) for each in parts)
+    assert receive(reader, data, sizes(most, most)) == [(i, b"".join(each)) for i, each in enumerate(parts)]
+    assert reader.idle
+    assert (reader.held, reader.total) == (0, 0)
+
+
+def test_no_room_is_made_before_a_quarter_of_it_has_come():
+    reader = NettyReader(DEFAULT_LIMITS)
+    reader.feed(netty_frame(1, LONG)[:16_000])
+    assert reader.take(1) == []
+    assert not reader.large
+    reader.make_room()
+    assert reader.space is None
+    reader.feed(LONG[15_988:17_000])
+    assert reader.take(1) == []
+    assert reader.large
+    reader.make_room()
+    assert 17_000 + len(reader.space) <= 4 * 17_000
+    assert reader.held == 17_000
+
+
+def test_what_is_fed_goes_to_the_room_too():
+    reader = NettyReader(DEFAULT_LIMITS)
+    data = netty_frame(1, LONG) + netty_frame(2, b"next")
+    reader.feed(data[:20_000])
+    assert reader.take(1) == []
+    reader.make_room()
+    reader.feed(data[20_000:])
+    assert reader.space is None  # all of it is here
+    assert reader.take(1) == [(1, LONG)]
+    assert reader.take(1) == [(2, b"next")]
+    assert reader.idle
+
+
+@pytest.mark.parametrize("most", [1000, 20_000, 70_000, 1_000_000])
+@pytest.mark.parametrize("tail", [b"", b"behind it", bytes(50_000)])
+def test_a_large_value_is_received_by_itself(most, tail):
+    def locate(serial, data):
+        asked.append(serial)
+        return data.index(b"HERE") + 4, len(LONG)
+
+    asked = []
+    body = b"in front of it HERE" + LONG + tail
+    data = b"".join((netty_frame(1, b"x"), netty_frame(2, body), netty_frame(3, body), netty_frame(4, b"y")))
+    reader = NettyReader(DEFAULT_LIMITS)
+    found = receive(reader, data, sizes(most, most), locate)
+    assert whole(found) == [(1, b"x"), (2, body), (3, body), (4, b"y")]
+    assert reader.idle
+    apart = [each for _, each in found if isinstance(each, Apart)]
+    assert len(apart) == len(asked)
+    assert all((each.at, each.part, each.rest) == (19, LONG, b"in front of it HERE" + tail) for each in apart)
+    assert all(len(each) == len(body) for each in apart)
+    if most <= 70_000:
+        assert asked == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "found", [None, (5, 1000), (5, 300_001 - 5), (5, 2**40), (16_384, 283_616 // 2), (100, LEAST + 100)]
+)
+def test_a_place_that_does_not_fit_is_not_taken(found):
+    reader = NettyReader(DEFAULT_LIMITS)
+    assert receive(reader, netty_frame(1, LONG), sizes(1, 30_000), lambda *_: found) == [(1, LONG)]
+
+
+def test_a_message_of_several_buffers_is_never_apart():
+    def locate(*_):
+        raise AssertionError("asked")
+
+    data = netty(1, b"a", LONG) + netty(2, LONG, b"b")
+    expected = [(1, b"a" + LONG), (2, LONG + b"b")]
+    assert receive(NettyReader(DEFAULT_LIMITS), data, sizes(5, 30_000), locate) == expected
