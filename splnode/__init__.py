@@ -4,6 +4,8 @@
     async with splnode.listen(["tcp://127.0.0.1:0"], {protocol: Inventory()}) as server: ...
     async with splnode.Node(config) as node: ...
 
+    with splnode.sync.connect("tcp://127.0.0.1:9090", "SPLDataService") as data: ...     # no loop, for scripts
+
 Every name here is loaded when it is first used, so that a small program does not pay for the large parts.
 """
 
@@ -32,10 +34,14 @@ _HOMES: Final = {
     "listen": "splnode.net.listener",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are strings
+_MODULES: Final = ("sync",)
+
+__all__ = ["__version__", *_HOMES, *_MODULES]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'splnode' has no attribute {name!r}")

@@ -22,7 +22,7 @@ FLOORS = (
     ("rpc",),
     ("net", "discovery", "observe", "notify"),  # observe: interceptors, so above rpc, and unknown to what they watch
     ("balance", "services", "modules", "gateway", "events"),
-    ("node",),
+    ("node", "sync"),
     ("workers",),  # the supervisor and the worker are both nodes
     ("cli", "testing"),
     ("__main__",),

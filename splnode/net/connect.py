@@ -6,7 +6,7 @@ from contextvars import Context
 from typing import TypeVar
 
 from splnode.endpoint import Endpoint
-from splnode.errors import CallError, Code
+from splnode.net.reasons import reason_of, unreachable
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -27,9 +27,9 @@ async def open_transport(endpoint: Endpoint, factory: Callable[[], P], timeout: 
             _, protocol = await opening
     except TimeoutError:
         opening.add_done_callback(_drop)
-        raise _unreachable(endpoint, f"no connection within {timeout:g} s") from None
+        raise unreachable(endpoint, f"no connection within {timeout:g} s") from None
     except (OSError, ValueError) as error:  # ValueError: a host name or a path that no system can have
-        raise _unreachable(endpoint, _reason(error)) from error
+        raise unreachable(endpoint, reason_of(error)) from error
     except asyncio.CancelledError:
         opening.add_done_callback(_drop)
         raise
@@ -40,16 +40,3 @@ def _drop(opening: asyncio.Task[tuple[asyncio.Transport, P]]) -> None:
     """It was given up in the moment it was opened."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result()[0].abort()
-
-
-def _unreachable(endpoint: Endpoint, reason: str) -> CallError:
-    text = f"{endpoint}: {reason}"
-    return CallError(Code.UNAVAILABLE, f"cannot connect to {text}", attempts=(), started=False)
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such socket file; is the node running?"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused; is the node running?"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -5,26 +5,21 @@ each. (Avro 1.12 specification, "HTTP as Transport")
 """
 
 import asyncio
-import contextlib
 import typing
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote
-
-import h11
 
 from splnode.avro.protocol import Protocol
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
-from splnode.errors import CallError, Code, RemoteWireError
+from splnode.errors import CallError, Code
 from splnode.limits import Limits
 from splnode.net.connect import open_transport
-from splnode.rpc.call import TIMEOUT_KEY, Call
+from splnode.net.http_exchange import HttpExchange, HttpFault, carry, discover
+from splnode.net.reasons import lost
+from splnode.rpc.call import Call
 from splnode.wire.client import ClientSession
-from splnode.wire.directory import parse
 from splnode.wire.events import Response
-from splnode.wire.framing import SpecReader, spec_frame
-from splnode.wire.handshake import HandshakeRequest, read_response, write_request
 from splnode.wire.message import Contract
 
 CONNECTIONS: Final = 32
@@ -141,17 +136,11 @@ class _HttpConnection(asyncio.Protocol):
         self._endpoint = endpoint
         self._limits = limits
         self._timeout = timeout
-        self._largest = limits.message_bytes + 64 * 1024
-        self._http = h11.Connection(h11.CLIENT)
+        self._http = HttpExchange(endpoint, limits)
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[bytes] | None = None
-        self._status = 0
-        self._body = bytearray()
         self._done = True
         self._closed = False
-        self._ended = False  # the server sends no more
-        self._host = f"{_written(endpoint.host)}:{endpoint.port}"
-        self._target = quote(endpoint.path or "/", safe="/%:@!$&'()*+,;=~")
 
     @property
     def is_open(self) -> bool:
@@ -160,10 +149,8 @@ class _HttpConnection(asyncio.Protocol):
 
     @property
     def _usable(self) -> bool:
-        """True if the server waits for a request, and has said nothing unasked that would pass for its answer."""
-        transport, http = self._transport, self._http
-        there = transport is not None and not self._ended and not transport.is_closing()
-        return there and http.our_state is h11.IDLE and not http.trailing_data[0]
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and self._http.usable
 
     @property
     def learned(self) -> tuple[bytes, Protocol] | None:
@@ -172,55 +159,39 @@ class _HttpConnection(asyncio.Protocol):
 
     async def call(self, call: Call) -> object:
         """One call: one POST, or two where the server does not know our protocol yet."""
-        session = self._session
-        left = b"%d" % max(1, int(call.remaining * 1000))
-        serial = session.call(call.message.name, call.params, {**call.metadata, TIMEOUT_KEY: left})
-        self._done = False
-        while bodies := session.data_to_send():
-            try:
-                events = session.receive_data(await self._post(bodies[0]))
-                session.receive_eof()
-            except RemoteWireError as error:
-                raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {error}; the call may have run") from error
-            for event in events:
-                if type(event) is Response and event.serial == serial:
-                    self._done = True
-                    call.answer_metadata = event.metadata
-                    if event.error is not None:
-                        raise event.error
-                    return event.value
-        raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: an answer without a response in it")
+        steps = carry(self._session, self._endpoint, call)
+        try:
+            body = next(steps)  # nothing was sent yet: what this raises leaves the connection as it was
+            self._done = False
+            while True:
+                body = steps.send(await self._post(body))
+        except StopIteration as end:
+            response: Response = end.value
+        self._done = True
+        call.answer_metadata = response.metadata
+        error = response.error
+        if error is None:
+            return response.value
+        try:
+            raise error
+        finally:
+            del error, response  # the error holds its traceback, that this frame, and this would hold the error
 
     async def discover(self) -> Protocol:
-        """What the server says it speaks. It is asked by hash alone first: Python's avro cannot read an empty protocol.
-
-        Asked again with the text, which bears the name that is wanted, where it has told of another.
-        """
-        own = self._session.contract.protocol
-        found = await self._greet(None)
-        if found is not None and found.short_name == own.short_name:
-            return found
+        """What the server says it speaks."""
+        steps = discover(self._session.contract, self._endpoint)
+        body = next(steps)
         try:
-            return await self._greet(own.text) or own
-        except CallError:
-            if found is None:
-                raise
+            while True:
+                try:
+                    answer = await self._post(body)
+                except CallError as error:
+                    body = steps.throw(error)
+                else:
+                    body = steps.send(answer)
+        except StopIteration as end:
+            found: Protocol = end.value
             return found
-
-    async def _greet(self, text: str | None) -> Protocol | None:
-        """One POST with a handshake and a ping; the protocol that the server answers with, if any."""
-        own = self._session.contract.protocol
-        request = write_request(HandshakeRequest(own.md5, text, own.md5))
-        body = await self._post(spec_frame(request, b"\0", b"\0"))
-        try:
-            reader = SpecReader(self._limits)
-            reader.feed(body)
-            response, _ = read_response(reader.take(1)[0][1], self._limits)
-            if response.server_protocol is None:
-                return None
-            return parse(response.server_protocol, "the server's protocol", self._limits)
-        except (RemoteWireError, IndexError) as error:
-            raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: no handshake in the answer: {error}") from error
 
     def close(self) -> None:
         """Closes the socket; a call that runs fails."""
@@ -241,16 +212,11 @@ class _HttpConnection(asyncio.Protocol):
         if self._answer is None and self._transport is not None:
             self._transport.abort()  # nobody has asked
             return
-        with contextlib.suppress(h11.RemoteProtocolError):
-            self._http.receive_data(data)
-        self._advance()
+        self._advance(data)
 
     def eof_received(self) -> bool:
         """The server has closed: an answer without a length ends here."""
-        self._ended = True
-        with contextlib.suppress(h11.RemoteProtocolError):
-            self._http.receive_data(b"")
-        self._advance()
+        self._advance(b"")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -264,22 +230,12 @@ class _HttpConnection(asyncio.Protocol):
         if not self._usable:
             await self._reopen()
         assert self._transport is not None  # just opened
-        headers = [
-            ("Host", self._host),
-            ("Content-Type", "avro/binary"),
-            ("Content-Length", str(len(body))),
-        ]
-        request = h11.Request(method="POST", target=self._target, headers=headers)
-        parts = [self._http.send(event) for event in (request, h11.Data(data=body), h11.EndOfMessage())]
         self._answer = asyncio.get_running_loop().create_future()
-        self._transport.writelines([part for part in parts if part])
+        self._transport.writelines(self._http.post(body))
         try:
-            answer = await self._answer
+            return await self._answer
         finally:
             self._answer = None  # an error would hold its traceback, that this connection, and this the error
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-        return answer
 
     async def _reopen(self) -> None:
         """A new socket: the old one went while nobody asked, or with its answer (`Connection: close`, HTTP/1.0)."""
@@ -287,51 +243,20 @@ class _HttpConnection(asyncio.Protocol):
             self._transport.set_protocol(asyncio.Protocol())  # what it still reports is nobody's
             self._transport.abort()
             self._transport = None
-        self._http, self._ended = h11.Connection(h11.CLIENT), False
+        self._http = HttpExchange(self._endpoint, self._limits)
         await open_transport(self._endpoint, lambda: self, self._timeout)
 
-    def _advance(self) -> None:
-        while self._answer is not None and not self._answer.done():
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError as error:
-                self._fail("the peer closed the connection" if self._ended else f"not HTTP: {error}")
-                return
-            if event is h11.NEED_DATA or event is h11.PAUSED:
-                return
-            if isinstance(event, h11.Response):
-                self._status, self._body = event.status_code, bytearray()
-            elif isinstance(event, h11.Data):
-                self._body += event.data
-                if len(self._body) > self._largest:
-                    self._fail(f"an answer of more than {self._largest} bytes")
-                    return
-            elif isinstance(event, h11.EndOfMessage):
-                self._finish()
-            elif isinstance(event, h11.ConnectionClosed):
-                self._fail("the peer closed the connection")
-                return
-
-    def _finish(self) -> None:
-        assert self._answer is not None
-        body = bytes(self._body)
-        if self._status == 200:
+    def _advance(self, data: bytes) -> None:
+        try:
+            body = self._http.receive(data)
+        except HttpFault as fault:
+            self._fail(str(fault))
+            return
+        if body is not None and self._answer is not None and not self._answer.done():
             self._answer.set_result(body)
-        else:
-            said = body[:200].decode("utf-8", "replace").strip()
-            self._fail(f"HTTP status {self._status}: {said}")
 
     def _fail(self, reason: str) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(
-                CallError(Code.UNAVAILABLE, f"{self._endpoint}: {reason}; the call may have run")
-            )
+            self._answer.set_exception(lost(self._endpoint, reason, started=True))
         if self._transport is not None:
             self._transport.abort()
-
-
-def _written(host: str) -> str:
-    """A host as it stands in a URL."""
-    if ":" in host:
-        return f"[{host}]"
-    return host if host.isascii() else host.encode("idna").decode()

@@ -1,5 +1,4 @@
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -24,7 +23,7 @@ async def endpoint(request: pytest.FixtureRequest) -> object:
         if request.param == "http+avro":
             yield Endpoint("http+avro", found.host, found.port, "/", framing="http")
         elif request.param != "tcp":
-            yield replace(found, framing=request.param)
+            yield found.replace(framing=request.param)
         else:
             yield found
 

@@ -8,7 +8,6 @@ import splnode
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, EncodeError
 from splnode.net.channel import EndpointChannel
-from splnode.net.http_client import _written
 from splnode.rpc.client import Client
 from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import HandshakeResponse, Match, write_response
@@ -221,7 +220,3 @@ async def test_a_protocol_that_cannot_be_read_is_no_discovery() -> None:
     async with peer(saying(ok(answer), ok(answer))) as endpoint:
         with pytest.raises(CallError, match="no handshake in the answer"):
             await splnode.discover(over_http(endpoint), "X")
-
-
-def test_a_host_as_it_stands_in_a_url() -> None:
-    assert [_written(host) for host in ("::1", "a.b", "b\u00fccher.de")] == ["[::1]", "a.b", "xn--bcher-kva.de"]
