@@ -7,6 +7,7 @@
 | codec | random schemas, values and damaged bytes: the native engine says what the plain one says |
 | conform | conforming a value gives what encoding and decoding it gives, with either engine |
 | session | mutated streams: in any pieces a session's events, answers and failures are alike; nothing else is raised |
+| calls | scripts of calls, cut and damaged bytes, time, cancelling, ends: both engines write and answer the same |
 
 Each runs in a process of its own, so that one that crashes or hangs is caught like one that fails. An input is made
 from its seed alone: what was found is kept as a file that names the seed, what was said, and how to do it again.
@@ -49,7 +50,13 @@ def session(seed: int) -> None:
     case(seed)
 
 
-FUZZERS: dict[str, Callable[[int], None]] = {"codec": codec, "conform": conform, "session": session}
+def calls(seed: int) -> None:
+    from tests.net.fuzz_calls import case
+
+    case(seed)
+
+
+FUZZERS: dict[str, Callable[[int], None]] = {"codec": codec, "conform": conform, "session": session, "calls": calls}
 """Each makes the input of a seed and tries it; AssertionError, or any other, is a find."""
 
 
