@@ -12,15 +12,16 @@ A body that raises, or is cancelled, goes to the third step at once.
 import asyncio
 import contextlib
 import os
+import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
 import structlog
 
-from splnode.avro.codec import engines
+from splnode.avro.codec import engine_used, engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.config import Config, to_builtins
 from splnode.endpoint import Endpoint
@@ -29,15 +30,19 @@ from splnode.limits import Limits
 from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
 from splnode.notify import notify
-from splnode.observe import logging
+from splnode.observe import logging, metrics
+from splnode.observe.metrics import Family
 from splnode.rpc.admission import Admission
+from splnode.rpc.call import Peer
 from splnode.rpc.client import Client
 from splnode.rpc.interceptor import Interceptor
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
+from splnode.rpc.tally import Tally
 from splnode.services.data import DataService
 from splnode.services.execute import ExecuteService
 from splnode.services.health import HealthService
+from splnode.services.metrics import MetricsService
 from splnode.services.reflection import ReflectionService
 from splnode.services.store import Store
 from splnode.wire.directory import Directory
@@ -51,7 +56,7 @@ NO_NATIVE: Final = (
     "install a C compiler and Python's headers (Debian: apt-get install gcc python3-dev), then install splnode again"
 )
 
-VITAL_SERVICES: Final = ("splnode.Health", "splnode.Reflection")
+VITAL_SERVICES: Final = ("splnode.Health", "splnode.Reflection", "splnode.Metrics")
 VITAL: Final = 1024
 """Calls of these that may run at the same time; a watch runs for as long as nothing changes."""
 
@@ -75,6 +80,7 @@ class Node:
         self._router = Router()
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
+        self._tallies: dict[str, Mapping[str, Tally]] = {}
         self._health = HealthService()
         self._stop = asyncio.Event()
         self._closing = contextlib.AsyncExitStack()
@@ -110,6 +116,7 @@ class Node:
         )
         self._router.add(found.name, server)
         self._directory.add(server.contract)
+        self._tallies[found.name] = server.tallies
         self._health.set(found.name, "SERVING")
 
     def client(self, protocol: ProtocolLike) -> Client:
@@ -201,6 +208,7 @@ class Node:
         self.serve(
             "splnode.Reflection", ReflectionService(self._protocols, schemas=[data.schema_text, modules.schema_text])
         )
+        self.serve("splnode.Metrics", MetricsService(self._metrics))
 
     async def _listen(self) -> None:
         """Lets peers in, from now on."""
@@ -219,6 +227,7 @@ class Node:
             insecure=config.node.insecure,
             share=share,
         )
+        listener.host.pages = {"/metrics": self._metrics_page}
         self._closing.push_async_callback(self._settle)
         self._closing.push_async_callback(listener.close)
         return listener
@@ -256,6 +265,22 @@ class Node:
     def _say(self, event: str, **facts: object) -> None:
         log.info(event, node=self.id, **facts)
 
+    async def _metrics(self) -> list[Family]:
+        """All that this node counts, over all of its processes."""
+        return [*self._counted(), *metrics.process(), metrics.build(_version(), engine_used())]
+
+    def _counted(self) -> list[Family]:
+        """What was counted of the calls that came to this process."""
+        found = [*metrics.calls(self._tallies), *metrics.places(self._admission.running, self._admission.waiting)]
+        if self._listener is not None:
+            host = self._listener.host
+            found += metrics.traffic(len(host.connections), host.accepted, host.refused, *host.traffic)
+        return found
+
+    async def _metrics_page(self, peer: Peer) -> tuple[str, bytes]:
+        text = await self.client("splnode.Metrics").call("text", {})
+        return metrics.CONTENT_TYPE, str(text).encode()
+
     def _protocols(self) -> list[Protocol]:
         return [contract.protocol for contract in self._directory.contracts]
 
@@ -276,6 +301,10 @@ def _identity(config: Config) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"node.directory {str(config.directory)!r} cannot be used: {error}") from None
     return fresh
+
+
+def _version() -> str:
+    return str(getattr(sys.modules["splnode"], "__version__", ""))  # the face itself is not imported from below
 
 
 def _differences(old: Config, new: Config) -> list[tuple[str, Any, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from prometheus_client.parser import text_string_to_metric_families
 
 import splnode
 from splnode.config import Config, parse
@@ -30,7 +31,8 @@ async def test_serves_what_is_shipped_and_ones_own_on_every_endpoint(tmp_path: P
     async with Node(config(tmp_path)) as node:
         node.serve(PROTOCOL, Inventory())
         assert node.services == (
-            "SPLDataService", "SPLExecuteService", "splnode.Health", "splnode.Reflection", "com.acme.Inventory",
+            "SPLDataService", "SPLExecuteService", "splnode.Health", "splnode.Reflection", "splnode.Metrics",
+            "com.acme.Inventory",
         )  # fmt: skip
         assert len(node.endpoints) == 2
         for endpoint in node.endpoints:
@@ -337,3 +339,31 @@ async def test_a_node_that_is_full_still_says_how_it_is(tmp_path: Path) -> None:
             node._admission._running = 0
             node._health.leave()
             assert {each["status"] for each in await asyncio.gather(*watches)} == {"NOT_SERVING"}
+
+
+async def test_tells_its_metrics_by_call_and_by_http(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        node.serve(PROTOCOL, Inventory())
+        async with splnode.connect(node.endpoints[0], PROTOCOL) as client:
+            assert [await client.add(1, number) for number in range(3)] == [1, 2, 3]
+            with pytest.raises(CallError):
+                await client.fail("code")
+            reader, writer = await asyncio.open_connection("127.0.0.1", node.endpoints[0].port)
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+            writer.close()
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"text/plain; version=0.0.4" in head
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(body.decode())
+            for sample in family.samples
+        }
+        assert found["splnode_calls_total", "com.acme.Inventory", "add", "OK"] == 3
+        assert found["splnode_calls_total", "com.acme.Inventory", "fail", "NOT_FOUND"] == 1
+        assert found["splnode_call_seconds_count", "com.acme.Inventory", "add"] == 3
+        assert found["splnode_calls_in_flight", "com.acme.Inventory", "add"] == 0
+        assert (found["splnode_connections",], found["splnode_connections_accepted_total",]) == (2, 2)
+        assert found["splnode_received_bytes_total",] > found["splnode_sent_bytes_total",] > 100
+        families = await node.client("splnode.Metrics").read()
+        assert "splnode_build_info" in [family["name"] for family in families]

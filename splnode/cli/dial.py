@@ -30,6 +30,7 @@ from splnode.wire.message import Contract
 
 REFLECTION: Final = "splnode.Reflection"
 HEALTH: Final = "splnode.Health"
+METRICS: Final = "splnode.Metrics"
 T = typing.TypeVar("T")
 
 SETTINGS: Final = ChannelsConfig()

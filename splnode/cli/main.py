@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "describe": "show what a service or a message takes and gives",
     "ping": "measure the round trip to a node",
     "health": "ask whether a node or a service is serving",
+    "metrics": "show what a node counts of calls, connections and processes",
     "bench": "measure how fast a message is answered",
     "schema": "fingerprints, canonical form and faults of a schema file",
     "version": "show the versions of splnode and what it stands on",

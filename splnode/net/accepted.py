@@ -54,6 +54,7 @@ class ServerConnection(WatchedConnection):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
+        self._received += len(data)
         self._taking = True
         try:
             events = self._session.receive_data(data)
@@ -176,6 +177,8 @@ class ServerConnection(WatchedConnection):
         if event.framing != "http" or self._transport is None:
             self._refuse("it speaks TLS, and this port does not")
             return
+        self._received = 0  # its successor counts them, and is the same peer
+        self._host.accepted -= 1
         self._host.leaves(self)
         self._outbox.close()
         successor = HttpServerConnection(self._host, self._endpoint)

@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -34,9 +34,17 @@ LINGER: Final = 2.0
 
 log = structlog.get_logger("splnode.net")
 
+Page = Callable[[Peer], Awaitable[tuple[str, bytes]]]
+"""What a GET of a path shows to a peer: Content-Type and body. CallError becomes a status."""
+
 
 class Accepted(typing.Protocol):
     """One accepted connection, as its host knows it."""
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received from the peer, and given to be sent to it."""
+        ...
 
     def close(self) -> None:
         """Cancels what runs, sends what is written, closes."""
@@ -66,6 +74,7 @@ class Host:
 
     `patience` watches connections that owe something: a first message, or reading what waits for them; `unread` and
     `unsent` count what they make the node hold meanwhile. Handlers start in the context in which the host was made.
+    `pages` may be read by HTTP, by their path. `accepted` and `refused` count connections.
     """
 
     def __init__(
@@ -81,7 +90,11 @@ class Host:
         self.limits = limits
         self.timeout = timeout
         self.clients = ClientProtocols(limits=limits)
+        self.pages: Mapping[str, Page] = {}
         self.connections: set[Accepted] = set()
+        self.accepted = 0
+        self.refused = 0
+        self._traffic = (0, 0)  # of connections that are gone
         self.patience: Expiry[Accepted] = Expiry(lambda connection: connection.out_of_patience())
         most = limits.held_bytes
         self.unread: Ledger[Accepted] = Ledger(most, lambda connection: connection.too_much("messages that do not end"))
@@ -98,23 +111,37 @@ class Host:
         """Runs the calls of one session."""
         return Serving(session, self.channel, peer, self._expiry, answered, self._context, self._scales, self.timeout)
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received from all peers so far, and given to be sent to them."""
+        received, sent = self._traffic
+        for connection in self.connections:
+            more_received, more_sent = connection.traffic
+            received, sent = received + more_received, sent + more_sent
+        return received, sent
+
     def joins(self, connection: Accepted, seconds: float) -> None:
         """A connection was made; it runs out of patience in so many `seconds`, unless it is discarded there."""
         if self._empty is not None:
             connection.abort()  # it was being accepted while this closed
         elif len(self.connections) < self._room:
             self.connections.add(connection)
+            self.accepted += 1
             self.patience.add(connection, time.monotonic() + seconds)
         else:
             if not self._crowded:
                 fix = "raise it (ulimit -n), or find out who connects so often"
                 log.warning("connections are refused: the limit of open files is near", open=self._room, fix=fix)
             self._crowded = True
+            self.refused += 1
             connection.abort()
 
     def leaves(self, connection: Accepted) -> None:
         """It is gone, or another has taken its place."""
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            (received, sent), (more_received, more_sent) = self._traffic, connection.traffic
+            self._traffic = (received + more_received, sent + more_sent)
         self.patience.discard(connection)
         self.unread.release(connection)
         self.unsent.release(connection)

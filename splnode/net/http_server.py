@@ -1,7 +1,7 @@
 """Avro over HTTP, the server's side: one POST is one call. (Avro 1.12 specification, "HTTP as Transport")
 
 HTTP/1.1 itself is h11's. Calls of one connection run one after the other; a client that wants several at a
-time opens several connections, as HTTP clients do.
+time opens several connections, as HTTP clients do. A GET shows one of the host's pages, if it has one of that path.
 """
 
 import asyncio
@@ -12,14 +12,22 @@ import h11
 import structlog
 
 from splnode.endpoint import Endpoint
-from splnode.errors import RemoteWireError
-from splnode.net.host import REASON, STALLED, Host
+from splnode.errors import CallError, Code, RemoteWireError
+from splnode.net.host import REASON, STALLED, Host, Page
 from splnode.net.ledger import SMALL
 from splnode.net.watched import WatchedConnection
 from splnode.wire.events import Errand, Event, Request
 from splnode.wire.server import ServerSession
 
 CONTENT_TYPE: Final = "avro/binary"
+PLAIN: Final = "text/plain; charset=utf-8"
+STATUS: Final = {
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.UNIMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+    Code.DEADLINE_EXCEEDED: 504,
+}
+"""The status of a page that cannot be shown; 500 for other codes. (connectrpc.com/docs/protocol, "Error Codes")"""
 HEADERS: Final = 64 * 1024
 """Bytes of request line and headers, and of what a client may send ahead while its call runs."""
 
@@ -34,7 +42,9 @@ log = structlog.get_logger("splnode.net")
 class HttpServerConnection(WatchedConnection):
     """One accepted HTTP connection."""
 
-    __slots__ = ("_advancing", "_body", "_calling", "_chunks", "_due", "_http", "_largest", "_sent", "_session")
+    __slots__ = (
+        "_advancing", "_body", "_calling", "_chunks", "_due", "_http", "_largest", "_page", "_sent", "_session",
+    )  # fmt: skip
 
     OWED = "sent no whole request in time"
 
@@ -42,6 +52,7 @@ class HttpServerConnection(WatchedConnection):
         super().__init__(host, endpoint)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADERS)
         self._session: ServerSession | None = None
+        self._page: Page | None = None  # what a GET has asked for
         self._calling = False  # a request is whole, its answer is not there
         self._advancing = False
         self._chunks = 0
@@ -54,6 +65,7 @@ class HttpServerConnection(WatchedConnection):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
+        self._received += len(data)
         try:
             self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
@@ -147,6 +159,10 @@ class HttpServerConnection(WatchedConnection):
         return True
 
     def _begin(self, request: h11.Request) -> bool:
+        path = request.target.decode("ascii", "replace").partition("?")[0]
+        if request.method == b"GET" and path in self._host.pages:
+            self._page = self._host.pages[path]
+            return True
         if request.method != b"POST":
             self._refuse(405, "this port speaks Avro over HTTP: POST a message, Content-Type avro/binary")
             return False
@@ -169,11 +185,14 @@ class HttpServerConnection(WatchedConnection):
 
     def _call(self) -> None:
         """The request is whole: runs its call, or answers what needs no call."""
-        session = self._session
-        assert session is not None
         self._host.patience.discard(self)
         self._due, self._calling = False, True
         body, self._body = bytes(self._body), bytearray()
+        if self._page is not None:
+            self._errand = asyncio.get_running_loop().create_task(self._show(self._page))
+            return
+        session = self._session
+        assert session is not None
         try:
             events = [*session.receive_data(body), *session.receive_eof()]
         except RemoteWireError as error:
@@ -208,12 +227,31 @@ class HttpServerConnection(WatchedConnection):
         else:
             self._take(session, events)
 
+    async def _show(self, page: Page) -> None:
+        """Answers a GET."""
+        try:
+            async with asyncio.timeout(self._host.timeout):
+                status, (content_type, body) = 200, await page(self._peer())
+        except (CallError, TimeoutError) as error:
+            code = error.code if isinstance(error, CallError) else Code.DEADLINE_EXCEEDED
+            status, content_type, body = STATUS.get(code, 500), PLAIN, f"{error}\n".encode()
+        except Exception as error:
+            log.error("page not shown", peer=str(self._peer()), exc_info=error)
+            status, content_type, body = 500, PLAIN, b"internal error\n"
+        self._errand = self._page = None
+        self._calling = False
+        if self._transport is not None and not self._closing:
+            self._done(status, content_type, body)
+
     def _answered(self) -> None:
         """The answer lies in the session."""
         session, self._session, self._serving, self._calling = self._session, None, None, False
-        if session is None or self._transport is None:
-            return
-        self._reply(200, CONTENT_TYPE, b"".join(session.data_to_send()))
+        if session is not None and self._transport is not None:
+            self._done(200, CONTENT_TYPE, b"".join(session.data_to_send()))
+
+    def _done(self, status: int, content_type: str, body: bytes) -> None:
+        """Answers, and goes on to the next request."""
+        self._reply(status, content_type, body)
         if self._http.our_state is h11.MUST_CLOSE:
             self.close()
             return
@@ -241,7 +279,7 @@ class HttpServerConnection(WatchedConnection):
         """Answers with a status that says so, and closes: the rest of the bytes cannot be trusted."""
         log.info("request refused", peer=str(self._peer()), status=status, reason=reason[:REASON])
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._reply(status, "text/plain; charset=utf-8", f"{reason}\n".encode(), close=True)
+            self._reply(status, PLAIN, f"{reason}\n".encode(), close=True)
         self.close()
 
     def _reply(self, status: int, content_type: str, body: bytes, *, close: bool = False) -> None:

@@ -23,7 +23,10 @@ log = structlog.get_logger("splnode.net")
 class WatchedConnection(asyncio.Protocol):
     """One accepted connection. Subclasses read, and say what was written and what waits to be."""
 
-    __slots__ = ("_closing", "_endpoint", "_errand", "_host", "_next", "_read", "_serving", "_stalled", "_transport")
+    __slots__ = (
+        "_closing", "_endpoint", "_errand", "_host", "_next", "_read", "_received", "_serving", "_stalled",
+        "_transport",
+    )  # fmt: skip
 
     OWED: ClassVar[str] = "sent no whole message in time"
     """What is said of a peer that did not do in time what it had to."""
@@ -37,6 +40,7 @@ class WatchedConnection(asyncio.Protocol):
         self._next: asyncio.Handle | None = None  # the next turn
         self._stalled = False  # the peer reads too slowly
         self._closing = False
+        self._received = 0  # bytes of the peer; subclasses add what comes
         self._read = 0  # bytes that the peer had read when it was last looked after
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
@@ -61,6 +65,11 @@ class WatchedConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     # --- the rest -----------------------------------------------------------------------------------------
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received from the peer, and given to be sent to it."""
+        return self._received, self._written()
 
     def close(self) -> None:
         """Cancels what runs, sends what is written, closes."""

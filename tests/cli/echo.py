@@ -3,9 +3,10 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import splnode
@@ -109,10 +110,13 @@ async def schema_text(fingerprint: str) -> str | None:
 
 
 @contextmanager
-def serving(listen: list[str], *, stock: bool = False) -> Iterator[list[str]]:
-    """Serves Echo in a thread, with health and reflection unless it is a `stock` server; gives the endpoints."""
+def serving(
+    listen: list[str], *, stock: bool = False, more: Mapping[Protocol, object] = MappingProxyType({})
+) -> Iterator[list[str]]:
+    """Serves Echo in a thread, with health and reflection unless it is a `stock` server, and what is said besides;
+    gives the endpoints."""
     echo, health = Echo(), HealthService()
-    services: dict[Protocol, object] = {PROTOCOL: echo}
+    services: dict[Protocol, object] = {PROTOCOL: echo, **more}
     if not stock:
         services[Protocol.load(SHIPPED / "splnode.Health.avpr")] = health
         services[Protocol.load(SHIPPED / "splnode.Reflection.avpr")] = ReflectionService(

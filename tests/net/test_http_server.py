@@ -7,8 +7,14 @@ import pytest
 
 import splnode
 from splnode.avro.codec import encoder
+from splnode.errors import CallError, Code
 from splnode.limits import Limits
 from splnode.net import http_server, watched
+from splnode.net.listener import Listener
+from splnode.rpc.call import Peer
+from splnode.rpc.router import Router
+from splnode.rpc.server import Server
+from splnode.wire.directory import Directory
 from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import HandshakeRequest, write_request
 from splnode.wire.primitive import write_string
@@ -228,3 +234,53 @@ async def test_a_body_of_endless_tiny_chunks_is_refused(web: Web) -> None:
     web.writer.write(CHUNKED + b"1\r\n\0\r\n" * (http_server.CHUNKS + 1))
     assert (await web.answer())[0] == 413
     assert await web.ended()
+
+
+async def test_a_get_shows_a_page() -> None:
+    asked = asyncio.Event()
+
+    async def page(peer: Peer) -> tuple[str, bytes]:
+        return "text/html", f"<p>{peer.endpoint[:6]}".encode()
+
+    async def never(peer: Peer) -> tuple[str, bytes]:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def full(peer: Peer) -> tuple[str, bytes]:
+        raise CallError(Code.RESOURCE_EXHAUSTED, "too many")
+
+    async def broken(peer: Peer) -> tuple[str, bytes]:
+        raise ValueError("s3cret")
+
+    server = Server(PROTOCOL, Inventory())
+    listener = Listener(Router({PROTOCOL.name: server}), Directory([server.contract]), timeout=0.1)
+    listener.host.pages = {"/a": page, "/never": never, "/full": full, "/broken": broken}
+    endpoint = await listener.open(splnode.Endpoint.parse("tcp://127.0.0.1:0"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    web = Web(reader, writer, Inventory())
+
+    async def get(path: str) -> tuple[int, str, bytes]:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        status, headers, body = await web.answer()
+        return status, headers["content-type"], body
+
+    assert await get("/a") == (200, "text/html", b"<p>tcp://")
+    assert await get("/a?of=it") == (200, "text/html", b"<p>tcp://")
+    assert (await get("/full"))[0] == 429
+    assert await get("/broken") == (500, "text/plain; charset=utf-8", b"internal error\n")
+    assert (await get("/never"))[0] == 504
+    writer.write(post(BODY))
+    assert (await web.answer())[::2] == (200, THREE)  # and calls go on
+    assert (await get("/b"))[0] == 405
+    assert await web.ended()
+    assert listener.host.traffic[0] > 0
+    writer.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    asked.clear()
+    listener.host.timeout = 60
+    writer.write(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asked.wait()
+    await listener.close()  # what is shown ends with it
+    writer.close()
+    assert listener.host.accepted == 2

@@ -12,7 +12,7 @@ from splnode.avro.json_value import RECORD_AVSC, RECORD_NAME
 from splnode.avro.protocol import Protocol
 from tests.services.conftest import PROTOCOLS
 
-NAMES = ["SPLDataService", "SPLExecuteService", "splnode.Health", "splnode.Reflection"]
+NAMES = ["SPLDataService", "SPLExecuteService", "splnode.Health", "splnode.Metrics", "splnode.Reflection"]
 
 
 def undocumented(document: Any, path: str = "") -> Iterator[str]:

@@ -1,0 +1,201 @@
+"""Metrics: what was counted, as families of samples, and as text that Prometheus reads.
+
+A family is `{"name", "kind", "help", "samples"}`, a sample `{"name", "labels", "value"}`, as in the protocol
+splnode.Metrics, and so as processes of one node tell each other. Nothing is counted here: tallies and hosts do that
+where the calls are, and these functions read them when somebody asks.
+
+Text: https://prometheus.io/docs/instrumenting/exposition_formats/, "Text-based format", version 0.0.4.
+"""
+
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from splnode.rpc.tally import Tally
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+Labels = Mapping[str, str]
+Sample = dict[str, Any]
+Family = dict[str, Any]
+
+_STARTED: Final = time.time()
+_PLAIN: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_QUOTED: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+
+def family(name: str, kind: str, text: str, samples: Iterable[tuple[Labels, float]]) -> Family:
+    """A COUNTER or GAUGE, with a sample for each set of labels."""
+    made = [{"name": name, "labels": dict(labels), "value": float(value)} for labels, value in samples]
+    return {"name": name, "kind": kind, "help": text, "samples": made}
+
+
+def calls(services: Mapping[str, Mapping[str, Tally]]) -> list[Family]:
+    """What the tallies of each message of each service say."""
+    tallies = [
+        ({"service": service, "message": message}, tally)
+        for service, messages in services.items()
+        for message, tally in messages.items()
+    ]
+    ended = [
+        ({**labels, "code": code}, count)
+        for labels, tally in tallies
+        for code, count in [("OK", tally.calls - tally.failures.total()), *sorted(tally.failures.items())]
+    ]
+    times = [sample for labels, tally in tallies if tally.calls for sample in _times(labels, tally)]
+    return [
+        family("splnode_calls_total", "COUNTER", "Calls that have ended, by how they ended.", ended),
+        family(
+            "splnode_calls_in_flight",
+            "GAUGE",
+            "Calls that wait for a place or run.",
+            [(labels, tally.in_flight) for labels, tally in tallies],
+        ),
+        {
+            "name": "splnode_call_seconds",
+            "kind": "HISTOGRAM",
+            "help": "How long calls took, from the moment they were read to that of their answer.",
+            "samples": times,
+        },
+    ]
+
+
+def _times(labels: Labels, tally: Tally) -> Iterable[Sample]:
+    total = 0
+    for bound, count in tally.times:
+        total += count
+        yield _sample("splnode_call_seconds_bucket", {**labels, "le": _number(bound)}, total)
+    yield _sample("splnode_call_seconds_sum", labels, tally.seconds)
+    yield _sample("splnode_call_seconds_count", labels, total)
+
+
+def _sample(name: str, labels: Labels, value: float) -> Sample:
+    return {"name": name, "labels": dict(labels), "value": float(value)}
+
+
+def traffic(connected: int, accepted: int, refused: int, received: int, sent: int) -> list[Family]:
+    """The connections of peers: those open now, all so far, and their bytes."""
+    found = {
+        "splnode_connections": ("GAUGE", "Connections of peers that are open.", connected),
+        "splnode_connections_accepted_total": ("COUNTER", "Connections of peers so far.", accepted),
+        "splnode_connections_refused_total": ("COUNTER", "Those refused: the limit of open files was near.", refused),
+        "splnode_received_bytes_total": ("COUNTER", "Bytes that came from peers.", received),
+        "splnode_sent_bytes_total": ("COUNTER", "Bytes for peers, those that still wait for them too.", sent),
+    }
+    return [family(name, kind, text, [({}, value)]) for name, (kind, text, value) in found.items()]
+
+
+def places(running: int, waiting: int) -> list[Family]:
+    """What the admission has let in, and what waits for it."""
+    return [
+        family("splnode_handlers_running", "GAUGE", "Calls that have a place.", [({}, running)]),
+        family("splnode_calls_waiting", "GAUGE", "Calls that wait for a place.", [({}, waiting)]),
+    ]
+
+
+def process(labels: Labels | None = None) -> list[Family]:
+    """This process, under the names that Prometheus's own clients use; `labels` tell it from others of the node."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    virtual, resident = _memory()
+    found = {
+        "process_cpu_seconds_total": ("COUNTER", "User and system time used.", used.ru_utime + used.ru_stime),
+        "process_resident_memory_bytes": ("GAUGE", "Memory in RAM.", resident),
+        "process_virtual_memory_bytes": ("GAUGE", "Memory addressed.", virtual),
+        "process_open_fds": ("GAUGE", "Open file descriptors.", _descriptors()),
+        "process_max_fds": ("GAUGE", "File descriptors that it may open.", most if most >= 0 else math.inf),
+        "process_start_time_seconds": ("GAUGE", "When it started, since 1970.", _start_time()),
+    }
+    return [
+        family(name, kind, text, [(labels or {}, value)])
+        for name, (kind, text, value) in found.items()
+        if value is not None
+    ]
+
+
+def _memory() -> tuple[float | None, float | None]:
+    """Virtual and resident bytes; None where the system does not tell. (proc(5), /proc/self/statm)"""
+    try:
+        pages = Path("/proc/self/statm").read_text("ascii").split()
+    except OSError:
+        return None, None
+    size = os.sysconf("SC_PAGE_SIZE")
+    return float(pages[0]) * size, float(pages[1]) * size
+
+
+def _descriptors() -> float | None:
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1.0  # noqa: PTH208 - names alone; less the one that lists
+    except OSError:
+        return None
+
+
+@cache
+def _start_time() -> float:
+    """From the kernel, else about when this module was loaded. (proc(5), /proc/self/stat: starttime)"""
+    try:
+        ticks = float(Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()[19])
+        lines = Path("/proc/stat").read_text("ascii").splitlines()
+        booted = next(float(line.split()[1]) for line in lines if line.startswith("btime "))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return _STARTED
+    return booted + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def build(version: str, engine: str) -> Family:
+    """What runs: a gauge that is 1, as is the custom for what is told in labels."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    labels = {"version": version, "engine": engine, "python": python}
+    return family("splnode_build_info", "GAUGE", "What runs, in labels.", [(labels, 1)])
+
+
+def merge(parts: Iterable[Sequence[Family]]) -> list[Family]:
+    """Several processes as one: samples of the same name and labels are added up."""
+    families: dict[str, Family] = {}
+    sums: dict[str, dict[tuple[str, frozenset[tuple[str, str]]], Sample]] = {}
+    for part in parts:
+        for each in part:
+            name = each["name"]
+            families.setdefault(name, each)
+            known = sums.setdefault(name, {})
+            for sample in each["samples"]:
+                key = (sample["name"], frozenset(sample["labels"].items()))
+                if key in known:
+                    known[key]["value"] += sample["value"]
+                else:
+                    known[key] = dict(sample)
+    return [{**each, "samples": list(sums[name].values())} for name, each in families.items()]
+
+
+def lasting(families: Iterable[Family]) -> list[Family]:
+    """Those that must not become less when a process ends: a reader takes that for the start of the node."""
+    return [each for each in families if each["kind"] in ("COUNTER", "HISTOGRAM")]
+
+
+def text(families: Iterable[Family]) -> str:
+    """All of them in Prometheus's text format. A family without a sample is left out."""
+    lines: list[str] = []
+    for each in families:
+        if each["samples"]:
+            lines.append(f"# HELP {each['name']} {each['help'].translate(_PLAIN)}\n")
+            lines.append(f"# TYPE {each['name']} {each['kind'].lower()}\n")
+            lines += map(_line, each["samples"])
+    return "".join(lines)
+
+
+def _line(sample: Sample) -> str:
+    labels = ",".join(f'{name}="{value.translate(_QUOTED)}"' for name, value in sample["labels"].items())
+    shown = f"{{{labels}}}" if labels else ""
+    return f"{sample['name']}{shown} {_number(sample['value'])}\n"
+
+
+def _number(value: float) -> str:
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
