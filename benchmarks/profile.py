@@ -1,21 +1,41 @@
-"""Where the time of a Python stack goes, by function, on both ends: cProfile over one long round.
+"""Where the time of a stack goes, by function, on both ends, over one long round.
 
-`python -m benchmarks.profile "splnode, TCP" --kind flood`. The profiler itself makes small functions look
-dearer than they are: trust the order, and the shares among alike, not the microseconds.
+    python -m benchmarks.profile "splnode, TCP" --kind flood            cProfile: what is written in Python
+    python -m benchmarks.profile "splnode, TCP" --kind one --perf       perf(1): native code and the kernel too
+
+cProfile makes small functions look dearer than they are: trust the order, and the shares among alike, not the
+microseconds. perf looks at the CPU from time to time and costs next to nothing: its microseconds are those of the
+kernel's count, shared out; but all Python code is one function to it, the interpreter's.
 """
 
 import argparse
+import collections
+import contextlib
 import pstats
+import signal
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import machine
 from benchmarks.process import Peer
 from benchmarks.run import ORDERS
 from benchmarks.stacks import STACKS, Stack
 
+SAMPLES = 2000
+"""Times a second that perf looks."""
+PLACES = (
+    ("[kernel", "kernel"),
+    ("libpython", "Python"),
+    ("python", "Python"),
+    ("_native", "splnode"),
+    ("loop.", "uvloop"),
+)
+"""What the parts are called that begin so; the others keep their file's name."""
 STARTUP = (
     "<frozen importlib",
     "<frozen zipimport",
@@ -60,6 +80,75 @@ def show(end: str, path: Path, made: int, top: int) -> None:
         print(f"{own / made * 1e6:11.2f} {together / made * 1e6:11.2f} {times / made:10.2f}  {place}{name}")
 
 
+# -- perf
+
+
+@contextlib.contextmanager
+def _watched(pid: int, out: Path) -> Iterator[None]:
+    command = ["perf", "record", "-q", "-F", str(SAMPLES), "-o", str(out), "-p", str(pid)]
+    watching = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        watching.send_signal(signal.SIGINT)
+        watching.wait(20)
+
+
+def watch(stack: Stack, kind: str, seconds: float, folder: Path) -> dict[str, tuple[Path, float]]:
+    """Runs one round under perf; gives for each end perf's file and its microseconds of CPU a call."""
+    order = replace(ORDERS[kind], seconds=seconds)
+    with ExitStack() as processes:
+        ends: dict[str, Peer] = {}
+        endpoint = "local"
+        if stack.server is not None:
+            ends["server"] = processes.enter_context(Peer(stack.command("serve", stack.server), stack.env))
+            endpoint = str(ends["server"].answer()["endpoint"])
+        command = stack.command("drive", endpoint, *([stack.driver] if stack.driver else []))
+        ends["client"] = processes.enter_context(Peer(command, stack.env))
+        ends["client"].answer()
+        machine.pin([peer.pid for peer in ends.values()], together=order.clocked, apart=stack.pinned)
+        before = {end: machine.cpu_seconds([peer.pid]) for end, peer in ends.items()}
+        with ExitStack() as watching:
+            for end, peer in ends.items():
+                watching.enter_context(_watched(peer.pid, folder / end))
+            made = ends["client"].ask(order)["made"]
+            after = {end: machine.cpu_seconds([peer.pid]) for end, peer in ends.items()}
+    return {end: (folder / end, (after[end] - before[end]) / made * 1e6) for end in ends}
+
+
+def tell(end: str, path: Path, microseconds: float, top: int) -> None:
+    """The parts of a process, and its functions, as microseconds a call."""
+    command = [
+        "perf",
+        "report",
+        "-q",
+        "--stdio",
+        "--no-children",
+        "-F",
+        "overhead,dso,symbol",
+        "-t",
+        ";",
+        "-i",
+        str(path),
+    ]
+    report = subprocess.run(command, capture_output=True, text=True, check=False)
+    if report.returncode:
+        sys.exit(f"perf report: {report.stderr.strip()}")
+    functions: list[tuple[float, str, str]] = []
+    parts: dict[str, float] = collections.defaultdict(float)
+    for line in filter(None, map(str.strip, report.stdout.splitlines())):
+        share, file, name = (cell.strip() for cell in line.split(";")[:3])
+        part = next((called for begins, called in PLACES if file.startswith(begins)), file)
+        own = float(share.rstrip("%")) / 100 * microseconds
+        parts[part] += own
+        functions.append((own, part, name.partition(" ")[2].strip()))
+    print(f"\n{end}: {microseconds:.2f} us of CPU a call")
+    print("  ".join(f"{part} {own:.2f}" for part, own in sorted(parts.items(), key=lambda item: -item[1])[:8]))
+    print(f"{'us/call':>8}  {'part':<10} function")
+    for own, part, name in sorted(functions, reverse=True)[:top]:
+        print(f"{own:8.3f}  {part:<10} {name}")
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=(__doc__ or "").splitlines()[0])
@@ -67,11 +156,16 @@ def main() -> None:
     parser.add_argument("--kind", choices=list(ORDERS), default="flood", help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=3.0, help="default: %(default)s")
     parser.add_argument("--top", type=int, default=30, help="functions to show (default: %(default)s)")
+    parser.add_argument("--perf", action="store_true", help="with perf(1) instead of cProfile")
     options = parser.parse_args()
     stack = next(stack for stack in STACKS if stack.name == options.stack)
     if why := stack.missing():
         sys.exit(f"{stack.name}: {why}")
     with tempfile.TemporaryDirectory() as folder:
+        if options.perf:
+            for end, (path, microseconds) in watch(stack, options.kind, options.seconds, Path(folder)).items():
+                tell(end, path, microseconds, options.top)
+            return
         for end, (path, made) in measure(stack, options.kind, options.seconds, Path(folder)).items():
             show(end, path, made, options.top)
 
