@@ -20,7 +20,7 @@ from splnode.rpc.expiry import Expiry
 from splnode.rpc.failure import internal
 from splnode.rpc.handler import Inline
 from splnode.wire.events import Request
-from splnode.wire.intake import Intake, intake
+from splnode.wire.intake import Intake, Tasks, intake
 from splnode.wire.message import ServerCall
 from splnode.wire.server import ServerSession
 
@@ -40,6 +40,21 @@ class Running:
         self.call = call
         self.task: asyncio.Task[None] | None = None
         self.begun = False
+
+
+class Suspended(Running):
+    """One that the intake began: its `handler`, whether it is `placed` there, and when it `began`."""
+
+    __slots__ = ("began", "handler", "placed")
+
+    def __init__(
+        self, serving: "Serving", request: Request, call: Call, handler: Inline, placed: bool, began: float
+    ) -> None:
+        super().__init__(serving, request, call)
+        self.handler = handler
+        self.placed = placed
+        self.began = began
+        self.begun = True
 
 
 class Serving:
@@ -104,6 +119,16 @@ class Serving:
             allowed=self._allowed,
             handler=find,
             unusual=self._unusual,
+            tasks=Tasks(
+                self._loop,
+                self._loop.create_future,
+                self._loop.create_task,
+                asyncio.tasks._enter_task,
+                asyncio.tasks._leave_task,
+                asyncio.current_task,
+                self._suspended,
+                self._carried_out,
+            ),
         )
         self._check()
         return self._intake
@@ -199,6 +224,37 @@ class Serving:
         if self._closed:
             self._expiry.discard(running)
             self._loop.call_soon(running.task.cancel)
+
+    def _suspended(
+        self, handler: Inline, serial: int, codec: ServerCall, call: Call, task: Any, placed: bool, began: float
+    ) -> Suspended:
+        """A call that the intake began waits for something; `task` will carry it out."""
+        request = self._session.adopt(serial, codec, call.params, call.metadata)
+        running = Suspended(self, request, call, handler, placed, began)
+        running.task = task
+        self._begun += 1
+        self._check()
+        if self._closed:  # by the handler itself; nobody waits for it
+            self._loop.call_soon(task.cancel)
+        else:
+            self._running.add(running)
+            self._expiry.add(running, call.deadline)
+        return running
+
+    def _carried_out(self, running: Suspended, value: object, error: BaseException | None) -> bool:
+        """It has ended. False if the error ends its task too."""
+        self._leave()
+        told = running.handler.carried_out(running.call, error, running.began, placed=running.placed)
+        if isinstance(told, asyncio.CancelledError):
+            # By its deadline or because the peer has gone, and then it is forgotten already; or by the peer.
+            if self._forget(running):
+                self._answer(running, error=_cancelled(running))
+            return False
+        if told is not None and not isinstance(told, (CallError, DeclaredError)):
+            return False
+        if self._forget(running):
+            self._answer(running, value, told)
+        return True
 
     async def _serve(self, running: Running, work: Coroutine[Any, Any, object] | None = None) -> None:
         """Answers with what `work` gives, which is what is left of a call, or with what the channel gives."""

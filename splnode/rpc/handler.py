@@ -39,13 +39,25 @@ class Inline(Handler):
         names: tuple[str, ...],
         gate: Admission | None,
         tally: Tally,
+        asynchronous: bool = False,
     ) -> None:
-        super().__init__(function, fields, names, gate, tally.counts)
+        super().__init__(function, fields, names, gate, tally.counts, asynchronous)
         self.tally = tally
 
     def copy(self) -> Self:
         """Another, that can be withdrawn by itself."""
-        return type(self)(self.function, self.fields, self.names, self.gate, self.tally)
+        return type(self)(self.function, self.fields, self.names, self.gate, self.tally, self.asynchronous)
+
+    def carried_out(
+        self, call: Call, error: BaseException | None, began: float, *, placed: bool
+    ) -> BaseException | None:
+        """As `ended`, of a call that was suspended, in the task that carried it out; it leaves its place."""
+        call.ended = True
+        if placed and self.gate is not None:
+            self.gate.leave()
+        told = tell(call, error, asked=is_cancelled()) if error is not None else None
+        self.tally.end(time.monotonic() - began, told)
+        return told
 
     def ended(self, call: Call, error: BaseException | None, began: float) -> BaseException | None:
         """Counts a call that has ended, and gives what may be told of its `error`.

@@ -99,11 +99,13 @@ class Server:
         return (lambda **params: threads.run(function, params)) if bound.blocks else function
 
     def _inlined(self, bound: Mapping[str, Bound], gate: Admission | None) -> dict[str, Inline]:
-        """Handlers that are not async and do not block, where nothing but the admission stands before them."""
+        """Handlers that do not block, where nothing but the admission stands before them."""
         return {
-            name: Inline(each.method, each.fields, each.names, gate, self.tallies[name])
+            name: Inline(
+                each.method, each.fields, each.names, gate, self.tallies[name], inspect.iscoroutinefunction(each.method)
+            )
             for name, each in bound.items()
-            if not each.blocks and not inspect.iscoroutinefunction(each.method)
+            if not each.blocks
         }
 
     async def _call(self, call: Call) -> object:

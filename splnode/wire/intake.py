@@ -9,20 +9,20 @@ otherwise   `run` stops before it: it is the session's (wire/server.py), in its 
 The handler is called at once, in a context of its own, and its answer is written behind those before it. Whatever comes
 of a call that is no plain value is `unusual`: the holder's.
 
-This is the plain engine, for readers and for where the other is missing; `native/intake.c` does the same in C.
+This is the plain engine, for readers and for where the other is missing; `native/intake.c` does the same in C. That one
+begins async handlers at once too, and most end so; here they are not ordinary.
 """
 
 import sys
 from collections.abc import Callable, Mapping, MutableSequence
 from contextvars import Context, ContextVar
-from functools import cache
 from struct import Struct
-from types import MappingProxyType, ModuleType
-from typing import Any, Final, Protocol
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
-from splnode.avro.codec import engine_used
 from splnode.errors import DataError, RemoteWireError
 from splnode.limits import Limits
+from splnode.wire.engine import native_engine
 from splnode.wire.handshake import SHORTEST_REQUEST
 from splnode.wire.message import ServerCall
 from splnode.wire.metadata import metadata_codec
@@ -54,10 +54,11 @@ class Handler:
     """How one message is run: `function` is called with the parameters `fields`, by the names `names`.
 
     `gate` is entered first, where there is one. `counts` are 64-bit integers (see CALLS), counted here for calls that
-    are answered with a plain value; the others are the holder's to count. One that is `withdrawn` is used no more.
+    are answered with a plain value; the others are the holder's to count. `asynchronous`: it gives a coroutine. One
+    that is `withdrawn` is used no more.
     """
 
-    __slots__ = ("counts", "fields", "function", "gate", "names", "withdrawn")
+    __slots__ = ("asynchronous", "counts", "fields", "function", "gate", "names", "withdrawn")
 
     def __init__(
         self,
@@ -66,13 +67,34 @@ class Handler:
         names: tuple[str, ...],
         gate: Gate | None,
         counts: MutableSequence[int],
+        asynchronous: bool = False,
     ) -> None:
+        self.asynchronous = asynchronous
         self.function = function
         self.fields = fields
         self.names = names
         self.gate = gate
         self.counts = counts
         self.withdrawn = False
+
+
+class Tasks(NamedTuple):
+    """What async handlers need of the event loop.
+
+    A handler begins in the name of a task that waits, and mostly ends there. If it suspends, `suspended(handler,
+    serial, codec, call, task, placed, began)` tells so, and gives what `ended(that, value, error)` is called with when
+    the task has carried it out; it says whether the error was dealt with. `placed`: the gate is now the holder's to
+    leave.
+    """
+
+    loop: Any
+    create_future: Callable[[], Any]
+    create_task: Callable[..., Any]
+    enter_task: Callable[[Any, Any], None]
+    leave_task: Callable[[Any, Any], None]
+    current_task: Callable[[Any], Any]
+    suspended: Callable[..., Any]
+    ended: Callable[..., bool]
 
 
 def count(counts: MutableSequence[int], nanoseconds: int) -> None:
@@ -89,7 +111,7 @@ class Intake:
     `context`, where its handler is then called. `clock` gives seconds, and `allowed(metadata)` how many of them a call
     may take. `handler(codec)` gives the Handler of a message, or None. `unusual(handler, serial, codec, call, value,
     error, began)` is told, in the call's own context, what came of a call that has no plain answer: an awaitable, a
-    value that goes with metadata or does not fit, an `error`.
+    value that goes with metadata or does not fit, an `error`. `tasks` is for async handlers (see Tasks).
 
     Not thread-safe. `close` it when the connection ends, which may be while a handler runs. While it is `stopped` it
     runs nothing.
@@ -112,6 +134,7 @@ class Intake:
         allowed: Callable[[Mapping[str, bytes]], float],
         handler: Callable[[ServerCall], Handler | None],
         unusual: Callable[..., None],
+        tasks: Tasks | None = None,  # only the native engine begins them here
     ) -> None:
         self._call = call
         self._peer = peer
@@ -192,7 +215,7 @@ class Intake:
             name, start = read_bytes(body, start)
             codec = self._calls.get(name)
             handler = self._find(name, codec) if codec is not None else None
-            if codec is None or handler is None:
+            if codec is None or handler is None or handler.asynchronous:
                 return False
             params, end = codec.decode(body, start)
         except (DataError, RemoteWireError):
@@ -263,18 +286,7 @@ class Intake:
         return True
 
 
-@cache
-def native() -> ModuleType | None:
-    """The native call engine, or None where it was not built."""
-    try:
-        from splnode.wire import _native  # noqa: PLC0415 - C, built or not
-    except ImportError:
-        return None
-    return _native if hasattr(_native, "Intake") else None
-
-
 def intake(limits: Limits, **handed_in: Any) -> Intake:
-    """An Intake of the engine that the codecs are of: the native one works on theirs."""
-    module = native() if engine_used() == "native" else None
-    made: Intake = (module or sys.modules[__name__]).Intake(limits, **handed_in)
+    """An Intake of the fastest engine that is there."""
+    made: Intake = (native_engine() or sys.modules[__name__]).Intake(limits, **handed_in)
     return made

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from splnode.avro.codec import engine_used
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.rpc.call import Call, current_call, running
 from splnode.wire import intake as plain
+from splnode.wire.engine import native_engine
 from splnode.wire.intake import BUCKETS, CALLS, ENOUGH, HEAVY, IN_FLIGHT, NANOSECONDS, TIMES, Handler
 from splnode.wire.message import Contract, ServerCall
 from tests.wire.conftest import CALCULATOR, OTHER, hex_bytes, long, netty, string
@@ -22,7 +22,7 @@ HASH = bytes(range(1, 17))
 
 
 def modules() -> dict[str, ModuleType]:
-    native = plain.native() if engine_used() == "native" else None
+    native = native_engine()
     return {"plain": plain} | ({"native": native} if native is not None else {})
 
 
@@ -579,6 +579,5 @@ def test_a_cycle_through_it_is_collected(make: Any) -> None:
 
 
 def test_the_native_one_is_used_where_its_codec_is() -> None:
-    native = plain.native() is not None and engine_used() == "native"
     made = Site(plain.intake).intake
-    assert type(made).__module__ == ("splnode.wire._native" if native else "splnode.wire.intake")
+    assert type(made).__module__ == ("splnode.wire.intake" if native_engine() is None else "splnode.wire._native")

@@ -7,8 +7,8 @@
  */
 
 #include "frames.h"
+#include "stage.c" /* until the build knows it */
 #include <structmember.h>
-#include <stdbool.h>
 
 #define HEAVY 65536            /* as in intake.py */
 #define ENOUGH (256 * 1024)    /* as in intake.py */
@@ -35,7 +35,7 @@ typedef struct {
     PyObject *codec; /* the ServerCall */
     PyObject *handler; /* NULL: the message is the session's */
     PyObject *function, *fields, *names, *gate, *contract, *message, *decoder, *encoder; /* gate NULL: none */
-    bool one_way;
+    bool one_way, asynchronous;
     Py_ssize_t withdrawn; /* the offset of that slot of the handler */
     Py_buffer counts;
 } Entry;
@@ -59,6 +59,10 @@ typedef struct {
     PyObject *empty; /* no metadata */
     double empty_allowed; /* NAN: not asked yet */
     PyObject *gate; /* the one that was entered, or NULL */
+    PyObject *tasks, *suspended, *ended, *stage_type; /* for async handlers; `tasks` is None where none are run */
+    Tasks of;     /* of `tasks` */
+    Stage *stage; /* the one that waits for the next call, or NULL */
+    int alone;    /* no task is being carried out now; -1: not asked yet in this run */
     Output out;
     char stopped, over;
     bool busy, closed;
@@ -69,22 +73,6 @@ typedef struct {
 enum { FAILED = -1, LEFT, TAKEN, TAKEN_ODDLY };
 
 /* ---- small things ---------------------------------------------------------------------------------- */
-
-static PyObject *take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030c0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL && traceback != NULL)
-        PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-#endif
-}
 
 /* 0 where the fault is the data's, and somebody else will find it again; -1 where it ends more. */
 static int forgive(void)
@@ -205,7 +193,7 @@ static bool are_names(PyObject *names, PyObject *fields)
 static int fill_entry(Intake *self, Entry *entry)
 {
     const CodecApi *api = self->state->api;
-    PyObject *counts, *one_way, *handler = entry->handler, *codec = entry->codec;
+    PyObject *counts, *one_way, *asynchronous, *handler = entry->handler, *codec = entry->codec;
     if (attribute(handler, "function", &entry->function) < 0 || attribute(handler, "fields", &entry->fields) < 0
         || attribute(handler, "names", &entry->names) < 0 || attribute(handler, "gate", &entry->gate) < 0
         || attribute(codec, "contract", &entry->contract) < 0 || attribute(codec, "message", &entry->message) < 0
@@ -222,6 +210,10 @@ static int fill_entry(Intake *self, Entry *entry)
         return -1;
     entry->one_way = one_way == Py_True;
     Py_DECREF(one_way);
+    if (attribute(handler, "asynchronous", &asynchronous) < 0)
+        return -1;
+    entry->asynchronous = asynchronous == Py_True;
+    Py_DECREF(asynchronous);
     if ((entry->withdrawn = slot_offset((PyObject *)Py_TYPE(handler), "withdrawn")) == 0
         || attribute(handler, "counts", &counts) < 0)
         return -1;
@@ -482,20 +474,19 @@ static inline bool is_awaitable(PyObject *value)
     return Py_TYPE(value)->tp_as_async != NULL && Py_TYPE(value)->tp_as_async->am_await != NULL;
 }
 
-/* Calls the handler, in the call's own context, and writes its answer. */
-static int run_call(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
+/* The handler has raised. */
+static int end_badly(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, double began)
 {
-    int64_t *counts = entry->counts.buf;
-    counts[IN_FLIGHT]++;
-    PyObject *value = call_function(entry, params);
-    counts[IN_FLIGHT]--;
-    if (value == NULL) {
-        PyObject *error = take_exception();
-        end_call(self, call);
-        int told = tell(self, entry, serial, call, Py_None, error, began);
-        Py_DECREF(error);
-        return told;
-    }
+    PyObject *error = take_exception();
+    end_call(self, call);
+    int told = tell(self, entry, serial, call, Py_None, error, began);
+    Py_DECREF(error);
+    return told;
+}
+
+/* The handler has given a value, or something to wait for. */
+static int end_well(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *value, double began)
+{
     int done = LEFT;
     if (!is_awaitable(value)) {
         end_call(self, call);
@@ -505,28 +496,147 @@ static int run_call(Intake *self, const Entry *entry, uint32_t serial, PyObject 
         else if (!odd)
             done = entry->one_way || self->closed ? TAKEN : write_answer(self, entry, serial, value);
     }
-    if (done == LEFT)
-        done = tell(self, entry, serial, call, value, Py_None, began);
-    Py_DECREF(value);
-    return done;
+    return done == LEFT ? tell(self, entry, serial, call, value, Py_None, began) : done;
 }
 
-/* The same in a copy of the host's context, where the call is the one that runs. */
-static int run_apart(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
+static int64_t *in_flight(const Entry *entry) { return (int64_t *)entry->counts.buf + IN_FLIGHT; }
+
+/* Calls the handler in a copy of the host's context, where the call is the one that runs, and writes its answer. */
+static int run_sync(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
 {
     PyObject *context = PyContext_Copy(self->context);
-    if (context == NULL)
-        return FAILED;
-    if (PyContext_Enter(context) < 0) {
-        Py_DECREF(context);
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
         return FAILED;
     }
     PyObject *token = PyContextVar_Set(self->running, call);
-    int done = token != NULL ? run_call(self, entry, serial, call, params, began) : FAILED;
+    int done = FAILED;
+    if (token != NULL) {
+        ++*in_flight(entry);
+        PyObject *value = call_function(entry, params);
+        --*in_flight(entry);
+        done = value != NULL ? end_well(self, entry, serial, call, value, began)
+                             : end_badly(self, entry, serial, call, began);
+        Py_XDECREF(value);
+    }
     Py_XDECREF(token);
     if (PyContext_Exit(context) < 0)
         done = FAILED;
     Py_DECREF(context);
+    return done;
+}
+
+/* ---- an async call --------------------------------------------------------------------------------- */
+
+/* Whether a coroutine may be stepped here: nobody else's task is being carried out. -1 with an exception. */
+static int is_alone(Intake *self)
+{
+    if (self->alone < 0 && self->tasks != Py_None) {
+        PyObject *task = PyObject_CallOneArg(self->of.current_task, self->of.loop);
+        if (task == NULL)
+            return -1;
+        self->alone = task == Py_None;
+        Py_DECREF(task);
+    }
+    return self->alone > 0;
+}
+
+/* A stage for a call; a new reference, which `self` does not hold meanwhile. */
+static Stage *take_stage(Intake *self)
+{
+    Stage *stage = self->stage;
+    self->stage = NULL;
+    if (stage != NULL) {
+        int usable = is_free(stage);
+        if (usable > 0)
+            return stage;
+        if (usable == 0)
+            end_stage(stage);
+        Py_DECREF(stage);
+        if (usable < 0)
+            return NULL;
+    }
+    return new_stage((PyTypeObject *)self->stage_type, &self->of, self->context);
+}
+
+/* The call is over: the next one may have the stage, unless this one has left something in it. */
+static void give_back(Intake *self, Stage *stage) /* steals */
+{
+    PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+    int usable = self->stage == NULL && !self->closed ? is_clean(stage, self->context) : 0;
+    if (usable < 0)
+        PyErr_Clear(); /* a value in the context that cannot be compared is another one */
+    if (usable > 0)
+        self->stage = stage;
+    else {
+        end_stage(stage);
+        Py_DECREF(stage);
+    }
+    if (error != NULL)
+        raise_again(error);
+}
+
+/* The coroutine waits for something: the holder takes the call over, with its place, and the stage's task goes on. */
+static int suspend(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, Stage *stage, PyObject *coroutine,
+                   PyObject *waits_for, double began)
+{
+    PyObject *placed = self->gate != NULL ? Py_True : Py_False; /* now the holder's to leave */
+    PyObject *number = PyLong_FromUnsignedLong(serial), *since = PyFloat_FromDouble(began), *running = NULL;
+    Py_CLEAR(self->gate);
+    if (number != NULL && since != NULL) {
+        PyObject *args[] = {NULL, entry->handler, number, entry->codec, call, stage_task(stage), placed, since};
+        running = PyObject_Vectorcall(self->suspended, args + 1, 7 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(since);
+    int failed = running == NULL || carry_on(stage, coroutine, waits_for, self->ended, running) < 0;
+    Py_XDECREF(running);
+    return failed ? FAILED : TAKEN_ODDLY;
+}
+
+/* Calls an async handler and carries it out as far as it goes at once. */
+static int run_async(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
+{
+    Stage *stage = take_stage(self);
+    if (stage == NULL || PyContext_Enter(stage_context(stage)) < 0) {
+        Py_XDECREF(stage);
+        return FAILED;
+    }
+    PyObject *token = PyContextVar_Set(self->running, call);
+    int done = FAILED;
+    PySendResult step = PYGEN_ERROR;
+    PyObject *coroutine = NULL, *result = NULL;
+    if (token != NULL) {
+        ++*in_flight(entry);
+        coroutine = call_function(entry, params);
+        if (coroutine != NULL && PyCoro_CheckExact(coroutine))
+            step = first_step(stage, &self->of, coroutine, &result);
+        else if (coroutine != NULL) {
+            step = PYGEN_RETURN;
+            result = Py_NewRef(coroutine);
+        }
+        if (step != PYGEN_NEXT) {
+            --*in_flight(entry);
+            done = step == PYGEN_RETURN ? end_well(self, entry, serial, call, result, began)
+                                        : end_badly(self, entry, serial, call, began);
+            PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+            if (PyContextVar_Reset(self->running, token) < 0)
+                PyErr_Clear();
+            if (error != NULL)
+                raise_again(error);
+        }
+        Py_DECREF(token);
+    }
+    if (PyContext_Exit(stage_context(stage)) < 0)
+        done = FAILED;
+    if (step == PYGEN_NEXT) {
+        done = suspend(self, entry, serial, call, stage, coroutine, result, began);
+        Py_DECREF(stage);
+    }
+    else
+        give_back(self, stage);
+    Py_XDECREF(coroutine);
+    Py_XDECREF(result);
     return done;
 }
 
@@ -571,11 +681,22 @@ static int take_frame(Intake *self, const Frame *frame, double now, Entry **entr
     Py_INCREF(metadata);
     *entry = find_entry(self, at, length);
     Py_XINCREF(*entry);
-    int done = *entry != NULL && (*entry)->handler != NULL ? enter_gate(self, *entry) : LEFT;
+    int done = *entry != NULL && (*entry)->handler != NULL ? TAKEN : LEFT;
+    if (done == TAKEN && (*entry)->asynchronous) {
+        int alone = is_alone(self);
+        done = alone > 0 ? TAKEN : alone == 0 ? LEFT : FAILED;
+    }
+    if (done == TAKEN)
+        done = enter_gate(self, *entry);
     PyObject *params = done == TAKEN ? read_params(self, *entry, at + length, end) : NULL;
     if (params != NULL && !self->stopped) {
         PyObject *call = new_call(self, *entry, params, now + allowed, metadata);
-        done = call != NULL ? run_apart(self, *entry, frame->serial, call, params, now) : FAILED;
+        if (call == NULL)
+            done = FAILED;
+        else if ((*entry)->asynchronous)
+            done = run_async(self, *entry, frame->serial, call, params, now);
+        else
+            done = run_sync(self, *entry, frame->serial, call, params, now);
         Py_XDECREF(call);
     }
     else if (done == TAKEN)
@@ -638,6 +759,7 @@ static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t narg
     const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + data.len;
     self->served = 0;
     self->over = false;
+    self->alone = -1;
     if (!failed && !self->busy && !self->stopped) {
         self->busy = true;
         failed = run_frames(self, &at, end, most, seconds);
@@ -672,6 +794,15 @@ static void forget_messages(Intake *self)
     Py_XDECREF(calls);
 }
 
+static void drop_stage(Intake *self)
+{
+    Stage *stage = self->stage;
+    self->stage = NULL;
+    if (stage != NULL)
+        end_stage(stage);
+    Py_XDECREF(stage);
+}
+
 static PyObject *intake_begin(Intake *self, PyObject *args)
 {
     Py_buffer hash;
@@ -700,6 +831,7 @@ static PyObject *intake_close(Intake *self, PyObject *Py_UNUSED(ignored))
 {
     self->stopped = self->closed = true;
     forget_messages(self);
+    drop_stage(self);
     Py_RETURN_NONE;
 }
 
@@ -736,16 +868,37 @@ static int init_intake(Intake *self, PyObject *limits)
     return (self->read_metadata = metadata_decoder(self->state, limits)) != NULL ? 0 : -1;
 }
 
+static int find_tasks(Intake *self)
+{
+    PyObject *tasks = self->tasks;
+    if (tasks == Py_None)
+        return 0;
+    Tasks *of = &self->of;
+    return attribute(tasks, "loop", &of->loop) < 0 || attribute(tasks, "create_future", &of->create_future) < 0
+            || attribute(tasks, "create_task", &of->create_task) < 0
+            || attribute(tasks, "enter_task", &of->enter_task) < 0
+            || attribute(tasks, "leave_task", &of->leave_task) < 0
+            || attribute(tasks, "current_task", &of->current_task) < 0
+            || attribute(tasks, "suspended", &self->suspended) < 0 || attribute(tasks, "ended", &self->ended) < 0
+        ? -1
+        : 0;
+}
+
 static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {
-        "limits", "call", "peer", "running", "context", "clock", "allowed", "handler", "unusual", NULL,
+        "limits", "call", "peer", "running", "context", "clock", "allowed", "handler", "unusual", "tasks", NULL,
     };
-    PyObject *limits, *call, *peer, *running, *context, *clock, *allowed, *handler, *unusual;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O$O!OO!O!OOOO:Intake", names, &limits, &PyType_Type, &call, &peer,
+    PyObject *limits, *call = NULL, *peer = NULL, *running = NULL, *context = NULL, *clock = NULL, *allowed = NULL;
+    PyObject *handler = NULL, *unusual = NULL, *tasks = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|$O!OO!O!OOOOO:Intake", names, &limits, &PyType_Type, &call, &peer,
                                      &PyContextVar_Type, &running, &PyContext_Type, &context, &clock, &allowed,
-                                     &handler, &unusual))
+                                     &handler, &unusual, &tasks))
         return NULL;
+    if (!call || !peer || !running || !context || !clock || !allowed || !handler || !unusual) {
+        PyErr_SetString(PyExc_TypeError, "Intake() is to be handed in all but its tasks");
+        return NULL;
+    }
     Intake *self = (Intake *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
@@ -757,8 +910,10 @@ static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     self->allowed = Py_NewRef(allowed);
     self->handler = Py_NewRef(handler);
     self->unusual = Py_NewRef(unusual);
+    self->tasks = Py_NewRef(tasks);
     if ((self->state = PyType_GetModuleState(type)) == NULL
         || attribute(PyType_GetModule(type), "Entry", &self->entry_type) < 0
+        || attribute(PyType_GetModule(type), "Stage", &self->stage_type) < 0 || find_tasks(self) < 0
         || (self->enter = PyUnicode_InternFromString("enter")) == NULL
         || (self->leave = PyUnicode_InternFromString("leave")) == NULL || init_intake(self, limits) < 0)
         Py_CLEAR(self);
@@ -784,6 +939,17 @@ static int intake_traverse(Intake *self, visitproc visit, void *arg)
     Py_VISIT(self->known_metadata);
     Py_VISIT(self->empty);
     Py_VISIT(self->gate);
+    Py_VISIT(self->tasks);
+    Py_VISIT(self->suspended);
+    Py_VISIT(self->ended);
+    Py_VISIT(self->stage_type);
+    Py_VISIT(self->stage);
+    Py_VISIT(self->of.loop);
+    Py_VISIT(self->of.create_future);
+    Py_VISIT(self->of.create_task);
+    Py_VISIT(self->of.enter_task);
+    Py_VISIT(self->of.leave_task);
+    Py_VISIT(self->of.current_task);
     return 0;
 }
 
@@ -793,6 +959,7 @@ static int intake_clear(Intake *self)
 {
     self->stopped = self->closed = true;
     forget_messages(self);
+    Py_CLEAR(self->stage);
     return 0;
 }
 
@@ -816,6 +983,17 @@ static void intake_dealloc(Intake *self)
     Py_XDECREF(self->known_metadata);
     Py_XDECREF(self->empty);
     Py_XDECREF(self->gate);
+    Py_XDECREF(self->tasks);
+    Py_XDECREF(self->suspended);
+    Py_XDECREF(self->ended);
+    Py_XDECREF(self->stage_type);
+    Py_XDECREF(self->stage);
+    Py_XDECREF(self->of.loop);
+    Py_XDECREF(self->of.create_future);
+    Py_XDECREF(self->of.create_task);
+    Py_XDECREF(self->of.enter_task);
+    Py_XDECREF(self->of.leave_task);
+    Py_XDECREF(self->of.current_task);
     PyMem_Free(self->out.bytes);
     type->tp_free(self);
     Py_DECREF(type);
@@ -864,5 +1042,5 @@ static int add_type(PyObject *module, PyType_Spec *spec)
 
 int add_intake(PyObject *module)
 {
-    return add_type(module, &entry_spec) < 0 || add_type(module, &intake_spec) < 0 ? -1 : 0;
+    return add_type(module, &entry_spec) < 0 || add_stage(module) < 0 || add_type(module, &intake_spec) < 0 ? -1 : 0;
 }
