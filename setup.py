@@ -7,6 +7,7 @@ from setuptools import Extension, setup
 
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
 CALLS = "splnode/wire/native"
+PARTS = ("module", "pipeline", "slot", "calling", "method", "track", "intake")
 
 
 def extension(name: str, sources: list[str]) -> Extension:
@@ -20,6 +21,6 @@ setup(
     package_data={"splnode.avro.codec": ["_native.pyi"], "splnode.wire": ["_native.pyi"]},  # beside pyproject.toml's
     ext_modules=[
         extension("splnode.avro.codec._native", ["splnode/avro/codec/_native.c"]),
-        extension("splnode.wire._native", [f"{CALLS}/{part}.c" for part in ("module", "pipeline", "intake", "room")]),
+        extension("splnode.wire._native", [f"{CALLS}/{part}.c" for part in PARTS]),
     ],
 )

@@ -35,6 +35,7 @@ from splnode.rpc.failure import again
 from splnode.rpc.interceptor import Interceptor
 from splnode.wire.client import ClientSession
 from splnode.wire.message import Contract
+from splnode.wire.pipeline import Track, make_track
 
 
 class State(enum.Enum):
@@ -74,6 +75,7 @@ class EndpointChannel:
         self._retry_at = 0.0
         self._last_error: CallError | None = None
         self._reason = ""  # for which the last connection went
+        self._track = make_track()
 
     @property
     def state(self) -> State:
@@ -110,6 +112,10 @@ class EndpointChannel:
         connection = self._connection
         if isinstance(connection, ClientConnection):
             connection.abort(reason)
+
+    def track(self, contract: Contract) -> Track | None:
+        """Where clients of the channel's own contract may put their calls."""
+        return self._track if contract is self.contract else None
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries the call over the present connection or a new one."""
@@ -153,6 +159,9 @@ class EndpointChannel:
 
     def _become(self, state: State) -> None:
         self._state = state
+        connection = self._connection if state is State.READY else None
+        track = connection.track(self.contract) if isinstance(connection, ClientConnection) else None
+        self._track.lines = track.lines if track is not None else ()
         self._changed()
 
     def _closed(self) -> CallError:

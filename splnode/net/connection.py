@@ -1,29 +1,34 @@
-"""The client's face of a session on a socket: calls in, futures completed as the answers come.
+"""The client's face of a session on a socket: calls in, answers out.
+
+On an established Netty connection each call goes through the session's pipeline, most of them without any Python
+between their caller and the bytes. What stands here is the rest: room, failures, silence, and the framings where
+answers come in order.
 
 One of the two places that translate: bytes, OSError, EOF and silence become CallErrors here. The other is
 `rpc/server.py`.
 """
 
 import asyncio
+import time
 import typing
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context
-from typing import Final
+from typing import Any, Final
 
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
-from splnode.net.outbox import Outbox
-from splnode.rpc.call import TIMEOUT_KEY, Call
-from splnode.rpc.expiry import Expiry
+from splnode.net.line import Line
+from splnode.net.outbox import HIGH_WATER, Outbox
+from splnode.rpc.call import TIMEOUT_KEY, Call, no_answer
+from splnode.rpc.expiry import Alarm, Expiry
 from splnode.wire.client import ClientSession
 from splnode.wire.events import Event, Ready, Response
+from splnode.wire.message import ClientCall, Contract
+from splnode.wire.pipeline import Holder, Track, make_track
 
 LINGER: Final = 2.0
 """Seconds for what is written to leave when this end closes; after them the connection is cut."""
-TURNS: Final = 64
-"""Calls that are let in at once where many wait; each of them then lets in the next."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -42,20 +47,24 @@ class ClientConnection(asyncio.Protocol):
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._pending: dict[int, tuple[asyncio.Future[object], Call]] = {}
+        self._pending: dict[int, tuple[asyncio.Future[object], Call]] = {}  # those that no pipeline carries
         self._pings: dict[int, asyncio.Future[Mapping[str, bytes]]] = {}  # those that somebody waits for
         self._expiry: Expiry[int] = Expiry(self._expire)
         self._transport: asyncio.Transport | None = None
         self._outbox = Outbox(session)
+        self._pipeline = session.pipeline
+        self._alarm = Alarm(self._pipeline.expire, lambda: self._pipeline.armed, lambda: self._pipeline.waiting)
+        self._track = make_track()
         self._paused = False  # the peer reads too slowly
-        self._line: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # calls that wait until there is room
-        self._called = 0  # calls whose turn it is, and that have not noticed yet
+        self._line = Line(self._room, self._changed)  # calls that wait until there is room
         self._gone = asyncio.Event()
         self._failure = ""
         self._heard = 0.0
         self._keepalive: asyncio.TimerHandle | None = None
         self._pinged = False
         self.in_order = session.framing != "netty"  # answers come in the order of the calls
+        self._pipeline.hold(self._holder())
+        self._track.lines = (self._pipeline,)
 
     @property
     def is_open(self) -> bool:
@@ -65,43 +74,19 @@ class ClientConnection(asyncio.Protocol):
     @property
     def in_flight(self) -> int:
         """Calls that wait for their answer."""
-        return len(self._pending)
+        return len(self._pending) + self._pipeline.waiting
+
+    def track(self, contract: Contract) -> Track | None:
+        """Where clients of this contract may put their calls."""
+        return self._track if contract is self._session.contract else None
 
     async def ready(self) -> None:
         """Returns once the handshake is done; raises the CallError that ended it. The caller sets the deadline."""
         await asyncio.shield(self._ready)
 
-    async def call(self, call: Call) -> object:
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Sends the call and waits for its answer, until its deadline at the latest. Cancelling is safe."""
-        if self._paused or self._called or self._line or self._session.full:
-            await self._room(call)
-        try:
-            if self._failure:
-                raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {self._failure}", started=False)
-            left = int(call.remaining * 1000)
-            if left <= 0:
-                raise call.expired(started=False)
-            timeout = {TIMEOUT_KEY: b"%d" % left}
-            metadata = {**call.metadata, **timeout} if call.metadata else timeout
-            serial = self._session.call(call.message.name, call.params, metadata)
-            self._outbox.collect()
-        finally:
-            if self._line:
-                self._next()
-        # A call of another contract than this connection's may be wrong about what is one-way.
-        sure = call.contract is self._session.contract and not call.message.one_way
-        if not (sure or self._session.expects_reply(serial)):
-            return None
-        future = self._loop.create_future()
-        self._pending[serial] = (future, call)
-        self._expiry.add(serial, call.deadline)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._forget(serial)
-            raise
-        finally:
-            del future  # an error would hold its traceback, that this frame, and this the error
+        return self._pipeline.call(call)
 
     async def ping(self, timeout: float) -> Mapping[str, bytes]:
         """Asks the peer whether it is there; the metadata of its answer.
@@ -160,21 +145,22 @@ class ClientConnection(asyncio.Protocol):
         """Bytes of the peer."""
         self._heard = self._loop.time()
         self._pinged = False
+        session = self._session
         try:
-            events = self._session.receive_data(data)
+            events = session.receive_data(data)
         except RemoteWireError as error:
             self._end(str(error))
             return
         for event in events:
             self._take(event)
         self._outbox.flush()
-        if self._session.failed is not None:
-            self._end(str(self._session.failed))
-        elif self._session.refusal is not None and not self._ready.done():
-            self._ready.set_exception(self._session.refusal)
+        if session.failed is not None:
+            self._end(str(session.failed))
+        elif not self._ready.done() and session.refusal is not None:
+            self._ready.set_exception(session.refusal)
             self._ready.exception()  # it is nobody's fault if nobody waits for it
-        if self._line:
-            self._next()
+        if self._line.waiting:
+            self._line.go_on()
 
     def eof_received(self) -> bool:
         """The peer will send no more: nothing that is still due can come."""
@@ -196,13 +182,108 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The peer reads too slowly: new calls wait here, within their deadlines."""
         self._paused = True
+        self._changed()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self._paused = False
-        self._next()
+        self._line.go_on()
 
-    # --- the rest -----------------------------------------------------------------------------------------
+    # --- calls --------------------------------------------------------------------------------------------
+
+    def _holder(self) -> Holder:
+        """What the pipeline is to know of this connection."""
+        done = self._loop.create_future()
+        done.set_result(None)
+        return Holder(
+            loop=self._loop,
+            call_soon=self._loop.call_soon,
+            clock=time.monotonic,
+            current_task=asyncio.current_task,
+            task=asyncio.Task,
+            done=done,
+            cancelled=asyncio.CancelledError,
+            raised=_raise,
+            high_water=HIGH_WATER,
+            general=self._general,
+            head=self._head,
+            arm=self._alarm.at,
+            soon=self._outbox.soon,
+            flush=self._outbox.flush,
+            forget=self._forget,
+            expired=self._expired,
+            refusal=self._session.too_large,
+        )
+
+    async def _general(self, call: Call) -> object:
+        """A call that may have to wait for room, or that no pipeline carries."""
+        line = self._line
+        turn = await self._in_turn(call) if self._paused or line.busy or self._session.full else False
+        try:
+            if self._failure:
+                raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {self._failure}", started=False)
+            left = int(call.remaining * 1000)
+            if left <= 0:
+                raise call.expired(started=False)
+            answer = self._pipeline.put(call) if self._session.pipelined else self._send(call, left)
+        finally:
+            if turn:
+                line.done()
+            elif line.waiting:
+                line.go_on()
+        return await answer
+
+    def _send(self, call: Call, left: int) -> Awaitable[object]:
+        """Sends it now, to be answered by an event; what comes back gives the answer."""
+        timeout = {TIMEOUT_KEY: b"%d" % left}
+        metadata = {**call.metadata, **timeout} if call.metadata else timeout
+        serial = self._session.call(call.message.name, call.params, metadata)
+        self._outbox.collect()
+        future = self._loop.create_future()
+        # A call of another contract than this connection's may be wrong about what is one-way.
+        sure = call.contract is self._session.contract and not call.message.one_way
+        if sure or self._session.expects_reply(serial):
+            self._pending[serial] = (future, call)
+            self._expiry.add(serial, call.deadline)
+        else:
+            future.set_result(None)
+        return self._answer(serial, future)
+
+    async def _answer(self, serial: int, future: "asyncio.Future[object]") -> object:
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._pending.pop(serial, None) is not None:
+                self._expiry.discard(serial)
+                self._forget(serial)
+            raise
+        finally:
+            del future  # an error would hold its traceback, that this frame, and this the error
+
+    async def _in_turn(self, call: Call) -> bool:
+        """Waits until the peer reads again and has answered enough of the earlier calls. True: with a turn in line."""
+        turn = False
+        while not self._failure and (not turn or self._paused or self._session.full):
+            if turn:  # another was quicker
+                self._line.called -= 1
+            try:
+                await self._line.turn(call.remaining, first=not turn)
+            except TimeoutError:
+                text = f"{call.name}: not sent before the deadline: {self._endpoint} has no room for it"
+                raise CallError(Code.DEADLINE_EXCEEDED, text, started=False) from None
+            turn = True
+        return turn
+
+    def _room(self) -> int:
+        return 0 if self._paused else self._session.room
+
+    def _changed(self) -> None:
+        """Whether calls may go straight into the pipeline."""
+        free = not (self._paused or self._failure or self._line.busy)
+        self._pipeline.open = free and self._session.pipelined
+
+    def _head(self, left: int, metadata: Mapping[str, bytes] | None) -> bytes:
+        return self._session.head({**(metadata or {}), TIMEOUT_KEY: b"%d" % left})
 
     def _take(self, event: Event) -> None:
         if type(event) is Response:
@@ -223,57 +304,24 @@ class ClientConnection(asyncio.Protocol):
                 future.set_exception(event.error)
         elif type(event) is Ready and not self._ready.done():
             self._ready.set_result(None)
+            self._changed()
 
-    async def _room(self, call: Call) -> None:
-        """Waits in line until the peer reads again and has answered enough of the earlier calls."""
-        first = True
-        while not self._failure and (first or self._paused or self._session.full):
-            turn = self._loop.create_future()
-            self._line[turn] = None
-            if not first:  # it had its turn, but another was quicker
-                self._line.move_to_end(turn, last=False)
-            first = False
-            try:
-                async with asyncio.timeout(max(0.0, call.remaining)):
-                    await turn
-            except (TimeoutError, asyncio.CancelledError) as error:
-                if turn not in self._line:  # its turn came in the same moment
-                    self._called -= 1
-                    self._next()
-                self._line.pop(turn, None)
-                if isinstance(error, TimeoutError):
-                    text = f"{call.name}: not sent before the deadline: {self._endpoint} has no room for it"
-                    raise CallError(Code.DEADLINE_EXCEEDED, text, started=False) from None
-                raise
-            self._called -= 1
-
-    def _next(self) -> None:
-        """Gives their turn to as many of the line as there is room for. Where there is much, each lets in the next."""
-        room = 0 if self._paused else self._session.room - self._called
-        for _ in range(min(room, len(self._line), TURNS)):
-            turn, _ = self._line.popitem(last=False)
-            self._give(turn)
-
-    def _give(self, turn: asyncio.Future[None]) -> None:
-        self._called += 1
-        if turn.done():  # it is being cancelled, and will see that it had its turn
-            return
-        turn.set_result(None)
+    def _expired(self, call: ClientCall) -> CallError:
+        return no_answer(f"{self._session.contract.protocol.name}.{call.message.name}")
 
     def _expire(self, serial: int) -> None:
-        entry = self._pending.get(serial)
-        if entry is not None and not entry[0].done():
-            entry[0].set_exception(entry[1].expired())
+        future, call = self._pending.pop(serial)
+        if not future.done():
+            future.set_exception(call.expired())
         self._forget(serial)
 
     def _forget(self, serial: int) -> None:
         """Nobody waits for that answer any more: the server is told, where it understands that."""
-        if self._pending.pop(serial, None) is None:
-            return
-        self._expiry.discard(serial)
         if not self._failure:
             self._session.cancel(serial)
             self._outbox.collect()
+
+    # --- silence and the end ------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         """Looks after silence: a ping after a while, the end when it is not answered either.
@@ -288,9 +336,9 @@ class ClientConnection(asyncio.Protocol):
             return
         active = settings.keepalive_active
         behind = self.in_order and self._session.in_flight > 0
-        allowed = active if behind or self._pending else settings.keepalive_idle
+        allowed = active if behind or self.in_flight else settings.keepalive_idle
         if silence >= allowed and self._ready.done():
-            self._pinged = not behind or self._session.in_flight > len(self._pending)
+            self._pinged = not behind or self._session.in_flight > self.in_flight
             if not behind:
                 self._session.ping()
                 self._outbox.flush()
@@ -310,9 +358,11 @@ class ClientConnection(asyncio.Protocol):
         if self._failure:
             return
         self._failure = reason
+        self._changed()
         if self._keepalive is not None:
             self._keepalive.cancel()
         self._expiry.close()
+        self._alarm.close()
         self._outbox.close()
         text = f"{self._endpoint}: {reason}"
         if not self._ready.done():
@@ -321,10 +371,23 @@ class ClientConnection(asyncio.Protocol):
         for pinged in self._pings.values():
             if not pinged.done():
                 pinged.set_exception(CallError(Code.UNAVAILABLE, text))
+        self._pipeline.close(lambda: CallError(Code.UNAVAILABLE, f"{text}; the call may have run"), _closed(text))
         pending, self._pending = self._pending, {}
         for future, _ in pending.values():
             if not future.done():
                 future.set_exception(CallError(Code.UNAVAILABLE, f"{text}; the call may have run"))
-        while self._line:
-            self._give(self._line.popitem(last=False)[0])
+        self._line.release()
         self._lost(reason)
+
+
+def _closed(text: str) -> Callable[[Call], Coroutine[Any, Any, object]]:
+    """What becomes of calls that come later. It does not refer to the connection."""
+
+    async def refuse(_call: Call) -> object:
+        raise CallError(Code.UNAVAILABLE, text, started=False)
+
+    return refuse
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -59,7 +59,12 @@ class Outbox:
             self._size += len(part)
         if self._size >= HIGH_WATER:
             self._write()
-        elif not self._flushing:
+        else:
+            self.soon()
+
+    def soon(self) -> None:
+        """Sends all there is at the end of this turn of the loop."""
+        if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._turn_ended)
 
@@ -73,7 +78,7 @@ class Outbox:
 
     def _turn_ended(self) -> None:
         self._flushing = False
-        self._write()
+        self.flush()
 
     def _write(self) -> None:
         if self._parts and self._transport is not None:

@@ -106,7 +106,12 @@ class Call:
 
     def expired(self, *, started: bool = True) -> CallError:
         """The error of a call whose deadline has passed here; `started` is False if it went nowhere before."""
-        return CallError(Code.DEADLINE_EXCEEDED, f"{self.name}: no answer before the deadline", started=started)
+        return no_answer(self.name, started=started)
+
+
+def no_answer(name: str, *, started: bool = True) -> CallError:
+    """The error of a call of `Service.message` whose deadline has passed."""
+    return CallError(Code.DEADLINE_EXCEEDED, f"{name}: no answer before the deadline", started=started)
 
 
 running: ContextVar[Call | None] = ContextVar("splnode_call", default=None)

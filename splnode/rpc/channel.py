@@ -9,6 +9,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from splnode.rpc.call import Call
+from splnode.wire.message import Contract
+from splnode.wire.pipeline import Track
 
 
 class Channel(typing.Protocol):
@@ -29,3 +31,24 @@ class Channel(typing.Protocol):
     async def close(self) -> None:
         """Refuses new calls, ends those that run, frees what is held."""
         ...
+
+
+class Tracked(Channel, typing.Protocol):
+    """A Channel whose clients may put calls straight into its connections, past `call`.
+
+    `track` gives the lines that are open right now, for as long as the channel lives: it changes their `lines` as
+    connections come and go. None: this contract's calls must come through `call`. A call that finds no open line, and
+    every call of a client with interceptors, comes through `call` all the same. A channel of channels nests their
+    tracks in its own; how many calls a line has in flight the lines know themselves.
+    """
+
+    def track(self, contract: Contract) -> Track | None:
+        """Where clients of this contract may put their calls."""
+        ...
+
+
+def track_of(channel: Channel, contract: Contract) -> Track | None:
+    """The channel's track for that contract, if it has any."""
+    track = getattr(channel, "track", None)
+    found: Track | None = track(contract) if track is not None else None
+    return found

@@ -5,14 +5,16 @@ await inventory.reserve(sku="A1", count=2)
 await inventory.call("reserve", {"sku": "A1", "count": 2}, timeout=0.5)
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
+from splnode.errors import CallError
 from splnode.rpc.call import DEFAULT_TIMEOUT, Call, deadline_for, inherited_metadata
-from splnode.rpc.channel import Channel
+from splnode.rpc.channel import Channel, track_of
 from splnode.rpc.interceptor import Interceptor, chain
-from splnode.rpc.naming import by_position, find_message, message_of
+from splnode.rpc.method import Method, make_method
+from splnode.rpc.naming import find_message, message_of
 from splnode.wire.message import Contract
 
 
@@ -37,22 +39,30 @@ class Client:
         self.contract = contract if isinstance(contract, Contract) else Contract(contract)
         self._timeout = timeout
         self._proceed = chain(interceptors, channel.call)
+        self._track = None if interceptors else track_of(channel, self.contract)
+        self._methods: dict[str, Method] = {}
 
     @property
     def protocol(self) -> Protocol:
         """The protocol that is spoken."""
         return self.contract.protocol
 
-    async def call(
+    def call(
         self,
         message: str,
         params: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
         metadata: Mapping[str, bytes] | None = None,
-    ) -> object:
+    ) -> Coroutine[Any, Any, object]:
         """Calls `message` with `params` by name; `timeout` in seconds (by default the client's)."""
-        return await self._proceed(self.prepare(message, params, timeout=timeout, metadata=metadata))
+        method = self._methods.get(message)
+        if method is None:
+            try:
+                method = self._method(find_message(self.contract.protocol, message))
+            except CallError as error:
+                return _refused(error)
+        return method.call(params or {}, timeout, metadata)
 
     def prepare(
         self,
@@ -64,33 +74,27 @@ class Client:
     ) -> Call:
         """The Call that `call` would make, for those who want its `answer_metadata` too: give it to `send`."""
         found = find_message(self.contract.protocol, message)
-        return self._prepared(found, params or {}, self._timeout if timeout is None else timeout, metadata)
-
-    def _prepared(
-        self, message: Message, params: Mapping[str, Any], timeout: float, metadata: Mapping[str, bytes] | None
-    ) -> Call:
-        return Call(self.contract, message, params, deadline_for(timeout), inherited_metadata(metadata))
+        until = deadline_for(self._timeout if timeout is None else timeout)
+        return Call(self.contract, found, params or {}, until, inherited_metadata(metadata))
 
     def send(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries a Call made by `prepare`, once."""
         return self._proceed(call)
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         if name.startswith("__"):  # asked of objects that are not made yet
             raise AttributeError(name)
-        bound = _method(self, message_of(self.contract.protocol, name))
-        self.__dict__[name] = bound  # the next look-up does not come here
-        return bound
+        method = self._method(message_of(self.contract.protocol, name))
+        self.__dict__[name] = method  # the next look-up does not come here
+        return method
+
+    def _method(self, message: Message) -> Method:
+        method = self._methods.get(message.name)
+        if method is None:
+            method = make_method(self._track, self.contract, message, self._proceed, self._timeout)
+            self._methods[message.name] = method
+        return method
 
 
-def _method(client: Client, message: Message) -> Callable[..., Awaitable[Any]]:
-    names = tuple(field.name for field in message.request.fields)
-    prepared, proceed, timeout = client._prepared, client._proceed, client._timeout
-
-    async def method(*args: Any, **params: Any) -> Any:
-        if args:
-            params = by_position(message.name, names, args, params)
-        return await proceed(prepared(message, params, timeout, None))
-
-    method.__name__, method.__doc__ = message.name, message.doc
-    return method
+async def _refused(error: CallError) -> object:
+    raise error

@@ -1,9 +1,8 @@
 """Deadlines of many calls on one timer.
 
-A timer for each call costs more than the call. Here the deadlines lie in a dict, and one timer is armed
-for the earliest that was known when it was armed: with equal timeouts it is moved once in a timeout's time,
-and a short one moves it forward at once, so that no deadline is late by more than the loop is, and by a millisecond
-for each thousand that are watched.
+A timer for each call costs more than the call. Here one timer is armed for the earliest deadline that was known when
+it was armed: with equal timeouts it is moved once in a timeout's time, and a short one moves it forward at once, so
+that no deadline is late by more than the loop is, and by a millisecond for each thousand that are watched.
 """
 
 import asyncio
@@ -18,33 +17,33 @@ SPACING: Final = 1e-6
 """Seconds between two sweeps for each deadline that is watched: a sweep looks at all, and may take a tenth of it."""
 
 
-class Expiry(Generic[K]):
-    """Calls `expire(key)` for each key whose deadline has come. `add` and `discard` cost a dict entry.
+class Alarm:
+    """The timer of somebody who watches deadlines: `expire(now)` is called when one has come, `earliest()` gives the
+    first of the rest (or infinity), and `count()` says how many there are.
 
     `expire` runs in an empty context: whose call had the timer armed means nothing to it, and is not kept for it.
     `close()` ends the timer; the owner calls it.
     """
 
-    def __init__(self, expire: Callable[[K], None]) -> None:
+    __slots__ = ("_armed", "_count", "_earliest", "_expire", "_next", "_timer")
+
+    def __init__(
+        self, expire: Callable[[float], None], earliest: Callable[[], float], count: Callable[[], int]
+    ) -> None:
         self._expire = expire
-        self._deadlines: dict[K, float] = {}
+        self._earliest = earliest
+        self._count = count
         self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")
         self._next = 0.0  # no sweep before
 
-    def add(self, key: K, deadline: float) -> None:
-        """Watches `key` until it is discarded or its deadline (seconds of time.monotonic()) comes."""
-        self._deadlines[key] = deadline
+    def at(self, deadline: float) -> None:
+        """There is one more deadline, in seconds of time.monotonic()."""
         if deadline < self._armed:
             self._arm(deadline)
 
-    def discard(self, key: K) -> None:
-        """Watches `key` no longer; unknown keys are fine."""
-        self._deadlines.pop(key, None)
-
     def close(self) -> None:
-        """Forgets all keys and ends the timer."""
-        self._deadlines.clear()
+        """Ends the timer; it may be set again."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._armed = None, float("inf")
@@ -59,14 +58,43 @@ class Expiry(Generic[K]):
     def _sweep(self) -> None:
         self._timer, self._armed = None, float("inf")
         now = time.monotonic()
-        self._next = now + SPACING * len(self._deadlines)
+        self._next = now + SPACING * self._count()
         try:
-            for key in [key for key, deadline in self._deadlines.items() if deadline <= now]:
-                # An expiry may discard other keys: only what is still there expires.
-                if self._deadlines.pop(key, None) is not None:
-                    self._expire(key)
+            self._expire(now)
         finally:
-            if self._deadlines:
-                earliest = min(self._deadlines.values())
-                if earliest < self._armed:
-                    self._arm(earliest)
+            self.at(self._earliest())
+
+
+class Expiry(Generic[K]):
+    """Calls `expire(key)` for each key whose deadline has come, as an Alarm does.
+
+    `add` and `discard` cost a dict entry. `close()` ends the timer; the owner calls it.
+    """
+
+    def __init__(self, expire: Callable[[K], None]) -> None:
+        self._expire = expire
+        self._deadlines: dict[K, float] = {}
+        self._alarm = Alarm(self._sweep, self._earliest, self._deadlines.__len__)
+
+    def add(self, key: K, deadline: float) -> None:
+        """Watches `key` until it is discarded or its deadline (seconds of time.monotonic()) comes."""
+        self._deadlines[key] = deadline
+        self._alarm.at(deadline)
+
+    def discard(self, key: K) -> None:
+        """Watches `key` no longer; unknown keys are fine."""
+        self._deadlines.pop(key, None)
+
+    def close(self) -> None:
+        """Forgets all keys and ends the timer."""
+        self._deadlines.clear()
+        self._alarm.close()
+
+    def _sweep(self, now: float) -> None:
+        for key in [key for key, deadline in self._deadlines.items() if deadline <= now]:
+            # An expiry may discard other keys: only what is still there expires.
+            if self._deadlines.pop(key, None) is not None:
+                self._expire(key)
+
+    def _earliest(self) -> float:
+        return min(self._deadlines.values(), default=float("inf"))

@@ -178,7 +178,7 @@ async def test_cancelled_at_any_moment_it_leaves_nothing(when: int) -> None:
         await asyncio.gather(first, return_exceptions=True)
         assert await asyncio.wait_for(second, 5) == 3
         assert await asyncio.wait_for(client.add(2, 2), 5) == 4
-        assert line.in_flight == line._called == len(line._line) == len(line._expiry._deadlines) == 0
+        assert line.in_flight == line._line.called == len(line._line.waiting) == 0
         while line._session.in_flight:
             await asyncio.sleep(0)  # what was cancelled is answered all the same
         await channel.close()

@@ -128,10 +128,10 @@ async def test_many_that_expire_one_by_one_are_swept_together(monkeypatch: pytes
     sweeps, done = 0, asyncio.Event()
 
     class Counting(Expiry[int]):
-        def _sweep(self) -> None:
+        def _sweep(self, now: float) -> None:
             nonlocal sweeps
             sweeps += 1
-            super()._sweep()
+            super()._sweep(now)
             if not self._deadlines:
                 done.set()
 

@@ -441,11 +441,11 @@ def test_ping_may_be_answered_by_an_error():
 
 def test_serials_wrap_around_calls_that_are_open():
     peer = ready()
-    peer.client._next = 0x7FFFFFFE
+    peer.client.pipeline.next = 0x7FFFFFFE
     serials = [peer.client.call("echo", {"text": ""}) for _ in range(2)]
     assert serials == [0x7FFFFFFE, 0x7FFFFFFF]
     assert peer.client.call("echo", {"text": ""}) == 0
-    peer.client._next = 0x7FFFFFFE
+    peer.client.pipeline.next = 0x7FFFFFFE
     assert peer.client.call("echo", {"text": ""}) == 1
     assert peer.feed(netty(77, PING)) == []  # once wrapped, any serial may have been ours
 

@@ -9,13 +9,23 @@
 
 #include "../../avro/codec/native.h"
 
+enum { NAME_MESSAGE, NAME_NAME, NAME_DEADLINE, NAME_METADATA, NAME_PARAMS, NAMES };
+
+#define SPARE 64
+
 typedef struct {
     PyObject *codec; /* the module that `api` belongs to */
     const CodecApi *api;
+
+    /* of the client's half: pipeline.h */
+    PyTypeObject *pipeline, *way, *slot, *calling, *method, *track;
+    PyObject *names[NAMES];
+    PyObject *context_name; /* ("context",) */
+    PyObject *spare_slots[SPARE], *spare_callings[SPARE]; /* freed, and kept for the next calls */
+    int spare_slot_count, spare_calling_count;
 } State;
 
 int add_pipeline(PyObject *module); /* pipeline.c: the client's calls on their way */
 int add_intake(PyObject *module);   /* intake.c: the requests that a server takes in */
-int add_room(PyObject *module);     /* room.c: memory that is received into */
 
 #endif

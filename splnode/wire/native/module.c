@@ -10,9 +10,7 @@ static int module_exec(PyObject *module)
     PyObject *capsule = PyObject_GetAttrString(state->codec, "_api");
     state->api = capsule != NULL ? PyCapsule_GetPointer(capsule, SPLNODE_CODEC_CAPSULE) : NULL;
     Py_XDECREF(capsule);
-    return state->api == NULL || add_pipeline(module) < 0 || add_intake(module) < 0 || add_room(module) < 0
-        ? -1
-        : 0;
+    return state->api == NULL || add_pipeline(module) < 0 || add_intake(module) < 0 ? -1 : 0;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
@@ -27,6 +25,10 @@ static void module_free(void *module)
 {
     State *state = PyModule_GetState(module);
     Py_CLEAR(state->codec);
+    while (state->spare_slot_count > 0)
+        PyObject_GC_Del(state->spare_slots[--state->spare_slot_count]);
+    while (state->spare_calling_count > 0)
+        PyObject_GC_Del(state->spare_callings[--state->spare_calling_count]);
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -1,0 +1,366 @@
+"""The calls of one connection on their way: who waits for which serial, and until when.
+
+A `Pipeline` is where a call becomes bytes and an answer a value. The native one (`native/pipeline.c`) does that with
+no Python in between; the plain one here has the same interface and the same tests. Either knows the ordinary call on
+an established Netty connection. All else (handshake, pings, errors, metadata in answers, other framings) is the
+session's, which keeps its own entries in the same table and is asked about each answer that is no plain value.
+
+No loop, no clock, no socket: those are the `Holder`'s.
+"""
+
+import os
+import typing
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import cache
+from struct import Struct
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+from splnode.errors import DataError
+from splnode.wire.events import Response
+from splnode.wire.framing import LARGE
+from splnode.wire.message import ClientCall, ClientPair, Contract
+
+_HEAD: Final = Struct(">III")
+_SERIALS: Final = 0x7FFFFFFF
+"""Serials stay positive: to most peers they are signed words."""
+
+
+General = Callable[[Any], Coroutine[Any, Any, object]]
+"""Carries a call that cannot simply be put in."""
+
+
+class Ask(typing.Protocol):
+    """What a pipeline carries: `splnode.rpc.call.Call`."""
+
+    @property
+    def message(self) -> Any:
+        """Its message; the pipeline asks for the `name`."""
+        ...
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters by name."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, bytes]:
+        """What goes with the request, besides the time that is left."""
+        ...
+
+    @property
+    def deadline(self) -> float:
+        """A moment of the holder's clock."""
+        ...
+
+    answer_metadata: Mapping[str, bytes]
+
+
+class Holder(NamedTuple):
+    """What a pipeline needs of who has the loop, the clock and the socket. It is read once, in `hold`."""
+
+    loop: Any
+    """The event loop: it makes the plain pipeline's futures."""
+    call_soon: Callable[..., Any]
+    """The loop's."""
+    clock: Callable[[], float]
+    """Gives the present moment in seconds."""
+    current_task: Callable[[Any], object]
+    """The task of that loop that runs now, or None."""
+    task: type
+    """The class of asyncio's tasks: what waits as one may be resumed where its answer is read."""
+    done: Any
+    """A future of that loop that is done, with None: what a task is resumed with."""
+    cancelled: type[BaseException]
+    """What a cancelled wait raises."""
+    raised: Callable[[BaseException], None]
+    """Raises what it is given: the loop calls it with what came out of a task that was resumed elsewhere."""
+    high_water: int
+    """Bytes that may wait to be sent until `flush` is called."""
+    general: General
+    """Waits for room, or says what is wrong."""
+    head: Callable[[int, Mapping[str, bytes] | None], bytes]
+    """The metadata of a call that has so many ms left, written."""
+    arm: Callable[[float], None]
+    """`expire` is to be called at that moment: sooner than was known."""
+    soon: Callable[[], None]
+    """There is something to `take` at the end of this turn of the loop. Not told within `receive` and `answer`."""
+    flush: Callable[[], None]
+    """There is much to `take`: now."""
+    forget: Callable[[int], None]
+    """Nobody waits for the answer to that serial any more: the session's `cancel`."""
+    expired: Callable[[ClientCall], Exception]
+    """The error of a call whose deadline has passed."""
+    refusal: Callable[[int], Exception]
+    """The error of a request of so many bytes, which is more than may be sent."""
+
+
+class Session(typing.Protocol):
+    """Who reads what is no plain value."""
+
+    def read(self, serial: int, call: ClientCall, body: bytes) -> Response:
+        """The answer to one of the pipeline's calls. RemoteWireError: the connection is at its end."""
+        ...
+
+    def unusual(self, serial: int, entry: object, body: bytes) -> None:
+        """An answer to an entry of its own, which is out of the table by now, or to none."""
+        ...
+
+
+class _Slot:
+    """One call in flight."""
+
+    __slots__ = ("call", "deadline", "future", "wanted")
+
+    def __init__(self, call: ClientCall, future: Any, deadline: float, wanted: Ask) -> None:
+        self.call = call
+        self.future = future
+        self.deadline = deadline
+        self.wanted = wanted
+
+
+class Pipeline:
+    """The table of calls in flight, at most `most`, and what is to be sent, messages of at most `largest` bytes.
+
+    `open` is the holder's word that calls may be put in right now: the connection is established, its peer reads, and
+    nobody stands in line. `waiting` are the calls in flight that somebody waits for, `armed` is when `expire` is due,
+    `queued` the bytes that `take` would give, `next` the serial that is given out next.
+    """
+
+    def __init__(self, most: int, largest: int) -> None:
+        self.open = False
+        self.next = 0
+        self.wrapped = False
+        self.waiting = 0
+        self.queued = 0
+        self._most = most
+        self._largest = largest
+        self._table: dict[int, object] = {}
+        self._out: list[bytes] = []
+        self._pair: ClientPair | None = None
+        self._holder: Holder | None = None
+        self._general: General | None = None
+        self._told = False
+        self._receiving = False
+        self.armed = float("inf")
+
+    @property
+    def in_flight(self) -> int:
+        """Serials without an answer, the session's included."""
+        return len(self._table)
+
+    # -- for the session
+
+    def serial(self) -> int:
+        """A serial that nobody uses."""
+        serial = self.next
+        while serial in self._table:
+            serial = (serial + 1) & _SERIALS
+        after = (serial + 1) & _SERIALS
+        if after < self.next:
+            self.wrapped = True
+        self.next = after
+        return serial
+
+    def expect(self, serial: int, entry: object) -> None:
+        """Keeps an entry of the session's until it is answered; it takes the place of the one before."""
+        self.pop(serial)
+        self._table[serial] = entry
+
+    def entry(self, serial: int) -> object:
+        """What is kept there, or None."""
+        return self._table.get(serial)
+
+    def pop(self, serial: int) -> object:
+        """Takes it out."""
+        entry = self._table.pop(serial, None)
+        if type(entry) is _Slot:
+            self.waiting -= 1
+        return entry
+
+    def write(self, frame: bytes) -> None:
+        """Queues bytes of the session's own behind the calls."""
+        self._out.append(frame)
+        self.queued += len(frame)
+
+    def take(self) -> list[bytes]:
+        """What is to be written now, in order; each byte is given once."""
+        out, self._out = self._out, []
+        self.queued, self._told = 0, False
+        return out
+
+    def establish(self, pair: ClientPair) -> None:
+        """The handshake is done: this is how the server is called."""
+        self._pair = pair
+
+    def receive(self, data: bytes, session: Session) -> int:
+        """Takes whole ordinary messages from the start of `data`, which begins with one; how many bytes those were."""
+        return 0  # the session's own reader is as good
+
+    def answer(self, serial: int, body: bytes, session: Session) -> None:
+        """Takes one whole message."""
+        entry = self.pop(serial)
+        if type(entry) is not _Slot:
+            session.unusual(serial, entry, body)
+            return
+        future = entry.future
+        if future.done():  # it is being cancelled
+            return
+        if body.startswith(b"\0\0"):  # no metadata, no error
+            try:
+                value, end = entry.call.decode(body, 2)
+            except DataError:
+                end = -1
+            if end == len(body):
+                future.set_result(value)
+                return
+        response = session.read(serial, entry.call, body)
+        entry.wanted.answer_metadata = response.metadata
+        if response.error is None:
+            future.set_result(response.value)
+        else:
+            future.set_exception(response.error)
+
+    # -- for the holder
+
+    def hold(self, holder: Holder) -> None:
+        """From now on calls can be put in. Once."""
+        self._holder, self._general = holder, holder.general
+
+    async def call(self, call: Any) -> object:
+        """Puts the call in and gives its answer; where it cannot go at once, the holder's general way."""
+        holder = self._holder
+        if holder is None or not self.open or self.in_flight >= self._most or call.deadline - holder.clock() < 0.001:
+            assert self._general is not None  # who calls holds it, or did
+            return await self._general(call)
+        return await self.put(call)
+
+    def put(self, call: Any) -> Awaitable[object]:
+        """Puts the call in at once, whoever waits for room; what comes back gives its answer.
+
+        As `ClientSession.call` raises. RuntimeError where there is no room, or no time left: its caller has looked.
+        """
+        holder, pair = self._holder, self._pair
+        if holder is None or pair is None:
+            raise RuntimeError("nobody holds this pipeline, or it was closed")
+        left = int((call.deadline - holder.clock()) * 1000)
+        if left <= 0 or self.in_flight >= self._most:
+            raise RuntimeError("the call cannot be put in: its deadline, or no room")
+        found = pair.calls.get(call.message.name) or pair.prepare(call.message.name)
+        request = found.request
+        head = holder.head(left, call.metadata or None) + request.name
+        payload = request.encode(call.params)
+        length = len(head) + len(payload)
+        if length > self._largest:
+            raise holder.refusal(length)
+        serial = self.serial()
+        start = _HEAD.pack(serial, 1, length) + head
+        if length < LARGE:
+            self.write(start + payload)
+        else:
+            self.write(start)
+            self.write(payload)
+        self._tell(holder)
+        if request.one_way:
+            return _nothing()
+        slot = _Slot(found, holder.loop.create_future(), call.deadline, call)
+        self._table[serial] = slot
+        self.waiting += 1
+        if call.deadline < self.armed:
+            self.armed = call.deadline
+            holder.arm(call.deadline)
+        return self._wait(serial, slot)
+
+    def expire(self, now: float) -> None:
+        """Fails the calls that are due by `now`; `armed` is then the earliest deadline of the others, or infinity."""
+        holder = self._holder
+        if holder is None:
+            return
+        for serial, slot in self._slots():
+            if slot.deadline <= now:
+                if not slot.future.done():
+                    slot.future.set_exception(holder.expired(slot.call))
+                if self._table.get(serial) is slot:
+                    holder.forget(serial)
+        self.armed = min((slot.deadline for _, slot in self._slots()), default=float("inf"))
+
+    def close(self, make_error: Callable[[], Exception], general: General) -> None:
+        """Fails all calls, each with an error of its own, and lets go of the holder; later ones go to `general`."""
+        slots = self._slots()
+        self._holder, self._general, self.open = None, general, False
+        self._table.clear()
+        self.waiting = 0
+        self.take()
+        for _, slot in slots:
+            if not slot.future.done():
+                slot.future.set_exception(make_error())
+
+    async def _wait(self, serial: int, slot: _Slot) -> object:
+        try:
+            return await slot.future
+        except BaseException:
+            if self._table.get(serial) is slot and self._holder is not None:
+                self._holder.forget(serial)
+            raise
+        finally:
+            del slot  # an error would hold its traceback, that this frame, and this the error
+
+    def _slots(self) -> list[tuple[int, _Slot]]:
+        return [(serial, entry) for serial, entry in self._table.items() if type(entry) is _Slot]
+
+    def _tell(self, holder: Holder) -> None:
+        if self.queued >= holder.high_water:
+            holder.flush()
+        elif not self._told:
+            self._told = True
+            holder.soon()
+
+
+class Track:
+    """Where a call may be put right now: pipelines, or tracks of such. Empty: nowhere, so the channel is asked.
+
+    A channel that has one gives it to its clients (`rpc.channel.Tracked`) and changes `lines` as connections come and
+    go. Of several lines a call takes the one with fewer calls in flight out of two at random.
+    """
+
+    def __init__(self) -> None:
+        self.lines: Sequence[Any] = ()
+
+    def pick(self) -> Any:
+        """The pipeline for the next call, or None. The plain engine goes through the channels."""
+        return None
+
+
+async def _nothing() -> None:
+    """A one-way call's answer."""
+
+
+@cache
+def _native() -> ModuleType | None:
+    try:
+        from splnode.wire import _native  # noqa: PLC0415 - C, built or not
+    except ImportError:
+        return None
+    return _native
+
+
+def engine() -> Any:
+    """The native engine, or None: it is not built, or SPLNODE_ENGINE asks for another."""
+    return _native() if os.environ.get("SPLNODE_ENGINE") in (None, "", "native") else None
+
+
+def make_pipeline(most: int, largest: int) -> Pipeline:
+    """A pipeline of the engine that is used here."""
+    found = engine()
+    made: Pipeline = (found.Pipeline if found is not None else Pipeline)(most, largest)
+    return made
+
+
+def make_track() -> Track:
+    """A track for pipelines of that engine."""
+    found = engine()
+    made: Track = found.Track() if found is not None else Track()
+    return made
+
+
+__all__ = ["Ask", "Contract", "Holder", "Pipeline", "Session", "Track", "engine", "make_pipeline", "make_track"]

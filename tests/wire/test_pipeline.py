@@ -1,0 +1,351 @@
+"""The calls on their way, with literal bytes and no socket. How tasks wait for them: tests/net/test_calling.py."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from splnode.errors import CallError, Code, DataError, EncodeError, LimitExceeded
+from splnode.limits import Limits
+from splnode.wire import pipeline as module
+from splnode.wire.message import ClientCall, Contract
+from splnode.wire.pipeline import Holder, make_track
+from splnode.wire.session import ClientSession
+from tests.engines import ENGINES, engine_for_a_test
+from tests.wire.conftest import CALCULATOR, netty, string
+
+SHOOK = netty(0, bytes(4) + b"\x02" + string("spl-peer") + b"\x021\0\0")
+ADD = b"\0" + string("add") + b"\x04\x50"
+
+
+class Ask:
+    """What a test calls."""
+
+    def __init__(self, name: str, deadline: float = 1e12, metadata: Any = None, **params: Any) -> None:
+        self.message = CALCULATOR.messages[name]
+        self.params = params
+        self.deadline = deadline
+        self.metadata = metadata or {}
+        self.answer_metadata: Any = None
+
+
+class End:
+    """A session whose pipeline is held by a test."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.session = ClientSession(Contract(CALCULATOR, limits=self.limits), limits=self.limits)
+        self.pipeline = self.session.pipeline
+        self.session.start()
+        self.session.receive_data(SHOOK)
+        self.session.data_to_send()
+        self.said: list[Any] = []
+        self.now = 0.0
+        self.tasks: list[object] = []
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        done.set_result(None)
+        self.pipeline.hold(
+            Holder(
+                loop=loop,
+                call_soon=loop.call_soon,
+                clock=lambda: self.now,
+                current_task=asyncio.current_task,
+                task=asyncio.Task,
+                done=done,
+                cancelled=asyncio.CancelledError,
+                raised=self.raised,
+                high_water=100_000,
+                general=self.general,
+                head=self.head,
+                arm=lambda deadline: self.said.append(("arm", deadline)),
+                soon=lambda: self.said.append("soon"),
+                flush=lambda: self.said.append("flush"),
+                forget=self.forget,
+                expired=self.expired,
+                refusal=self.session.too_large,
+            )
+        )
+        self.pipeline.open = True
+
+    def raised(self, error: BaseException) -> None:
+        raise error
+
+    async def general(self, call: Any) -> object:
+        return f"general {call.message.name}"
+
+    def head(self, left: int, metadata: Any) -> bytes:
+        self.said.append(("head", left))
+        return self.session.head(metadata) if metadata else b"\0"
+
+    def forget(self, serial: int) -> None:
+        self.said.append(("forget", serial))
+        self.session.cancel(serial)
+
+    def expired(self, call: ClientCall) -> CallError:
+        return CallError(Code.DEADLINE_EXCEEDED, f"{call.message.name} is late")
+
+    def sent(self) -> bytes:
+        return b"".join(self.pipeline.take())
+
+    def feed(self, data: bytes) -> list[Any]:
+        return self.session.receive_data(data)
+
+
+@pytest.fixture(params=ENGINES, autouse=True)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    yield from engine_for_a_test(request.param, monkeypatch)
+
+
+async def test_a_call_and_its_answer_as_bytes() -> None:
+    end = End()
+    answer = asyncio.ensure_future(end.pipeline.call(Ask("add", a=2, b=40)))
+    await asyncio.sleep(0)
+    assert end.sent() == netty(1, ADD)
+    assert (end.pipeline.waiting, end.pipeline.in_flight, end.session.in_flight) == (1, 1, 1)
+    assert end.feed(netty(1, b"\0\0\x54")) == []
+    assert (end.pipeline.waiting, end.pipeline.in_flight) == (0, 0)
+    assert await answer == 42
+    assert end.said.count("soon") == 1
+
+
+async def test_answers_in_any_order_and_pieces() -> None:
+    end = End()
+    asks = [asyncio.ensure_future(end.pipeline.call(Ask("echo", text=str(i)))) for i in range(50)]
+    await asyncio.sleep(0)
+    assert end.sent() == b"".join(netty(i + 1, b"\0" + string("echo") + string(str(i))) for i in range(50))
+    answers = b"".join(netty(i + 1, b"\0\0" + string(str(i))) for i in reversed(range(50)))
+    for start in range(0, len(answers), 7):
+        end.feed(answers[start : start + 7])
+    assert await asyncio.gather(*asks) == [str(i) for i in range(50)]
+    assert end.said.count("soon") == 1
+
+
+async def test_a_frame_of_several_buffers_among_plain_ones() -> None:
+    end = End()
+    asks = [asyncio.ensure_future(end.pipeline.call(Ask("echo", text=""))) for _ in range(3)]
+    await asyncio.sleep(0)
+    end.feed(netty(1, b"\0\0" + string("a")) + netty(2, b"\0", b"\0", string("b")) + netty(3, b"\0\0" + string("c")))
+    assert await asyncio.gather(*asks) == ["a", "b", "c"]
+
+
+async def test_what_is_no_plain_value_the_session_reads() -> None:
+    end = End()
+    asks = [Ask("add", a=1, b=2) for _ in range(5)]
+    calls = [asyncio.ensure_future(end.pipeline.call(ask)) for ask in asks]
+    await asyncio.sleep(0)
+    end.feed(
+        netty(1, b"\0\x01\0\x04no")
+        + netty(2, b"\0\x01\x02\x0e")
+        + netty(3, b"\x02" + string("k") + string("v") + b"\0\0\x06")
+        + netty(4, b"\0\0")
+        + netty(5, b"\0\0\x06\0")
+    )
+    no, overflow, value, cut, more = await asyncio.gather(*calls, return_exceptions=True)
+    assert str(no) == "UNKNOWN: no"
+    assert (type(overflow).__name__, overflow.limit) == ("Overflow", 7)  # type: ignore[union-attr]  # a DeclaredError
+    assert (value, asks[2].answer_metadata) == (3, {"k": b"v"})
+    assert "response of add cannot be read" in str(cut)
+    assert "1 bytes too many" in str(more)
+
+
+async def test_what_is_not_open_goes_the_general_way() -> None:
+    end = End(Limits(calls_per_connection=1))
+    end.pipeline.open = False
+    assert await end.pipeline.call(Ask("add", a=1, b=2)) == "general add"
+    end.pipeline.open = True
+    assert await end.pipeline.call(Ask("add", deadline=0.0005, a=1, b=2)) == "general add"
+    waiting = asyncio.ensure_future(end.pipeline.call(Ask("add", a=1, b=2)))
+    await asyncio.sleep(0)
+    assert await end.pipeline.call(Ask("add", a=1, b=2)) == "general add"
+    with pytest.raises(RuntimeError, match="no room"):
+        end.pipeline.put(Ask("add", a=1, b=2))
+    end.feed(netty(1, b"\0\0\x06"))
+    assert await waiting == 3
+
+
+async def test_put_goes_past_those_who_wait() -> None:
+    end = End()
+    end.pipeline.open = False
+    answer = end.pipeline.put(Ask("add", a=2, b=40))
+    assert end.sent() == netty(1, ADD)
+    end.feed(netty(1, b"\0\0\x54"))
+    assert await answer == 42
+    assert await end.pipeline.put(Ask("log", line="x")) is None
+    assert end.sent() == netty(2, b"\0" + string("log") + string("x"))
+    assert end.pipeline.in_flight == 0
+
+
+async def test_faults_of_the_caller_send_nothing() -> None:
+    end = End(Limits(message_bytes=100))
+    for ask, error in (
+        (Ask("add", a="x", b=1), EncodeError),
+        (Ask("add", a=1), DataError),
+        (Ask("echo", text="x" * 95), LimitExceeded),
+        (Ask("add", metadata={"k": 3}, a=1, b=2), EncodeError),
+    ):
+        with pytest.raises(error):
+            await end.pipeline.call(ask)
+    unknown = Ask("add")
+    unknown.message = type("Message", (), {"name": "subtract"})()
+    with pytest.raises(CallError, match="subtract"):
+        await end.pipeline.call(unknown)
+    assert (end.sent(), end.pipeline.in_flight, end.pipeline.queued) == (b"", 0, 0)
+
+
+async def test_metadata_goes_before_the_name() -> None:
+    end = End()
+    asyncio.ensure_future(end.pipeline.call(Ask("nothing", metadata={"k": b"v"}))).cancel()
+    waiting = asyncio.ensure_future(end.pipeline.call(Ask("nothing", metadata={"k": b"v"})))
+    await asyncio.sleep(0)
+    assert end.sent() == netty(1, b"\x02\x02k\x02v\0" + string("nothing"))
+    end.feed(netty(1, b"\0\0"))
+    assert await waiting is None
+
+
+async def test_expired_calls_fail_and_are_told_to_the_server() -> None:
+    end = End()
+    soon, late = (asyncio.ensure_future(end.pipeline.call(Ask("nothing", deadline=d))) for d in (5.0, 9.0))
+    await asyncio.sleep(0)
+    assert ("arm", 5.0) in end.said
+    assert ("arm", 9.0) not in end.said
+    end.sent()
+    end.pipeline.expire(4.9)
+    assert (end.pipeline.waiting, end.pipeline.armed) == (2, 5.0)
+    end.pipeline.expire(5.0)
+    assert (end.pipeline.waiting, end.pipeline.armed) == (1, 9.0)
+    with pytest.raises(CallError, match="nothing is late"):
+        await soon
+    assert end.sent() == netty(3, b"\x02" + string("spl-cancel") + string("1") + b"\0\0")
+    assert end.feed(netty(1, b"\0\0") + netty(2, b"\0\0")) == []
+    assert await late is None
+    assert end.pipeline.in_flight == 1  # the server's word on the cancelling
+    end.pipeline.expire(99.0)
+    assert end.pipeline.armed == float("inf")
+
+
+async def test_closed_all_fail_each_with_an_error_of_its_own() -> None:
+    end = End()
+    calls = [asyncio.ensure_future(end.pipeline.call(Ask("nothing"))) for _ in range(3)]
+    await asyncio.sleep(0)
+
+    async def gone(call: Any) -> object:
+        raise CallError(Code.UNAVAILABLE, "gone")
+
+    begun = end.pipeline.call(Ask("nothing"))
+    end.pipeline.close(lambda: CallError(Code.UNAVAILABLE, "lost"), gone)
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(error) for error in errors] == ["UNAVAILABLE: lost"] * 3
+    assert len({id(error) for error in errors}) == 3
+    for call in (begun, end.pipeline.call(Ask("nothing"))):
+        with pytest.raises(CallError, match="gone"):
+            await call
+    with pytest.raises(RuntimeError):
+        end.pipeline.put(Ask("nothing"))
+    assert (end.pipeline.in_flight, end.pipeline.waiting, end.sent()) == (0, 0, b"")
+
+
+async def test_much_is_flushed_at_once() -> None:
+    end = End()
+    calls = [asyncio.ensure_future(end.pipeline.call(Ask("echo", text="x" * 40_000))) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert "flush" in end.said
+    for call in calls:
+        call.cancel()
+
+
+async def test_told_once_for_what_is_taken_together() -> None:
+    end = End()
+    calls = [asyncio.ensure_future(end.pipeline.call(Ask("nothing"))) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert end.said.count("soon") == 1
+    end.sent()
+    calls.append(asyncio.ensure_future(end.pipeline.call(Ask("nothing"))))
+    await asyncio.sleep(0)
+    assert end.said.count("soon") == 2
+    for call in calls:
+        call.cancel()
+
+
+async def test_serials_of_long_calls_are_passed_over() -> None:
+    end = End(Limits(calls_per_connection=100_000))
+    table = end.pipeline
+    kept = {table.serial(): object() for _ in range(5)}
+    for serial, entry in kept.items():
+        table.expect(serial, entry)
+    seen = set(kept)
+    for _ in range(200):
+        serial = table.serial()
+        assert serial not in seen
+        seen.add(serial)
+        table.expect(serial, entry := object())
+        assert table.entry(serial) is entry
+        assert table.pop(serial) is entry
+    for serial, entry in kept.items():
+        assert table.entry(serial) is entry
+    assert (table.in_flight, table.pop(12345678), table.entry(12345678)) == (5, None, None)
+    many = {serial: table.expect(serial, serial) for serial in (table.serial() for _ in range(3000))}
+    assert all(table.entry(serial) == serial for serial in many)
+    assert table.in_flight == 3005
+
+
+async def test_parameters_whose_code_calls_again() -> None:
+    """What is written while a request is being encoded stands before it, whole."""
+    end = End()
+    inner: list[Any] = []
+
+    class Number:
+        def __index__(self) -> int:
+            inner.append(end.pipeline.put(Ask("echo", text="in")))
+            return 40
+
+    class Params(dict[str, Any]):
+        pass
+
+    ask = Ask("add", a=2, b=40)
+    ask.params = Params(a=2, b=Number())
+    try:
+        outer = end.pipeline.put(ask)
+    except EncodeError:  # an engine that takes no such number has not sent it
+        assert end.sent() == b"".join(netty(i + 1, b"\0" + string("echo") + string("in")) for i in range(len(inner)))
+    else:
+        assert end.sent().count(netty(1, b"\0" + string("echo") + string("in"))) == 1
+        outer.close()  # type: ignore[attr-defined]  # a coroutine
+    for each in inner:
+        each.close()
+
+
+async def test_tracks_pick_an_open_line() -> None:
+    first, second = End(), End()
+    track, above = make_track(), make_track()
+    assert track.pick() is None
+    if module.engine() is None:  # the plain engine goes through the channels
+        return
+    track.lines = (first.pipeline,)
+    above.lines = [track, second.pipeline]
+    assert track.pick() is first.pipeline
+    assert {id(above.pick()) for _ in range(100)} == {id(first.pipeline), id(second.pipeline)}
+    busy = asyncio.ensure_future(first.pipeline.call(Ask("nothing")))
+    await asyncio.sleep(0)
+    assert {id(above.pick()) for _ in range(100)} == {id(second.pipeline)}
+    second.pipeline.open = False
+    assert {id(above.pick()) for _ in range(100)} == {id(first.pipeline)}
+    track.lines = ()
+    assert above.pick() is None
+    for wrong in ([3], [above]):
+        with pytest.raises(TypeError, match="a line is"):
+            above.lines = wrong
+    with pytest.raises(TypeError, match="a line is"):
+        track.lines = [above]  # which has it
+    busy.cancel()
+
+
+async def test_a_clock_is_asked_for_each_call() -> None:
+    end, calls = End(), []
+    for end.now in (100.0, 101.0):
+        calls.append(asyncio.ensure_future(end.pipeline.call(Ask("nothing", deadline=103.0))))
+        await asyncio.sleep(0)
+    assert [said[1] for said in end.said if said[0] == "head"] == [3000, 2000]
+    for call in calls:
+        call.cancel()
