@@ -267,7 +267,11 @@ class Node:
 
     async def _metrics(self) -> list[Family]:
         """All that this node counts, over all of its processes."""
-        return [*self._counted(), *metrics.process(), metrics.build(_version(), engine_used())]
+        return [*self._counted(), *metrics.process(), self._built()]
+
+    def _built(self) -> Family:
+        version = getattr(sys.modules["splnode"], "__version__", "")  # the face is not imported from below
+        return metrics.build(str(version), engine_used())
 
     def _counted(self) -> list[Family]:
         """What was counted of the calls that came to this process."""
@@ -301,10 +305,6 @@ def _identity(config: Config) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"node.directory {str(config.directory)!r} cannot be used: {error}") from None
     return fresh
-
-
-def _version() -> str:
-    return str(getattr(sys.modules["splnode"], "__version__", ""))  # the face itself is not imported from below
 
 
 def _differences(old: Config, new: Config) -> list[tuple[str, Any, Any]]:

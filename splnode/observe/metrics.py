@@ -109,7 +109,7 @@ def process(labels: Labels | None = None) -> list[Family]:
         "process_resident_memory_bytes": ("GAUGE", "Memory in RAM.", resident),
         "process_virtual_memory_bytes": ("GAUGE", "Memory addressed.", virtual),
         "process_open_fds": ("GAUGE", "Open file descriptors.", _descriptors()),
-        "process_max_fds": ("GAUGE", "File descriptors that it may open.", most if most >= 0 else math.inf),
+        "process_max_fds": ("GAUGE", "File descriptors that it may open.", most if most >= 0 else None),
         "process_start_time_seconds": ("GAUGE", "When it started, since 1970.", _start_time()),
     }
     return [

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import contextlib
 import random
 import socket
 import time
@@ -18,6 +19,8 @@ import structlog
 
 from splnode.errors import CallError, ConfigError
 from splnode.net.shared import Shared
+from splnode.observe import metrics
+from splnode.observe.metrics import Family
 from splnode.workers.process import Links, Listening, WorkerProcess
 
 STEADY: Final = 10.0
@@ -43,6 +46,8 @@ class _Place:
         self.number = number
         self.process: WorkerProcess | None = None
         self.began = 0.0
+        self.counted: list[Family] = []
+        self.used: list[Family] = []
         self._ports = ports
         self._taken: list[tuple[Shared, list[socket.socket]]] = []
 
@@ -82,6 +87,8 @@ class Crew:
         self._places = [_Place(number, ports) for number in range(1, count + 1)]
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._ended = 0
+        self._gone: list[Family] = []
 
     @property
     def processes(self) -> dict[int, WorkerProcess]:
@@ -108,6 +115,20 @@ class Crew:
             except CallError as error:
                 log.error("worker not reloaded", worker=number, process=process.pid, reason=error.message)
         log.info("workers reloaded", workers=sorted(self.processes))
+
+    async def metrics(self) -> list[Family]:
+        """Those of all workers as one, and of each process what it uses.
+
+        One that hangs is there with what it told last, and what others have counted that have ended since the node
+        started; what a killed one has counted since it was last asked is lost.
+        """
+        asked = [place for place in self._places if place.process is not None]
+        await asyncio.gather(*map(_ask, asked))
+        counted = metrics.merge([self._gone, *(place.counted for place in self._places)])
+        used = metrics.merge(place.used for place in self._places)
+        serving = metrics.family("splnode_workers", "GAUGE", "Workers that serve.", [({}, len(self.processes))])
+        ended = metrics.family("splnode_workers_ended_total", "COUNTER", "Workers that ended.", [({}, self._ended)])
+        return [*counted, *used, serving, ended]
 
     async def stop(self, seconds: float) -> None:
         """Tells all to end their calls and then themselves; after so many `seconds` they are killed."""
@@ -167,5 +188,19 @@ class Crew:
         process = place.process
         how = await process.ended()
         place.process = None
+        self._ended += 1
+        self._gone = metrics.merge([self._gone, metrics.lasting(place.counted)])
+        place.counted, place.used = [], []
         self._changed(len(self.processes))
         return f"process {process.pid}: {how}"
+
+
+async def _ask(place: _Place) -> None:
+    """What the place's worker has counted by now, if it answers."""
+    process = place.process
+    if process is None:
+        return
+    with contextlib.suppress(CallError):
+        told = await process.metrics()
+        if place.process is process:  # else its numbers are among those of the gone already
+            place.counted, place.used = told

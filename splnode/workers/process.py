@@ -9,12 +9,15 @@ import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
+
+import msgspec
 
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, ConfigError
 from splnode.limits import Limits
 from splnode.net.connection import ClientConnection
+from splnode.observe.metrics import Family
 from splnode.rpc.client import Client
 from splnode.workers.link import BOOT_SECONDS, linked, within
 from splnode.workers.protocol import WorkerFault, worker_protocol
@@ -102,6 +105,11 @@ class WorkerProcess:
     async def reload(self, config: str) -> None:
         """Other settings. CallError if it does not take them."""
         await self._client.call("reload", {"config": config}, timeout=SAY_SECONDS)
+
+    async def metrics(self) -> tuple[list[Family], list[Family]]:
+        """What it has counted since it started, and what it uses. CallError if it does not answer at once."""
+        told: Any = await self._client.call("metrics", {}, timeout=SAY_SECONDS)
+        return msgspec.json.decode(told["counted"]), msgspec.json.decode(told["process"])
 
     async def stop(self) -> None:
         """Asks it to end once its calls have. One that does not listen goes on."""

@@ -39,6 +39,11 @@ _TEXT: Final = """{
       "request": [{"name": "config", "type": "string"}],
       "response": "null"
     },
+    "metrics": {
+      "doc": "What it has counted, and what it uses: families as in splnode.Metrics, as JSON.",
+      "request": [],
+      "response": {"type": "map", "values": "string"}
+    },
     "stop": {
       "doc": "Refuses new calls, lets those that run end, and then itself.",
       "request": [],

@@ -23,6 +23,7 @@ from splnode.net.listener import addresses, check_exposure
 from splnode.net.shared import Shared, SharedTcp, SharedUnix
 from splnode.node import Node
 from splnode.notify import notify
+from splnode.observe import metrics
 from splnode.workers.crew import Crew
 from splnode.workers.link import within
 from splnode.workers.process import Links
@@ -88,6 +89,11 @@ class Supervisor(Node):
             links.append((protocol.text, theirs))
             await self._listener.adopt(Endpoint("unix", path=f"/worker/{number}", service=protocol.name), ours)
         return links
+
+    async def _metrics(self) -> list[metrics.Family]:
+        # Its own tallies have counted the calls of its workers, which those have counted too.
+        told = await self._crew.metrics() if self._crew is not None else []
+        return metrics.merge([told, metrics.process({"process": "supervisor"}), [self._built()]])
 
     def _workers_config(self) -> str:
         """What a worker is told: it is this node, and its supervisor has waited already when it says stop."""

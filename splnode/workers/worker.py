@@ -31,7 +31,7 @@ from splnode.errors import SplnodeError
 from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
 from splnode.node import Node
-from splnode.observe import logging
+from splnode.observe import logging, metrics
 from splnode.rpc.client import Client
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
@@ -70,6 +70,10 @@ class WorkerNode(Node):
     def reload(self, config: Config) -> None:
         """Takes over what can change while running; the supervisor has said so in the log."""
         self._adopt(config)
+
+    def counted(self) -> list[metrics.Family]:
+        """What was counted of the calls that came to this process."""
+        return self._counted()
 
     async def _open_services(self) -> None:
         for protocol, descriptor in self._links:
@@ -116,7 +120,8 @@ class WorkerNode(Node):
 class Control:
     """Implements the protocol of `workers.protocol`. One node lives in it, once."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self._labels = {"process": f"worker {number}"}
         self._node: WorkerNode | None = None
         self._serving = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -138,6 +143,11 @@ class Control:
         """Takes over other settings."""
         if self._node is not None:
             self._node.reload(_read(config))
+
+    def metrics(self) -> dict[str, str]:
+        """`counted` since it started, and what the process uses."""
+        counted = self._node.counted() if self._node is not None else []
+        return {"counted": _written(counted), "process": _written(metrics.process(self._labels))}
 
     def stop(self) -> None:
         """Begins to end; the end is that of the process."""
@@ -171,6 +181,10 @@ def _socket(descriptor: int) -> socket.socket:
     return socket.socket(fileno=descriptor)
 
 
+def _written(families: list[metrics.Family]) -> str:
+    return msgspec.json.encode(families).decode()
+
+
 def _read(config: str) -> Config:
     return settings.from_builtins(msgspec.json.decode(config))
 
@@ -181,7 +195,7 @@ async def work(number: int, descriptor: int, parent: int) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     _end_with(parent)
     structlog.contextvars.bind_contextvars(worker=number)
-    control = Control()
+    control = Control(number)
     server = Server(worker_protocol(), control)
     listener = Listener(Router({server.protocol.name: server}), Directory([server.contract]))
     await listener.adopt(Endpoint("unix", path="/supervisor"), _socket(descriptor))

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from splnode.endpoint import Endpoint
-from splnode.errors import ConfigError
+from splnode.errors import CallError, Code, ConfigError
+from splnode.observe import metrics
+from splnode.observe.metrics import Family
+from splnode.rpc.tally import Tally
 from splnode.workers import crew
 from splnode.workers.crew import FIRST, LONGEST, Crew, pause
 
@@ -24,6 +27,8 @@ class Process:
 
     def __init__(self, number: int) -> None:
         self.pid = number
+        self.calls = 0
+        self.hangs = False
         self.how: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def ended(self) -> str:
@@ -39,6 +44,15 @@ class Process:
 
     async def reload(self, config: str) -> None:
         self.config = config
+
+    async def metrics(self) -> tuple[list[Family], list[Family]]:
+        if self.hangs:
+            raise CallError(Code.DEADLINE_EXCEEDED, "no answer")
+        self.calls += 1
+        tally = Tally()
+        for _ in range(self.calls):
+            tally.ended(0.1)
+        return metrics.calls({"S": {"m": tally}}), metrics.process({"process": f"worker {self.pid}"})
 
 
 class Port:
@@ -147,3 +161,28 @@ async def test_who_does_not_stop_is_killed(workers: Workers) -> None:
         1: "stopped", 2: "killed", 3: "stopped",
     }  # fmt: skip
     assert made.processes == {} or set(made.processes) == {2}
+
+
+async def test_metrics_are_those_of_all_that_live_and_have_lived(workers: Workers) -> None:
+    def numbers(families: list[Family]) -> dict[str, list[float]]:
+        return {each["name"]: [sample["value"] for sample in each["samples"]] for each in families}
+
+    made = crew_of(2, Port(), [])
+    await made.start()
+    found = numbers(await made.metrics())
+    assert found["splnode_calls_total"] == [2]
+    assert len(found["process_open_fds"]) == 2
+    assert (found["splnode_workers"], found["splnode_workers_ended_total"]) == ([2], [0])
+    first, second = workers.started[0][1], workers.started[1][1]
+    second.hangs = True  # what it told last
+    assert numbers(await made.metrics())["splnode_calls_total"] == [3]
+    arrived = workers.arrived
+    first.how.set_result("signal SIGKILL")
+    await arrived.wait()
+    await asyncio.sleep(0)
+    found = numbers(await made.metrics())
+    assert found["splnode_calls_total"] == [4]  # 2 of the one that is gone, 1 of the one that hangs, 1 of the new one
+    assert found["splnode_calls_in_flight"] == [0]
+    assert len(found["process_open_fds"]) == 2
+    assert found["splnode_workers_ended_total"] == [1]
+    await made.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import splnode
 from splnode.errors import CallError, Code, ConfigError
@@ -253,3 +254,40 @@ async def test_the_service_manager_hears_when_all_serve(tmp_path: Path, monkeypa
             daemon.send(signal.SIGTERM)
             assert await daemon.ended() == 0
             assert manager.recv(100) == b"STOPPING=1"
+
+
+async def scrape(daemon: Daemon) -> dict[tuple[str, ...], float]:
+    """What a GET of /metrics gives, by name and labels' values."""
+    endpoint = splnode.Endpoint.parse(daemon.tcp)
+    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    head, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+async def test_whoever_is_asked_gives_the_metrics_of_all(tmp_path: Path) -> None:
+    calls = ("splnode_calls_total", "SPLDataService", "listTopics", "OK")
+    async with Daemon(tmp_path, "--workers", "2") as daemon, clients(daemon, "SPLDataService") as data:
+        for each in data:
+            await each.listTopics()
+        for _ in range(4):
+            assert (await scrape(daemon))[calls] == MANY
+        found = await scrape(daemon)
+        assert found["splnode_call_seconds_count", "SPLDataService", "listTopics"] == MANY
+        assert found["splnode_connections",] == MANY + 1
+        assert found["splnode_workers",] == 2
+        for process in ("supervisor", "worker 1", "worker 2"):
+            assert found["process_resident_memory_bytes", process] > 1e6
+        os.kill(workers(daemon)[0], signal.SIGKILL)
+        await until_logged(daemon, "worker serves", 3)
+        found = await scrape(daemon)
+        assert found[calls] == MANY  # nothing becomes less
+        assert (found["splnode_workers",], found["splnode_workers_ended_total",]) == (2, 1)
+        async with splnode.connect(daemon.unix, "splnode.Metrics") as metrics:
+            assert 'process="worker 2"' in await metrics.text()
