@@ -73,14 +73,18 @@ class Protocol:
         self.properties: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
-    def parse(cls, text: str | bytes, *, source: str = "", limits: Limits = DEFAULT_LIMITS) -> "Protocol":
+    def parse(
+        cls, text: str | bytes, *, source: str = "", limits: Limits = DEFAULT_LIMITS, referee: bool = True
+    ) -> "Protocol":
         """The protocol of an .avpr text, which may come from a peer. `source` names it in errors (a file, a peer).
 
-        SchemaError says where the text is malformed and why.
+        SchemaError says where the text is malformed and why. `referee` False leaves out the second opinion, which the
+        `avro` package gives and whose import takes longer than a call: for texts that nobody but their author is
+        shown, or that are known to be good.
         """
         try:
             text = read_text(text, "protocol", limits)
-            protocol = _build(cls, text, read_json(text, "protocol", limits), limits)
+            protocol = _build(cls, text, read_json(text, "protocol", limits), limits, referee)
         except SchemaError as error:
             if not source:
                 raise
@@ -89,13 +93,13 @@ class Protocol:
         return protocol
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> "Protocol":
+    def load(cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, referee: bool = True) -> "Protocol":
         """The protocol in an .avpr file. SchemaError, with the path, also where the file cannot be read."""
         try:
             content = Path(path).read_bytes()
         except OSError as error:
             raise SchemaError(f"the protocol file cannot be read: {error.strerror or error}", os.fspath(path)) from None
-        return cls.parse(content, source=os.fspath(path), limits=limits)
+        return cls.parse(content, source=os.fspath(path), limits=limits, referee=referee)
 
     def __eq__(self, other: object) -> bool:
         return self.text == other.text if isinstance(other, Protocol) else NotImplemented
@@ -124,10 +128,10 @@ def find_protocol(protocol: ProtocolLike) -> Protocol:
     if path.name != str(path) or path.name not in shipped:
         names = ", ".join(sorted(shipped))
         raise SchemaError(f"{str(path)!r} is no .avpr file, and no protocol of that name is shipped; there are {names}")
-    return Protocol.load(shipped[path.name])
+    return Protocol.load(shipped[path.name], referee=False)  # the tests have asked it
 
 
-def _build(cls: type[Protocol], text: str, document: Any, limits: Limits) -> Protocol:
+def _build(cls: type[Protocol], text: str, document: Any, limits: Limits, second_opinion: bool) -> Protocol:
     name, namespace = _name(document)
     builder = SchemaBuilder(namespace, limits=limits)
     types = document.get("types")
@@ -143,7 +147,8 @@ def _build(cls: type[Protocol], text: str, document: Any, limits: Limits) -> Pro
         raise SchemaError(f"messages are an object, from names to messages, not {shown(messages)}", "messages")
     built = {key: _message(key, each, builder) for key, each in (messages or {}).items()}
     builder.finish()
-    referee.check_protocol(document, namespace, builder.names)
+    if second_opinion:
+        referee.check_protocol(document, namespace, builder.names)
     protocol = cls(text, name, builder.names, built)
     protocol.doc = _text(document.get("doc"))
     protocol.properties = _others(document, _KEYS)

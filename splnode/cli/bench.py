@@ -13,6 +13,7 @@ import functools
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from splnode.cli import output, target
@@ -64,28 +65,33 @@ def run(args: argparse.Namespace) -> int:
 async def _bench(args: argparse.Namespace) -> tuple[Tally, dict[str, Any]]:
     from splnode.cli import inputs
     from splnode.cli.calling import message_of, speak
-    from splnode.cli.dial import Dialled, dial_first, split_name
+    from splnode.cli.dial import connected, split_name
     from splnode.cli.metadata import read_headers
     from splnode.cli.params import JsonForm
     from splnode.cli.phases import Phases
+    from splnode.config import ChannelsConfig
+    from splnode.net.channel import EndpointChannel
+    from splnode.rpc.client import Client
     from splnode.wire.message import Contract
 
     where = target.from_args(args)
+    settings = ChannelsConfig(connect_timeout=where.connect_timeout)
     value, metadata = inputs.one(args.data), read_headers(args.header, where.headers)
     service, name = split_name(args.message)
-    protocol, where = await speak(args, where, service, Phases())
+    protocol, where = speak(args, where, service, Phases())
     params = JsonForm(bytes_as=args.bytes, named=args.named).params(message_of(protocol, name), value)
-    contract, opened = Contract(protocol), list[Dialled]()
-    try:
-        for _ in range(args.connections):
-            opened.append(await dial_first(where, contract))
-        clients = [dialled.client(where.max_time) for dialled in opened]
+    contract = Contract(protocol)
+    with connected(where, contract) as dialled:
+        endpoint = dialled.endpoint
+    async with AsyncExitStack() as stack:
+        channels = [EndpointChannel(endpoint, contract, settings=settings) for _ in range(args.connections)]
+        for channel in channels:
+            stack.push_async_callback(channel.close)
+            await channel.connect()
+        clients = [Client(channel, contract, timeout=where.max_time) for channel in channels]
         ways = [functools.partial(client.call, name, params, metadata=metadata) for client in clients]
         tally, loop, took = await _load(args, ways)
-    finally:
-        for dialled in opened:
-            await dialled.channel.close()
-    head = {"message": f"{protocol.name}.{name}", "endpoint": str(opened[0].endpoint), "connections": args.connections}
+    head = {"message": f"{protocol.name}.{name}", "endpoint": str(endpoint), "connections": args.connections}
     return tally, head | loop | summary(tally, took)
 
 

@@ -12,7 +12,6 @@ code of gRPC. See `splnode --help`.
 """
 
 import argparse
-import asyncio
 import sys
 
 from splnode.cli import output, target
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("which message? splnode call SERVICE.MESSAGE; `splnode ls` lists the services")
     from splnode.cli.calling import run_calls
 
-    return asyncio.run(run_calls(args))
+    return run_calls(args)
 
 
 def _help(args: argparse.Namespace) -> int:
@@ -65,7 +64,7 @@ def _help(args: argparse.Namespace) -> int:
     if args.message:
         from splnode.cli.calling import message_help
 
-        output.emit_text(asyncio.run(message_help(args)))
+        output.emit_text(message_help(args))
         return 0
     output.emit_text(parser_of("call", sys.modules[__name__]).format_help().rstrip())
     return 0

@@ -34,60 +34,61 @@ class Caller:
         """Whether the next call needs no dialling."""
         return self._dialled is not None and self._dialled.channel.is_open
 
-    async def call(self, value: Any, metadata: Mapping[str, bytes]) -> Any:
+    def call(self, value: Any, metadata: Mapping[str, bytes]) -> Any:
         """One call: JSON in, JSON out. Raises what the call ended with."""
         params = self._form.params(self._message, value)
-        dialled = await self._connection()
-        call = dialled.client(self._where.max_time).prepare(self._message.name, params, metadata=metadata)
+        dialled = self._connection()
+        client = dialled.client(self._where.max_time)
+        call = client.prepare(self._message.name, params, metadata=metadata)
         for key, text in shown(metadata).items():
             self._phases.note(f"> {key}: {text}")
         try:
             with self._phases.phase("call", self._message.name):
-                result = await dialled.channel.call(call)
+                result = client.send(call)
         except DeclaredError as error:
-            raise await self._readable(error) from None
+            raise self._readable(error) from None
         finally:
             for key, text in shown(call.answer_metadata).items():
                 self._phases.note(f"< {key}: {text}")
-        return await self._schemas.json(self._form, self._message.response, result)
+        return self._schemas.json(self._form, self._message.response, result)
 
-    async def _connection(self) -> Dialled:
+    def _connection(self) -> Dialled:
         if self._dialled is None or not self._dialled.channel.is_open:
-            await self.close()
-            self._dialled = await dial_first(self._where, self._contract, self._phases)
+            self.close()
+            self._dialled = dial_first(self._where, self._contract, self._phases)
         return self._dialled
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Closes the connection, if there is one."""
         if self._dialled is not None:
-            await self._dialled.channel.close()
+            self._dialled.channel.close()
             self._dialled = None
 
-    async def _readable(self, error: DeclaredError) -> DeclaredError:
+    def _readable(self, error: DeclaredError) -> DeclaredError:
         """The error with its fields as JSON."""
         for branch in self._message.errors.branches[1:]:
             if error.schema_name in (branch.label, branch.short_name):
-                fields = await self._schemas.json(self._form, branch, error.value)
+                fields = self._schemas.json(self._form, branch, error.value)
                 return type(error)(**fields) if isinstance(fields, dict) else error
         return error
 
 
-async def run_calls(args: argparse.Namespace) -> int:
+def run_calls(args: argparse.Namespace) -> int:
     """One call for each JSON value of `-d`; the exit code of the first that failed."""
     where, phases = target.from_args(args), Phases(args.verbose)
     service, name = split_name(args.message)
     metadata = read_headers(args.header, where.headers)
     caller, code = None, 0
     try:
-        async for value in inputs.values(args.data):
+        for value in inputs.values(args.data):
             if caller is None:
-                protocol, where = await speak(args, where, service, phases)
+                protocol, where = speak(args, where, service, phases)
                 message = message_of(protocol, name)
                 caller = Caller(
                     where, Contract(protocol), message, JsonForm(args.json, args.bytes, named=args.named), phases
                 )
             try:
-                output.emit(await caller.call(value, metadata))
+                output.emit(caller.call(value, metadata))
             except SplnodeError as error:
                 tell(error)
                 code = code or exit_code(error)
@@ -95,18 +96,18 @@ async def run_calls(args: argparse.Namespace) -> int:
                     break
     finally:
         if caller is not None:
-            await caller.close()
+            caller.close()
     return code
 
 
-async def speak(args: argparse.Namespace, where: Target, service: str, phases: Phases) -> tuple[Protocol, Target]:
+def speak(args: argparse.Namespace, where: Target, service: str, phases: Phases) -> tuple[Protocol, Target]:
     """The protocol to speak, and the target narrowed to who speaks it."""
     if args.protocol:
         protocol = load_protocol(args.protocol)
         if not names(service, protocol):
             raise UsageError(f"--protocol {args.protocol}: it is the protocol {protocol.name}, not {service}")
         return protocol, where
-    endpoint, protocol = await find(where, service, phases)
+    endpoint, protocol = find(where, service, phases)
     return protocol, where.at(endpoint)
 
 
@@ -132,13 +133,13 @@ def tell(error: SplnodeError) -> None:
         say(describe(error))
 
 
-async def message_help(args: argparse.Namespace) -> str:
+def message_help(args: argparse.Namespace) -> str:
     """What `splnode call SERVICE.MESSAGE --help` shows. NoEndpointError and CallError as for a call."""
     from splnode.cli.signature import describe_message
 
     where = target.from_args(args)
     service, name = split_name(args.message)
-    protocol, _ = await speak(args, where, service, Phases(args.verbose))
+    protocol, _ = speak(args, where, service, Phases(args.verbose))
     message = message_of(protocol, name)
     text = describe_message(protocol.name, message)
     bare = bare_parameter(message)

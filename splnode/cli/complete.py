@@ -126,20 +126,12 @@ def _profiles() -> Candidates:
 
 def _served(words: list[str]) -> list[dict[str, Any]]:
     """What the node serves that the line means: its --to, its --profile, or the default."""
-    import asyncio
-
     from splnode.cli import profile, target
     from splnode.cli.dial import listing
 
     chosen = profile.load(_option(words, "--profile"))
     endpoints = target.endpoints(_option(words, "--to") or chosen.to)
-    where = target.Target(endpoints, PATIENCE, PATIENCE, {})
-
-    async def ask() -> list[dict[str, Any]]:
-        async with asyncio.timeout(2 * PATIENCE):
-            return await listing(where)
-
-    return asyncio.run(ask())
+    return listing(target.Target(endpoints, PATIENCE, PATIENCE, {}))
 
 
 def _option(words: list[str], name: str) -> str | None:

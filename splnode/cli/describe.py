@@ -8,7 +8,6 @@ splnode call SPLDataService.write -d @write.json
 """
 
 import argparse
-import asyncio
 
 from splnode.avro.protocol import Protocol
 from splnode.cli import output, target
@@ -27,16 +26,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the description."""
-    output.emit_text(asyncio.run(_describe(args)))
+    output.emit_text(_describe(args))
     return 0
 
 
-async def _describe(args: argparse.Namespace) -> str:
+def _describe(args: argparse.Namespace) -> str:
     from splnode.avro import json_text
     from splnode.cli import signature
     from splnode.cli.template import EndlessError, message_template
 
-    protocol, name = await _resolve(args)
+    protocol, name = _resolve(args)
     if not name:
         if args.template:
             raise UsageError(f"--template is for a message: {protocol.name}.{next(iter(protocol.messages), 'MESSAGE')}")
@@ -56,7 +55,7 @@ async def _describe(args: argparse.Namespace) -> str:
     return signature.describe_message(protocol.name, message)
 
 
-async def _resolve(args: argparse.Namespace) -> tuple[Protocol, str]:
+def _resolve(args: argparse.Namespace) -> tuple[Protocol, str]:
     """The protocol, and the message if the name has one. The dot of a full name may be read in two ways."""
     from splnode.cli.dial import find, load_protocol, names
 
@@ -70,11 +69,11 @@ async def _resolve(args: argparse.Namespace) -> tuple[Protocol, str]:
         raise UsageError(f"--protocol {args.protocol}: it is the protocol {protocol.name}, not {args.name}")
     where = target.from_args(args)
     try:
-        return (await find(where, args.name))[1], ""
+        return find(where, args.name)[1], ""
     except NoEndpointError as error:
         if not service:
             raise
         try:
-            return (await find(where, service))[1], message
+            return find(where, service)[1], message
         except NoEndpointError:
             raise error from None

@@ -4,7 +4,6 @@ Exit code 0: it is serving; 1: it is not, or has no such service; 3: nothing ans
 """
 
 import argparse
-import asyncio
 
 from splnode.cli import output, target
 
@@ -20,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the state and gives the exit code that stands for it."""
-    service, status = asyncio.run(_check(target.from_args(args), args.service))
+    service, status = _check(target.from_args(args), args.service)
     serving = status == "SERVING"
     if output.wants_text(args.json):
         style = output.GREEN if serving else output.RED
@@ -30,13 +29,13 @@ def run(args: argparse.Namespace) -> int:
     return 0 if serving else 1
 
 
-async def _check(where: target.Target, service: str) -> tuple[str, str]:
+def _check(where: target.Target, service: str) -> tuple[str, str]:
     from splnode.cli import dial
 
-    async with dial.service(where, dial.HEALTH) as client:
-        found = await client.call("check", {"service": service})
+    with dial.service(where, dial.HEALTH) as client:
+        found = client.call("check", {"service": service})
         if _status(found) == "SERVICE_UNKNOWN" and "." not in service:
-            listed = await client.call("list", {})
+            listed = client.call("list", {})
             full = [name for name in listed if name.endswith(f".{service}")] if isinstance(listed, dict) else []
             if len(full) == 1:
                 return full[0], _status(listed[full[0]]) if isinstance(listed, dict) else ""

@@ -4,7 +4,6 @@ Text on a terminal; elsewhere, and with --json, one JSON object a line.
 """
 
 import argparse
-import asyncio
 from typing import Any
 
 from splnode.cli import output, target
@@ -20,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the list."""
     where = target.from_args(args)
-    rows = asyncio.run(_messages(where, args.service) if args.service else _services(where))
+    rows = _messages(where, args.service) if args.service else _services(where)
     if not output.wants_text(args.json):
         for row in rows:
             output.emit(row)
@@ -29,21 +28,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _services(where: target.Target) -> list[dict[str, Any]]:
+def _services(where: target.Target) -> list[dict[str, Any]]:
     from splnode.cli.dial import listing
 
-    found = await listing(where)
+    found = listing(where)
     return [
         {"service": each["name"], "messages": len(each["messages"]), "doc": each["doc"]}
         for each in sorted(found, key=lambda each: str(each["name"]))
     ]
 
 
-async def _messages(where: target.Target, service: str) -> list[dict[str, Any]]:
+def _messages(where: target.Target, service: str) -> list[dict[str, Any]]:
     from splnode.cli.dial import find
     from splnode.cli.signature import message_text
 
-    _, protocol = await find(where, service)
+    _, protocol = find(where, service)
     return [
         {"message": f"{protocol.name}.{message.name}", "signature": message_text(message), "doc": message.doc}
         for message in protocol.messages.values()

@@ -4,12 +4,13 @@ Over HTTP, which has no ping, a handshake takes its place. One line a round trip
 """
 
 import argparse
-import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 from splnode.cli import output, target
 from splnode.cli.failure import UsageError
+from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
 
 PAUSE: Final = 1.0
@@ -36,26 +37,43 @@ def run(args: argparse.Namespace) -> int:
     if args.endpoint and args.to:
         raise UsageError("the endpoint is given twice: as --to and as an argument")
     args.to = args.to or args.endpoint
-    asyncio.run(_ping(target.from_args(args), args.count, args.interval, output.wants_text(args.json)))
-    return 0
-
-
-async def _ping(where: target.Target, count: int, interval: float, as_text: bool) -> None:
-    from splnode.cli.pinging import pinger
-
-    async with pinger(where) as (endpoint, ping):
-        for number in range(count):
+    where, as_text = target.from_args(args), output.wants_text(args.json)
+    endpoint, ping, close = pinger(where)
+    try:
+        for number in range(args.count):
             if number:
-                await asyncio.sleep(interval)
+                time.sleep(args.interval)
             start = time.perf_counter()
-            try:
-                async with asyncio.timeout(where.max_time):
-                    await ping()
-            except TimeoutError:
-                text = f"{endpoint}: no answer to a ping within {where.max_time:g} s"
-                raise CallError(Code.DEADLINE_EXCEEDED, text) from None
+            ping(time.monotonic() + where.max_time)
             took = round((time.perf_counter() - start) * 1000, 3)
             if as_text:
                 output.emit_text(f"{endpoint}: {took:.3f} ms")
             else:
                 output.emit({"endpoint": str(endpoint), "ms": took})
+    finally:
+        close()
+    return 0
+
+
+def pinger(where: target.Target) -> tuple[Endpoint, Callable[[float], object], Callable[[], None]]:
+    """Connects to the first endpoint that answers: what pings it once, until a moment, and what closes it."""
+    from splnode.cli.dial import dial_first, nameless
+    from splnode.net.blocking import BlockingChannel
+    from splnode.net.blocking_http import BlockingHttpChannel
+    from splnode.wire.message import Contract
+
+    dialled = dial_first(where, Contract(nameless("Ping")))
+    channel, endpoint = dialled.channel, dialled.endpoint
+    assert isinstance(channel, BlockingChannel | BlockingHttpChannel)  # there are no others
+    ping = channel.ping if isinstance(channel, BlockingChannel) else channel.discover
+
+    def timed(until: float) -> None:
+        try:
+            ping(until)
+        except CallError as error:
+            if error.code is not Code.DEADLINE_EXCEEDED and time.monotonic() < until:
+                raise
+            text = f"{endpoint}: no answer to a ping within {where.max_time:g} s"
+            raise CallError(Code.DEADLINE_EXCEEDED, text) from None
+
+    return endpoint, timed, channel.close

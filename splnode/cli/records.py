@@ -17,7 +17,7 @@ class Schemas:
         self._known: dict[int, Schema | None] = {}
         self._missed: set[int] = set()
 
-    async def json(self, form: JsonForm, schema: Schema, value: Any) -> Any:
+    def json(self, form: JsonForm, schema: Schema, value: Any) -> Any:
         """A result as JSON. A Record whose schema nobody knows keeps its bytes."""
         form.lookup = self._lookup
         while True:
@@ -25,23 +25,23 @@ class Schemas:
             found = form.result(schema, value)
             if not self._missed:
                 return found
-            await self._ask()
+            self._ask()
 
     def _lookup(self, fingerprint: int) -> Schema | None:
         if fingerprint not in self._known:
             self._missed.add(fingerprint)
         return self._known.get(fingerprint)
 
-    async def _ask(self) -> None:
+    def _ask(self) -> None:
         """Whatever the node says: each fingerprint is known, or known to be unknown, afterwards."""
         from splnode.cli import dial
 
         wanted = sorted(self._missed)
         self._known |= dict.fromkeys(wanted)
         try:
-            async with dial.service(self._where, dial.REFLECTION) as client:
+            with dial.service(self._where, dial.REFLECTION) as client:
                 for number in wanted:
-                    text = await client.call("getSchema", {"fingerprint": single_object.show(number)})
+                    text = client.call("getSchema", {"fingerprint": single_object.show(number)})
                     self._known[number] = parse_schema(str(text))
         except SplnodeError:
             return  # a foreign peer, or a schema that it does not know either

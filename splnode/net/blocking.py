@@ -52,6 +52,10 @@ class Carrier(typing.Protocol):
         """Connects now. CallError says why not."""
         ...
 
+    def dial(self, until: float) -> None:
+        """Opens the socket, before that moment. CallError says why not."""
+        ...
+
     def call(self, call: Call) -> object:
         """Carries one call."""
         ...

@@ -49,6 +49,10 @@ class BlockingHttpChannel:
         """Opens the connection, within the connect timeout. CallError says why not."""
         self._dial(time.monotonic() + self._connect_timeout)
 
+    def dial(self, until: float) -> None:
+        """Opens the connection, before that moment. CallError says why not."""
+        self._dial(until)
+
     def call(self, call: Call) -> object:
         """Carries one call, and gives or raises what `rpc.channel.Channel.call` does."""
         contract = self.contract

@@ -20,6 +20,7 @@ from splnode.wire.client import ClientSession
 from splnode.wire.directory import parse
 from splnode.wire.events import Response
 from splnode.wire.framing import SpecReader, spec_frame
+from splnode.wire.greeting import WHOSE
 from splnode.wire.handshake import HandshakeRequest, read_response, write_request
 from splnode.wire.message import Contract
 
@@ -142,7 +143,7 @@ def _greet(
         response, _ = read_response(message, limits)
         if response.server_protocol is None:
             return None
-        return parse(response.server_protocol, "the server's protocol", limits)
+        return parse(response.server_protocol, WHOSE, limits, referee=False)
     except (RemoteWireError, IndexError) as error:
         raise CallError(Code.UNAVAILABLE, f"{endpoint}: no handshake in the answer: {error}") from error
 

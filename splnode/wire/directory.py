@@ -152,10 +152,10 @@ class ClientProtocols:
         return protocol
 
 
-def parse(text: str, what: str, limits: Limits) -> Protocol:
+def parse(text: str, what: str, limits: Limits, *, referee: bool = True) -> Protocol:
     """The protocol that a peer sent. RemoteWireError, with the place and the reason, where it is none."""
     try:
-        return Protocol.parse(text, limits=limits)
+        return Protocol.parse(text, limits=limits, referee=referee)
     except (SchemaError, DataError) as error:
         raise RemoteWireError(f"{what} cannot be read: {error}") from error
 

@@ -14,11 +14,15 @@ Step 3 is for peers that answer NONE to any other hash than theirs (yaqd); step 
 port of many services their first guess may be another service than ours.
 """
 
+from typing import Final
+
 from splnode.avro.protocol import Protocol
 from splnode.errors import CallError, Code, RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.directory import parse
 from splnode.wire.handshake import HandshakeRequest, HandshakeResponse, Match, write_request
+
+WHOSE: Final = "the server's protocol"
 
 
 class Greeting:
@@ -45,7 +49,8 @@ class Greeting:
         text, said = response.server_protocol, response.server_hash
         told = None
         if text is not None:
-            protocol = self._own if text == self._own.text else parse(text, "the server's protocol", self._limits)
+            # Only read here, and told to nobody but the server, whose own it is: our parser's word is enough.
+            protocol = self._own if text == self._own.text else parse(text, WHOSE, self._limits, referee=False)
             told = (said or protocol.md5, protocol)
         if response.match is Match.NONE:
             self._told = told or self._told  # avsc says it once, and not again to a client that has it right

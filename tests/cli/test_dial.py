@@ -17,66 +17,66 @@ def at(*endpoints: str, connect_timeout: float = 5.0) -> Target:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["unix", "tcp", "http"])
-async def test_finds_a_service_by_both_names(node: list[str], place: int) -> None:
+def test_finds_a_service_by_both_names(node: list[str], place: int) -> None:
     for name in ("test.Echo", "Echo", "splnode.Health"):
-        endpoint, protocol = await dial.find(at(node[place]), name)
+        endpoint, protocol = dial.find(at(node[place]), name)
         assert str(endpoint) == node[place]
         assert dial.names(name, protocol)
 
 
 @pytest.mark.parametrize("framing", ["netty", "spec", "sasl"])
-async def test_every_framing(node: list[str], framing: str) -> None:
-    async with dial.connected(at(f"{node[1]}?framing={framing}"), PROTOCOL) as dialled:
-        assert await dialled.client(5).call("add", {"a": 1, "b": 1}) == 2
+def test_every_framing(node: list[str], framing: str) -> None:
+    with dial.connected(at(f"{node[1]}?framing={framing}"), PROTOCOL) as dialled:
+        assert dialled.client(5).call("add", {"a": 1, "b": 1}) == 2
         assert dialled.server == PROTOCOL
 
 
-async def test_the_first_that_answers(node: list[str], tmp_path: Path) -> None:
-    async with dial.connected(at(f"unix://{tmp_path}/none", node[1]), PROTOCOL) as dialled:
+def test_the_first_that_answers(node: list[str], tmp_path: Path) -> None:
+    with dial.connected(at(f"unix://{tmp_path}/none", node[1]), PROTOCOL) as dialled:
         assert str(dialled.endpoint) == node[1]
 
 
-async def test_nobody_answers(tmp_path: Path) -> None:
+def test_nobody_answers(tmp_path: Path) -> None:
     with pytest.raises(NoEndpointError, match="no such socket file"):
-        await dial.dial_first(at(f"unix://{tmp_path}/none"), Contract(PROTOCOL))
+        dial.dial_first(at(f"unix://{tmp_path}/none"), Contract(PROTOCOL))
     with pytest.raises(NoEndpointError, match=r"(?s)no node can be reached:.*none.*nil.*splnode serve"):
-        await dial.dial_first(at(f"unix://{tmp_path}/none", f"unix://{tmp_path}/nil"), Contract(PROTOCOL))
+        dial.dial_first(at(f"unix://{tmp_path}/none", f"unix://{tmp_path}/nil"), Contract(PROTOCOL))
 
 
-async def test_a_peer_that_is_no_avro(tmp_path: Path) -> None:
+def test_a_peer_that_is_no_avro(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "s"))
         mute.listen()
         with pytest.raises(NoEndpointError, match="does it speak Avro"):
-            await dial.dial_first(at(f"unix://{tmp_path}/s", connect_timeout=0.05), Contract(PROTOCOL))
+            dial.dial_first(at(f"unix://{tmp_path}/s", connect_timeout=0.05), Contract(PROTOCOL))
 
 
-async def test_a_service_that_is_not_there(node: list[str], stock: str) -> None:
+def test_a_service_that_is_not_there(node: list[str], stock: str) -> None:
     with pytest.raises(NoEndpointError, match=r"does not serve Ekho \(did you mean Echo\?\)|does not serve Ekho;"):
-        await dial.find(at(node[0]), "Ekho")
+        dial.find(at(node[0]), "Ekho")
     with pytest.raises(NoEndpointError, match=r"it serves splnode\.Health, splnode\.Reflection, test\.Echo"):
-        await dial.find(at(node[0]), "com.acme.Nope")
+        dial.find(at(node[0]), "com.acme.Nope")
     with pytest.raises(NoEndpointError, match=r"does not serve Nope; it serves test\.Echo"):
-        await dial.find(at(stock), "Nope")
+        dial.find(at(stock), "Nope")
 
 
-async def test_other_failures_than_of_the_connection_are_not_hidden(node: list[str]) -> None:
-    async def attempt(endpoint: Endpoint) -> None:
+def test_other_failures_than_of_the_connection_are_not_hidden(node: list[str]) -> None:
+    def attempt(endpoint: Endpoint) -> None:
         raise CallError(Code.INTERNAL, "no")
 
     with pytest.raises(CallError, match="INTERNAL"):
-        await dial.first_of(at(node[0]), attempt)
+        dial.first_of(at(node[0]), attempt)
 
 
 @pytest.mark.parametrize("place", [0, 2], ids=["unix", "http"])
-async def test_a_node_lists_what_it_serves(node: list[str], place: int) -> None:
-    found = await dial.listing(at(node[place]))
+def test_a_node_lists_what_it_serves(node: list[str], place: int) -> None:
+    found = dial.listing(at(node[place]))
     assert [each["name"] for each in found] == ["splnode.Health", "splnode.Reflection", "test.Echo"]
     assert "add" in found[2]["messages"]
 
 
-async def test_a_stock_server_has_what_it_shows(stock: str) -> None:
-    found = await dial.listing(at(stock))
+def test_a_stock_server_has_what_it_shows(stock: str) -> None:
+    found = dial.listing(at(stock))
     assert [each["name"] for each in found] == ["test.Echo"]
     assert found[0]["doc"] == PROTOCOL.doc
 

@@ -12,51 +12,51 @@ from splnode.cli.failure import UsageError
 from splnode.cli.inputs import Splitter
 
 
-async def read(data: str | None) -> list[Any]:
-    return [value async for value in inputs.values(data)]
+def read(data: str | None) -> list[Any]:
+    return list(inputs.values(data))
 
 
-async def test_nothing_is_an_empty_object() -> None:
-    assert await read(None) == [{}]
+def test_nothing_is_an_empty_object() -> None:
+    assert read(None) == [{}]
 
 
-async def test_values_of_an_argument_and_of_a_file(tmp_path: Path) -> None:
-    assert await read('{"a": 1} [2]\n"x"') == [{"a": 1}, [2], "x"]
+def test_values_of_an_argument_and_of_a_file(tmp_path: Path) -> None:
+    assert read('{"a": 1} [2]\n"x"') == [{"a": 1}, [2], "x"]
     file = tmp_path / "f.json"
     file.write_text('{"a": 1}{"a": 2}', "utf-8")
-    assert await read(f"@{file}") == [{"a": 1}, {"a": 2}]
+    assert read(f"@{file}") == [{"a": 1}, {"a": 2}]
 
 
 @pytest.mark.parametrize("data", ["", "  ", "{", '{"a" 1}', "nope"])
-async def test_what_is_no_json_is_refused(data: str) -> None:
+def test_what_is_no_json_is_refused(data: str) -> None:
     with pytest.raises(UsageError, match="-d"):
-        await read(data)
+        read(data)
 
 
-async def test_a_missing_file_and_a_bad_one(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_bad_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
-        await read(f"@{tmp_path}/none")
+        read(f"@{tmp_path}/none")
     (tmp_path / "latin").write_bytes(b'"\xe4"')
     with pytest.raises(UsageError, match="byte 1 is not UTF-8"):
-        await read(f"@{tmp_path}/latin")
+        read(f"@{tmp_path}/latin")
 
 
-async def test_stdin(stdin: Callable[..., int]) -> None:
+def test_stdin(stdin: Callable[..., int]) -> None:
     stdin('{"a": "ä"}\n{"a": 2} 3'.encode())
-    assert await read("@-") == [{"a": "ä"}, {"a": 2}, 3]
+    assert read("@-") == [{"a": "ä"}, {"a": 2}, 3]
     stdin(b"")
-    assert await read("@-") == []
+    assert read("@-") == []
 
 
-async def test_a_value_of_a_stream_is_given_before_the_next_is_written(stdin: Callable[..., int]) -> None:
+def test_a_value_of_a_stream_is_given_before_the_next_is_written(stdin: Callable[..., int]) -> None:
     writer = stdin(b'{"a": 1}\n', more=True)
     stream = inputs.values("@-")
-    assert await anext(stream) == {"a": 1}
+    assert next(stream) == {"a": 1}
     os.write(writer, b"2")
     os.close(writer)
-    assert await anext(stream) == 2
-    with pytest.raises(StopAsyncIteration):
-        await anext(stream)
+    assert next(stream) == 2
+    with pytest.raises(StopIteration):
+        next(stream)
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,16 @@ async def test_a_value_of_a_stream_is_given_before_the_next_is_written(stdin: Ca
         (b"] 1", "value 1"),
     ],
 )
-async def test_faults_of_a_stream(stdin: Callable[..., int], content: bytes, said: str) -> None:
+def test_faults_of_a_stream(stdin: Callable[..., int], content: bytes, said: str) -> None:
     stdin(content)
     with pytest.raises(UsageError, match=said):
-        await read("@-")
+        read("@-")
 
 
-async def test_no_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(UsageError, match="stdin is closed"):
-        await read("@-")
+        read("@-")
 
 
 def test_one(stdin: Callable[..., int]) -> None:
