@@ -4,7 +4,6 @@ An HTTP GET of /metrics on a port of the node gives the same text.
 """
 
 import argparse
-import asyncio
 
 from splnode.cli import output, target
 
@@ -19,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints them."""
-    found = asyncio.run(_ask(target.from_args(args), "read" if args.json else "text"))
+    found = _ask(target.from_args(args), "read" if args.json else "text")
     if isinstance(found, list):
         for family in found:
             output.emit(family)
@@ -28,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _ask(where: target.Target, message: str) -> object:
+def _ask(where: target.Target, message: str) -> object:
     from splnode.cli import dial
 
-    async with dial.service(where, dial.METRICS) as client:
-        return await client.call(message, {})
+    with dial.service(where, dial.METRICS) as client:
+        return client.call(message, {})
