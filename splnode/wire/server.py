@@ -279,7 +279,7 @@ class ServerSession:
         """What is to be written now, in order; each byte is given once."""
         out = self._replies.take()
         if self._intake is not None and (answers := self._intake.take()):
-            out.append(answers)
+            return [*out, answers]  # `out` may be the replies' own, which is empty
         return out
 
     # -- the beginning of a connection

@@ -259,6 +259,28 @@ def test_netty_answers_in_any_order_and_echoes_the_serial():
     assert [serial for serial, _ in replies(wire.sent())] == serials[::-1]
 
 
+def test_what_an_intake_has_answered_is_given_once():
+    class Answers:
+        out = b""
+
+        def begin(self, client_hash, calls):
+            pass
+
+        def run(self, data, start, most, seconds):
+            return start
+
+        def take(self):
+            out, self.out = self.out, b""
+            return out
+
+    session, answers = established(), Answers()
+    session.run_by(answers)
+    for answer in (b"one", b"two"):
+        answers.out = answer
+        assert session.data_to_send() == [answer]
+        assert session.data_to_send() == []
+
+
 def test_spec_answers_in_the_order_of_the_requests():
     wire = Wire(framing="spec")
     wire.feed(spec(handshake(OWN, OWN), PING))
