@@ -273,7 +273,7 @@ def test_what_an_intake_has_answered_is_given_once():
             out, self.out = self.out, b""
             return out
 
-    session, answers = established(), Answers()
+    session, answers = established().server, Answers()
     session.run_by(answers)
     for answer in (b"one", b"two"):
         answers.out = answer
