@@ -173,6 +173,24 @@ class ModulesConfig(_Section, frozen=True):
             raise ValueError(f"idle_workers = {self.idle_workers} must not be above max_workers = {self.max_workers}")
 
 
+class DiscoveryConfig(_Section, frozen=True):
+    """`[discovery]`: how nodes find each other."""
+
+    mdns: Literal["auto", "on", "off"] = "auto"
+    interfaces: tuple[str, ...] = msgspec.field(default_factory=lambda: ("default",))
+    peers: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
+    file: str | None = None
+    dns: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
+    weight: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 1.0
+
+    def __post_init__(self) -> None:
+        for text in self.peers:
+            try:
+                Endpoint.parse(text)
+            except ConfigError as error:
+                raise ValueError(f"peers: {error}") from None
+
+
 class LogConfig(_Section, frozen=True):
     """`[log]`: what is said on stderr."""
 
@@ -206,6 +224,7 @@ class Config(_Section, frozen=True):
     retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
     data: DataConfig = msgspec.field(default_factory=DataConfig)
     modules: ModulesConfig = msgspec.field(default_factory=ModulesConfig)
+    discovery: DiscoveryConfig = msgspec.field(default_factory=DiscoveryConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 
     @property
@@ -299,12 +318,13 @@ def _anchor(config: Config, base: Path) -> Config:
     def absolute(text: str) -> str:
         return str(base / Path(text).expanduser())
 
-    node, data, modules = config.node, config.data, config.modules
+    node, data, modules, discovery = config.node, config.data, config.modules, config.discovery
     return replace(
         config,
         node=replace(node, directory=absolute(node.directory)),
         data=replace(data, path=absolute(data.path)) if data.path else data,
         modules=replace(modules, path=absolute(modules.path)) if modules.path else modules,
+        discovery=replace(discovery, file=absolute(discovery.file)) if discovery.file else discovery,
     )
 
 

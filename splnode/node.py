@@ -42,6 +42,7 @@ from splnode.rpc.tally import Tally
 from splnode.services.data import DataService
 from splnode.services.execute import ExecuteService
 from splnode.services.health import HealthService
+from splnode.services.mesh import MeshMember
 from splnode.services.metrics import MetricsService
 from splnode.services.reflection import ReflectionService
 from splnode.services.store import Store
@@ -56,7 +57,7 @@ NO_NATIVE: Final = (
     "install a C compiler and Python's headers (Debian: apt-get install gcc python3-dev), then install splnode again"
 )
 
-VITAL_SERVICES: Final = ("splnode.Health", "splnode.Reflection", "splnode.Metrics")
+VITAL_SERVICES: Final = ("splnode.Health", "splnode.Reflection", "splnode.Metrics", "SPLNodeService")
 VITAL: Final = 1024
 """Calls of these that may run at the same time; a watch runs for as long as nothing changes."""
 
@@ -81,6 +82,7 @@ class Node:
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
         self._tallies: dict[str, Mapping[str, Tally]] = {}
+        self._mesh: MeshMember | None = None
         self._health = HealthService()
         self._stop = asyncio.Event()
         self._closing = contextlib.AsyncExitStack()
@@ -118,6 +120,8 @@ class Node:
         self._directory.add(server.contract)
         self._tallies[found.name] = server.tallies
         self._health.set(found.name, "SERVING")
+        if self._mesh is not None:
+            self._mesh.change()
 
     def client(self, protocol: ProtocolLike) -> Client:
         """A Client of a service, wherever it is: in this process it is called without a byte being encoded."""
@@ -183,6 +187,8 @@ class Node:
             log.warning("the native codec engine is missing, the plain one serves: many times slower", fix=NO_NATIVE)
         await self._open_services()
         await self._listen()
+        if self._mesh is not None:  # a worker has none of its own
+            await self._mesh.start(self.id, self.endpoints)
         self._health.set("", "SERVING")
         notify("READY=1")
         self._say("serving", listen=[str(e) for e in self.endpoints], services=list(self.services))
@@ -209,6 +215,16 @@ class Node:
             "splnode.Reflection", ReflectionService(self._protocols, schemas=[data.schema_text, modules.schema_text])
         )
         self.serve("splnode.Metrics", MetricsService(self._metrics))
+        mesh = MeshMember(
+            config,
+            protocols=self._protocols,
+            load=lambda: self._admission.running / self.config.admission.running,
+            modules=modules.uris,
+            local=self.client("SPLExecuteService"),
+        )
+        self._closing.push_async_callback(mesh.close)
+        self.serve("SPLNodeService", mesh.service)
+        self._mesh = mesh
 
     async def _listen(self) -> None:
         """Lets peers in, from now on."""
@@ -236,7 +252,11 @@ class Node:
         config = self.config.node
         self._say("stopping", drain_seconds=config.drain_seconds, running=self._admission.running)
         self._health.leave()
+        if self._mesh is not None:
+            self._mesh.leave()
         await asyncio.sleep(config.drain_seconds)
+        if self._mesh is not None:
+            await self._mesh.goodbye()
         await self._run_out()
 
     async def _run_out(self) -> None:
@@ -244,6 +264,8 @@ class Node:
         config = self.config.node
         self._refuse_calls()
         self._health.end()
+        if self._mesh is not None:
+            self._mesh.end()
         if self._listener is not None:
             self._listener.stop_accepting()
         try:

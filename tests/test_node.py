@@ -32,7 +32,7 @@ async def test_serves_what_is_shipped_and_ones_own_on_every_endpoint(tmp_path: P
         node.serve(PROTOCOL, Inventory())
         assert node.services == (
             "SPLDataService", "SPLExecuteService", "splnode.Health", "splnode.Reflection", "splnode.Metrics",
-            "com.acme.Inventory",
+            "SPLNodeService", "com.acme.Inventory",
         )  # fmt: skip
         assert len(node.endpoints) == 2
         for endpoint in node.endpoints:

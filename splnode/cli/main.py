@@ -18,6 +18,9 @@ COMMANDS: Final = {
     "describe": "show what a service or a message takes and gives",
     "ping": "measure the round trip to a node",
     "health": "ask whether a node or a service is serving",
+    "nodes": "list the nodes of the mesh",
+    "services": "list which node serves what, and whether it can be called",
+    "doctor": "find out why nodes do not find each other",
     "metrics": "show what a node counts of calls, connections and processes",
     "bench": "measure how fast a message is answered",
     "schema": "fingerprints, canonical form and faults of a schema file",
@@ -38,7 +41,7 @@ Results go to stdout, one JSON value a line; all else goes to stderr.
 
 exit codes:
   0          done
-  1          health: not serving; or stdout cannot be written
+  1          health: not serving; doctor: something is wrong; or stdout cannot be written
   2          a wrong command, flag or value
   3          no endpoint: nothing answers there, or it lacks the service
   4          the schemas do not fit

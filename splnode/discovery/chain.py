@@ -130,6 +130,7 @@ def merge(said: Sequence[Instances]) -> Instances:
     by_endpoint: dict[object, _Group] = {}
     by_life: dict[tuple[str, int], _Group] = {}
     for instances in filled:
+        added: list[tuple[Instance, _Group]] = []
         for instance in sorted(instances, key=_order):
             life = (instance.node, instance.epoch)
             found = [by_endpoint[endpoint] for endpoint in instance.endpoints if endpoint in by_endpoint]
@@ -139,12 +140,12 @@ def merge(said: Sequence[Instances]) -> Instances:
             if known is None:
                 known = _Group()
                 groups.append(known)
-            known.add(instance)
-        for group in groups:  # only now: two of one resolver are two
-            for instance in group.members:
-                by_life.setdefault((instance.node, instance.epoch), group)
-                for endpoint in instance.endpoints:
-                    by_endpoint.setdefault(endpoint, group)
+            known.members.append(instance)
+            added.append((instance, known))
+        for instance, group in added:  # only now: two of one resolver are two
+            by_life.setdefault((instance.node, instance.epoch), group)
+            for endpoint in instance.endpoints:
+                by_endpoint.setdefault(endpoint, group)
     return frozenset(group.merged() for group in groups)
 
 
@@ -160,10 +161,6 @@ class _Group:
             not (each.node and other.node) or (each.node, each.epoch) == (other.node, other.epoch)
             for each in self.members
         )
-
-    def add(self, instance: Instance) -> None:
-        """One more."""
-        self.members.append(instance)
 
     def merged(self) -> Instance:
         """What they say together; the first that knows something is believed."""

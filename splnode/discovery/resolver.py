@@ -14,6 +14,8 @@ Everything here is pure data: an Instance can be compared, hashed and kept, and 
 """
 
 import asyncio
+import contextlib
+import time
 import typing
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, Literal
@@ -129,11 +131,24 @@ class Board:
         self._present: Instances = NONE
         self._closed = False
         self._changed = asyncio.Event()
+        self._revision = time.time_ns() // 1000  # so that another start is another revision
 
     @property
     def present(self) -> Instances:
         """The set that was posted last."""
         return self._present
+
+    @property
+    def revision(self) -> int:
+        """A number that belongs to the present set, and to none that was here before."""
+        return self._revision
+
+    async def changed(self, revision: int, timeout: float) -> None:
+        """Returns when `revision` is not the present one, or after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(timeout, 0.0)):
+                while self._revision == revision and not self._closed:
+                    await self._changed.wait()
 
     def post(self, instances: Iterable[Instance]) -> bool:
         """Replaces the set, and says whether it is another one; then the watchers hear of it."""
@@ -141,6 +156,7 @@ class Board:
         if new == self._present:
             return False
         self._present = new
+        self._revision += 1
         self._tell()
         return True
 

@@ -6,16 +6,11 @@ a node that drains says NOT_SERVING for all before it refuses anything.
 
 import asyncio
 import time
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from splnode.rpc.call import running
+from splnode.services.watching import seconds_to_wait
 
 Status = Literal["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"]
-
-LONGEST: Final = 60.0
-"""Seconds that one watch may wait."""
-MARGIN: Final = 0.2
-"""Seconds before the call's deadline at which a watch answers, so that the answer still arrives."""
 
 
 class HealthService:
@@ -70,10 +65,7 @@ class HealthService:
         timeoutMs: int = 10_000,  # noqa: N803 - the protocol's word
     ) -> dict[str, Any]:
         """The state once it is another than `revision`, or when the time is over."""
-        until = time.monotonic() + min(max(timeoutMs / 1000, 0.0), LONGEST)
-        call = running.get()
-        if call is not None:
-            until = min(until, call.deadline - MARGIN)
+        until = time.monotonic() + seconds_to_wait(timeoutMs)
         while (state := self.check(service))["revision"] == revision and not self._ended:
             changed = self._changed
             left = until - time.monotonic()

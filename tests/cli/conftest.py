@@ -13,6 +13,7 @@ import pytest
 from splnode.avro import json_text
 from splnode.cli.main import main
 from tests.cli.echo import serving
+from tests.cli.meshes import Mesh, running
 
 
 class Done(NamedTuple):
@@ -45,6 +46,13 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("stock")
     with serving([f"unix://{folder}/s"], stock=True) as endpoints:
         yield endpoints[0]
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """Two nodes, of which the second knows the first."""
+    with running(tmp_path_factory.mktemp("mesh")) as both:
+        yield both
 
 
 @pytest.fixture

@@ -96,7 +96,8 @@ def test_by_default_the_local_node(start: Start, home: Path, run: Run) -> None:
     node = start("--listen", f"unix://{home}/splnode.sock", "--listen", "tcp://127.0.0.1:0")
     assert set(node.ready) == {"node", "listen", "services"}
     assert node.ready["services"] == [
-        "SPLDataService", "SPLExecuteService", "splnode.Health", "splnode.Metrics", "splnode.Reflection",
+        "SPLDataService", "SPLExecuteService", "SPLNodeService", "splnode.Health", "splnode.Metrics",
+        "splnode.Reflection",
     ]  # fmt: skip
     assert [each.partition("://")[0] for each in node.ready["listen"]] == ["unix", "tcp"]
     # No --to: the socket in the runtime directory.

@@ -8,11 +8,14 @@ from typing import Any
 import avro.protocol
 import pytest
 
+from splnode.avro.fingerprint import resolution_form
 from splnode.avro.json_value import RECORD_AVSC, RECORD_NAME
 from splnode.avro.protocol import Protocol
 from tests.services.conftest import PROTOCOLS
 
-NAMES = ["SPLDataService", "SPLExecuteService", "splnode.Health", "splnode.Metrics", "splnode.Reflection"]
+NAMES = [
+    "SPLDataService", "SPLExecuteService", "SPLNodeService", "splnode.Health", "splnode.Metrics", "splnode.Reflection",
+]  # fmt: skip
 
 
 def undocumented(document: Any, path: str = "") -> Iterator[str]:
@@ -42,3 +45,9 @@ def test_a_record_is_the_same_everywhere(name: str) -> None:
     records = [each for each in types if f"{each.get('namespace')}.{each['name']}" == RECORD_NAME]
     assert records in ([], [json.loads(RECORD_AVSC)])
     assert bool(records) == name.startswith("SPL")
+
+
+def test_a_module_is_asked_for_in_the_same_words_here_and_elsewhere() -> None:
+    local, remote = (Protocol.load(PROTOCOLS / f"{name}.avpr") for name in ("SPLExecuteService", "SPLNodeService"))
+    for name in ("ExecuteRequest", "ExecuteResponse", "ExecutionError"):
+        assert resolution_form(local.types[name]) == resolution_form(remote.types[name])

@@ -1,0 +1,186 @@
+"""All that lets a node find others and be found, built from its config."""
+
+import asyncio
+import time
+import typing
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from splnode.avro.protocol import Protocol
+from splnode.config import Config
+from splnode.discovery.dns import Dns
+from splnode.discovery.doctor import Finding, Network, diagnose
+from splnode.discovery.file import File
+from splnode.discovery.registry import Registry
+from splnode.discovery.resolver import Address, Announcer, Board, Instance, Resolver, Service
+from splnode.discovery.roster import Roster
+from splnode.discovery.static import Static, peers_from_environment
+from splnode.discovery.verdicts import Verdicts
+from splnode.endpoint import Endpoint
+from splnode.rpc.client import Client
+from splnode.services.nodes import Mesh, NodeService
+from splnode.services.peers import Peers, service_of
+
+log = structlog.get_logger("splnode.discovery")
+
+
+class Multicast(Resolver, Announcer, Network, typing.Protocol):
+    """What is needed of splnode.discovery.mdns, whose import takes a tenth of a second."""
+
+    async def start(self) -> None:
+        """Begins to listen."""
+        ...
+
+    async def close(self) -> None:
+        """Says goodbye."""
+        ...
+
+
+class MeshMember:
+    """One node's part in the mesh: what it knows of others (`roster`, `verdicts`) and what it tells them.
+
+    `service` implements SPLNodeService. `start` it when the node listens, `change` it when it serves something else,
+    `leave` when it drains, `close` it in the end. ConfigError if the config names peers that cannot be.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        protocols: Callable[[], Iterable[Protocol]],
+        load: Callable[[], float],
+        modules: Callable[[], Awaitable[list[str]]],
+        local: Client,
+    ) -> None:
+        self._weight = config.discovery.weight
+        self._protocols = protocols
+        self._own = Board()
+        self._described: dict[bytes, Service] = {}  # by the MD5 of the text
+        self._peers = Peers(config.channels, config.limits)
+        self._registry = Registry()
+        self._mdns = _multicast(config)
+        self._changed = asyncio.Event()
+        self._announcing: asyncio.Task[None] | None = None
+        self.verdicts = Verdicts(self._peers.protocol)
+        resolvers = [*_resolvers(config), *([self._mdns] if self._mdns is not None else []), self._registry]
+        self.roster = Roster(resolvers, self._peers.follow, self._peers.reach)
+        mesh = Mesh(
+            own=self._own,
+            roster=self.roster,
+            registry=self._registry,
+            verdicts=self.verdicts,
+            protocols=protocols,
+            load=load,
+            modules=modules,
+            diagnose=self.diagnose,
+            execute=self._peers.execute,
+            local=local,
+        )
+        self.service = NodeService(mesh)
+
+    @property
+    def own(self) -> Instance | None:
+        """This node as it describes itself; None before `start`."""
+        return self.roster.own
+
+    async def start(self, node: str, endpoints: Sequence[Endpoint]) -> None:
+        """Listens for others, and tells them where this node is; telling goes on after this has returned."""
+        epoch = time.time_ns() // 1_000_000
+        addresses = tuple(Address(endpoint, "") for endpoint in endpoints)
+        self._become(Instance(addresses, node, epoch, self._services(), weight=self._weight))
+        if self._mdns is not None:
+            await self._mdns.start()
+            self._announcing = asyncio.create_task(self._announce(self._mdns))
+        self.roster.start()
+
+    def change(self) -> None:
+        """The node serves something else than before."""
+        if self.own is not None:
+            self._become(msgspec.structs.replace(self.own, services=self._services()))
+
+    def leave(self) -> None:
+        """The node drains: whoever watches it or hears it knows at once."""
+        if self.own is not None:
+            self._become(msgspec.structs.replace(self.own, state="drain"))
+
+    async def goodbye(self) -> None:
+        """Tells those that were told where this node is that it goes."""
+        if self._announcing is not None:
+            self._announcing.cancel()
+            await asyncio.wait([self._announcing])
+        if self._mdns is not None:
+            await self._mdns.withdraw()
+
+    def end(self) -> None:
+        """Nothing changes any more: whoever watches is answered now, and keeps no node from stopping."""
+        self._own.close()
+
+    async def close(self) -> None:
+        """Says goodbye, and knows nobody any more. May be repeated."""
+        self.end()
+        await self.goodbye()
+        await self.roster.close()
+        if self._mdns is not None:
+            await self._mdns.close()
+        self._registry.close()
+        await self.verdicts.close()
+
+    async def diagnose(self) -> list[Finding]:
+        """Why others do not find this node, or this node not them."""
+        listening = self.own.endpoints if self.own is not None else ()
+        return await diagnose(self._mdns, self.roster, listening, self._peers.reach, self._clock)
+
+    async def _clock(self, endpoint: Endpoint) -> float:
+        info = await self._peers.describe(endpoint)
+        said: Any = info.get("time", 0)
+        return float(said) / 1000
+
+    def _become(self, own: Instance) -> None:
+        self.roster.own = own
+        self._own.post([own])
+        self._changed.set()
+
+    def _services(self) -> tuple[Service, ...]:
+        found = []
+        for protocol in self._protocols():
+            service = self._described.get(protocol.md5)
+            if service is None:
+                service = self._described[protocol.md5] = service_of(protocol)
+            found.append(service)
+        return tuple(sorted(found, key=lambda service: service.name))
+
+    async def _announce(self, mdns: Multicast) -> None:
+        """Says how this node is, whenever that has changed."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                if self.own is not None and self.own.services:
+                    await mdns.announce(self.own)
+            except Exception as error:  # the node serves those who find it otherwise
+                log.error("not announced", exc_info=error)
+
+
+def _resolvers(config: Config) -> list[Resolver]:
+    settings = config.discovery
+    found: list[Resolver] = []
+    peers = [*settings.peers, *peers_from_environment()]
+    if peers:
+        found.append(Static(peers))
+    if settings.file:
+        found.append(File(Path(settings.file).expanduser()))
+    return [*found, *(Dns(name) for name in settings.dns)]
+
+
+def _multicast(config: Config) -> Multicast | None:
+    settings = config.discovery
+    exposed = any(not endpoint.is_local for endpoint in config.node.endpoints)
+    if settings.mdns == "off" or (settings.mdns == "auto" and not exposed):
+        return None
+    from splnode.discovery.mdns import Mdns  # noqa: PLC0415 - see Multicast
+
+    return Mdns(settings.interfaces)

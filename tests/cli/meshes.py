@@ -1,0 +1,85 @@
+"""Two nodes in a thread, of which the second knows the first; another version of a contract on each."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from splnode.avro.protocol import Protocol
+from splnode.config import Config, DiscoveryConfig, NodeConfig
+from splnode.node import Node
+
+
+class Shop:
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def ask(self) -> object:
+        return self.answer
+
+
+def shop(response: str) -> Protocol:
+    messages = {"ask": {"request": [], "response": response}}
+    return Protocol.parse(json.dumps({"protocol": "test.Shop", "version": response, "types": [], "messages": messages}))
+
+
+class Mesh:
+    """`one` and `two` are their Unix sockets; `two` has `one` and nobody as its peers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.one, self.two = f"unix://{folder}/1", f"unix://{folder}/2"
+        self._folder = folder
+        self._loop = asyncio.new_event_loop()
+        self._started, self._stop = threading.Event(), asyncio.Event()
+        self._nodes: list[Node] = []
+        self._thread = threading.Thread(target=self._run, name="mesh")
+
+    def begin(self) -> None:
+        self._thread.start()
+        assert self._started.wait(20)
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+
+    def change(self) -> None:
+        """Something that those who watch are to hear of: the first node serves one protocol more."""
+        self._loop.call_soon_threadsafe(self._nodes[0].serve, Protocol.parse('{"protocol": "More"}'), object())
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        async with Node(self._config("one")) as one, Node(self._config("two", self.one, "tcp://127.0.0.1:1")) as two:
+            one.serve(shop("string"), Shop("a"))
+            two.serve(shop("long"), Shop(1))
+            self._nodes = [one, two]
+            async for found in self._roster(two):
+                if any(each.service("test.Shop") for each in found):
+                    break
+            self._started.set()
+            await self._stop.wait()
+
+    def _roster(self, node: Node):  # type: ignore[no-untyped-def]  # an iterator of sets
+        assert node._mesh is not None
+        return node._mesh.roster.watch()
+
+    def _config(self, name: str, *peers: str) -> Config:
+        endpoint = self.one if name == "one" else self.two
+        node = NodeConfig(id=name, directory=str(self._folder / name), listen=(endpoint,), drain_seconds=0.0)
+        return msgspec.structs.replace(Config(), node=node, discovery=DiscoveryConfig(peers=peers))
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Mesh]:
+    mesh = Mesh(folder)
+    mesh.begin()
+    try:
+        yield mesh
+    finally:
+        mesh.end()

@@ -1,0 +1,26 @@
+import pytest
+
+from splnode.cli import meshed
+from tests.cli.conftest import Shell
+from tests.cli.meshes import Mesh
+
+
+def test_without_a_node_the_command_looks_itself(shell: Shell, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meshed, "LOOKING", 0.5)
+    monkeypatch.setenv("SPLNODE_PEERS", mesh.one)
+    for words in (("nodes",), ("nodes", "--scan")):
+        done = shell(*words)
+        assert done.code == 0, done.err
+        assert ("no node runs here" in done.err) == (len(words) == 1)
+        (one,) = (row for row in done.results if row["nodeId"] == "one")
+        assert one["endpoint"] == mesh.one and not one["self"]
+    (shop,) = (row for row in shell("services", "test.Shop", "--scan").results if row["nodeId"] == "one")
+    assert shop["fit"] == "SAME"
+    assert any(row["check"] == "source" for row in shell("doctor", "--scan").results)
+
+
+def test_columns() -> None:
+    row = {"load": None, "problem": "", "state": "DRAINING"}
+    assert (meshed.load(row), meshed.state(row)) == ("-", "draining")
+    assert (meshed.load({"load": 0.25}), meshed.state(row | {"problem": "x"})) == ("25%", "left out")
+    assert meshed.state(row | {"state": "UP"}) == "up"

@@ -1,0 +1,42 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from splnode.cli.main import main
+from tests.cli.conftest import Shell
+from tests.cli.meshes import Mesh
+from tests.cli.test_nodes import Terminal
+from tests.cli.test_serve import SPLNODE
+
+
+def test_who_serves_what_and_why_it_does_not_fit(shell: Shell, mesh: Mesh) -> None:
+    rows = shell("services", to=mesh.two).results
+    assert {row["service"] for row in rows} >= {"SPLDataService", "test.Shop"}
+    shop = {row["nodeId"]: row for row in shell("services", "Shop", to=mesh.two).results}
+    assert {node: (row["fit"], row["version"]) for node, row in shop.items()} == {
+        "two": ("SAME", "long"), "one": ("MISFIT", "string"),
+    }  # fmt: skip
+    assert shop["one"]["reasons"] == ["ask: response: the writer's string cannot be read as the reader's long"]
+    assert shell("services", "Nothing", to=mesh.two).results == []
+
+
+def test_text_on_a_terminal(home: object, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert main(["services", "test.Shop", "--to", mesh.two]) == 0
+    head, *lines = sys.stdout.getvalue().splitlines()
+    assert head.split()[:5] == ["SERVICE", "NODE", "ENDPOINT", "VERSION", "FIT"]
+    assert any("misfit" in line and "the writer's string" in line for line in lines)
+
+
+def test_watching(home: object, mesh: Mesh) -> None:
+    watching = subprocess.Popen(
+        [*SPLNODE, "services", "Shop", "--watch", "--to", mesh.two],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert watching.stdout is not None
+    assert {row["nodeId"] for row in json.loads(watching.stdout.readline())} == {"one", "two"}
+    watching.terminate()
+    watching.communicate()

@@ -1,0 +1,230 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from splnode.avro.compatibility import Verdict
+from splnode.avro.protocol import Protocol
+from splnode.discovery.doctor import Finding
+from splnode.discovery.registry import Registry
+from splnode.discovery.resolver import Address, Board, Instance
+from splnode.discovery.roster import Roster
+from splnode.discovery.verdicts import Verdicts
+from splnode.endpoint import Endpoint
+from splnode.errors import CallError, Code
+from splnode.rpc.client import Client
+from splnode.services.nodes import Mesh, NodeError, NodeService, fit
+from splnode.services.peers import service_of
+from tests.services.conftest import Serve
+
+NODE = {"nodeId": "n", "endpoint": "tcp://10.0.0.9:1", "availableModules": [], "capabilities": [], "lastHeartbeat": 0}
+REQUEST = {"module": "a/b/c", "headers": {}, "value": None, "schema": None}
+DONE = {"status": "data", "headers": {}, "value": "done", "errorMessage": None}
+
+
+def protocol(response: str) -> Protocol:
+    messages = {"ask": {"request": [], "response": response}, "tell": {"request": [], "response": "null"}}
+    return Protocol.parse(json.dumps({"protocol": "x.Shop", "types": [], "messages": messages}))
+
+
+def at(port: int, node: str = "", serves: Protocol | None = None, source: str = "mdns", **others: Any) -> Instance:
+    services = () if serves is None else (service_of(serves),)
+    return Instance((Address(Endpoint("tcp", "10.0.0.1", port), source),), node, 1, services, **others)
+
+
+class Heard(Board):
+    name = "mdns"
+
+
+class World:
+    """Everything around the service, and the service."""
+
+    def __init__(self, texts: Mapping[str, Protocol] = {}) -> None:
+        self.heard = Heard()
+        self.own = Board()
+        self.own.post(
+            [Instance((Address(Endpoint("tcp", "0.0.0.0", 1), ""),), "me", 1, (service_of(protocol("long")),))]
+        )
+        self.executed: list[tuple[str, float]] = []
+        self.gone: set[int] = set()
+        self.texts = dict(texts)
+        registry = Registry()
+        self.roster = Roster([self.heard, registry], self.follow, self.reach)
+        self.mesh = Mesh(
+            self.own, self.roster, registry, Verdicts(self.fetch), lambda: [protocol("long")], lambda: 0.25,
+            self.modules, self.diagnose, self.execute, self.local(),
+        )  # fmt: skip
+        self.service = NodeService(self.mesh)
+
+    async def __aenter__(self) -> "World":
+        self.roster.start()
+        await self.roster.settled(5)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.roster.close()
+        self.mesh.registry.close()
+        await self.mesh.verdicts.close()
+
+    async def follow(self, endpoint: Endpoint) -> AsyncIterator[Instance]:
+        raise CallError(Code.UNAVAILABLE, "nobody")
+        yield
+
+    async def reach(self, endpoint: Endpoint) -> None:
+        if endpoint.port in self.gone:
+            raise CallError(Code.UNAVAILABLE, "gone")
+
+    async def fetch(self, instance: Instance, service: str) -> Protocol:
+        if instance.node not in self.texts:
+            raise CallError(Code.UNAVAILABLE, "it does not answer")
+        return self.texts[instance.node]
+
+    async def modules(self) -> list[str]:
+        return ["a/b/c"]
+
+    async def diagnose(self) -> list[Finding]:
+        return [Finding("clock", "BAD", "it is late", "go home")]
+
+    async def execute(self, instance: Instance, request: Mapping[str, Any], timeout: float) -> object:
+        self.executed.append((instance.node, timeout))
+        if instance.endpoints[0].port in self.gone:
+            raise CallError(Code.UNAVAILABLE, "gone", started=False)
+        return DONE
+
+    def local(self) -> Client:
+        class Local:
+            async def call(self, call: Any) -> object:
+                return {**DONE, "value": "here"}
+
+            async def close(self) -> None: ...
+
+        from splnode.avro.protocol import find_protocol
+
+        return Client(Local(), find_protocol("SPLExecuteService"))
+
+
+async def heard(world: World, *instances: Instance) -> None:
+    world.heard.post(instances)
+    async with asyncio.timeout(5):
+        async for found in world.roster.watch():
+            if {each.addresses for each in found} >= {each.addresses for each in instances}:
+                return
+
+
+async def test_this_node(serve: Serve) -> None:
+    async with World() as world:
+        client = serve("SPLNodeService", world.service)
+        info = await client.getNode()
+        assert (info["nodeId"], info["self"], info["load"]) == ("me", True, 0.25)
+        assert info["availableModules"] == ["a/b/c"]
+        assert info["capabilities"] == ["x.Shop"]
+        assert info["time"] > 0
+        again = asyncio.ensure_future(client.getNode(revision=info["revision"], timeoutMs=60_000))
+        await asyncio.sleep(0)
+        (own,) = world.own.present
+        world.own.post([Instance(own.addresses, "me", 1, (), "drain")])
+        assert (await asyncio.wait_for(again, 5))["state"] == "DRAINING"
+        assert (await client.getNode(revision=world.own.revision, timeoutMs=1))["state"] == "DRAINING"
+        late = asyncio.ensure_future(client.getNode(revision=world.own.revision, timeoutMs=60_000))
+        await asyncio.sleep(0)
+        world.own.close()  # the node stops
+        await asyncio.wait_for(late, 5)
+
+
+async def test_all_nodes(serve: Serve) -> None:
+    async with World() as world:
+        client = serve("SPLNodeService", world.service)
+        world.gone = {2}
+        await heard(world, at(1, "one", protocol("long")), at(2, "two", protocol("long")))
+        nodes = await client.listNodes()
+        assert [(each["nodeId"], each["problem"], each["lastHeartbeat"] > 0) for each in nodes] == [
+            ("me", "", True), ("one", "", True), ("two", "gone", False),
+        ]  # fmt: skip
+        assert nodes[1]["endpoints"] == [{"endpoint": "tcp://10.0.0.1:1", "source": "mdns"}]
+        known = await client.watchNodes()
+        waiting = asyncio.ensure_future(client.watchNodes(revision=known["revision"], timeoutMs=60_000))
+        await asyncio.sleep(0)
+        world.heard.post([at(1, "one", protocol("long"))])
+        fresh = await asyncio.wait_for(waiting, 5)
+        assert [each["nodeId"] for each in fresh["nodes"]] == ["me", "one"]
+        assert (await client.watchNodes(revision=fresh["revision"], timeoutMs=1))["revision"] == fresh["revision"]
+        old = await client.watchNodes(revision=known["revision"], timeoutMs=60_000)
+        assert old["revision"] == fresh["revision"]
+
+
+async def test_services_and_why_not(serve: Serve) -> None:
+    narrow, strange = protocol("int"), protocol("string")
+    async with World({"narrow": narrow, "strange": strange}) as world:
+        client = serve("SPLNodeService", world.service)
+        await heard(
+            world, at(1, "narrow", narrow), at(2, "strange", strange, weight=2.0), at(3, "silent", protocol("bytes")),
+            at(4, "drained", protocol("long"), state="drain"),
+        )  # fmt: skip
+        rows = {row["nodeId"]: row for row in await client.listServices(service="Shop")}
+        assert {name: row["fit"] for name, row in rows.items()} == {
+            "me": "SAME", "narrow": "RESOLVED", "strange": "PARTLY", "silent": "UNKNOWN", "drained": "SAME",
+        }  # fmt: skip
+        assert rows["strange"]["reasons"] == ["ask: response: the writer's string cannot be read as the reader's long"]
+        assert "does not answer" in rows["silent"]["problem"]
+        assert (rows["strange"]["weight"], rows["drained"]["state"], rows["me"]["load"]) == (2.0, "DRAINING", 0.25)
+        assert await client.listServices(service="x.Other") == []
+
+
+async def test_a_service_that_this_node_has_not_is_compared_with_one_that_is_found(serve: Serve) -> None:
+    text = '{"protocol": "y.Far", "types": [], "messages": {"m": {"request": [], "response": "%s"}}}'
+    one, two = Protocol.parse(text % "int"), Protocol.parse(text % "string")
+    async with World({"a": one, "b": one, "c": two}) as world:
+        client = serve("SPLNodeService", world.service)
+        await heard(world, at(1, "a", one), at(2, "b", one), at(3, "c", two))
+        rows = await client.listServices(service="y.Far")
+        assert [(row["nodeId"], row["fit"]) for row in rows] == [("a", "SAME"), ("b", "SAME"), ("c", "MISFIT")]
+
+
+async def test_nodes_that_register(serve: Serve) -> None:
+    async with World() as world:
+        client = serve("SPLNodeService", world.service, NodeError)
+        assert await client.heartbeat(nodeId="n") is False
+        await client.registerNode(node={**NODE, "capabilities": ["x.Shop"]})
+        assert await client.heartbeat(nodeId="n") is True
+        async for found in world.roster.watch():
+            if any(each.node == "n" and each.sources == ("registered",) for each in found):
+                break
+        for bad in ({"endpoint": ""}, {"endpoint": "unix:///run/s"}, {"nodeId": ""}, {"nodeId": "x" * 64}):
+            with pytest.raises(NodeError) as caught:
+                await client.registerNode(node={**NODE, **bad})
+            assert caught.value.code == "INVALID"
+
+
+async def test_running_a_module_on_any_node(serve: Serve) -> None:
+    async with World() as world:
+        client = serve("SPLNodeService", world.service, NodeError)
+        await heard(world, at(1, "one", protocol("long")), at(2, "two", protocol("long")))
+        assert (await client.executeRemote(request=REQUEST))["value"] == "here"
+        assert (await client.executeRemote(request=REQUEST, targetNode="me"))["value"] == "here"
+        assert (await client.executeRemote(request=REQUEST, targetNode="one", timeout=2500))["value"] == "done"
+        assert (await client.executeRemote(request=REQUEST, targetNode="tcp://10.0.0.1:2"))["value"] == "done"
+        assert [node for node, _ in world.executed] == ["one", "two"]
+        assert world.executed[0][1] == 2.5
+        world.gone = {1}
+        for target, code in (("one", "UNREACHABLE"), ("nobody", "NOT_FOUND")):
+            with pytest.raises(NodeError) as caught:
+                await client.executeRemote(request=REQUEST, targetNode=target)
+            assert caught.value.code == code
+        assert "there are one, two" in str(caught.value)
+
+
+async def test_the_doctor(serve: Serve) -> None:
+    async with World() as world:
+        found = await serve("SPLNodeService", world.service).diagnose()
+        assert found == [{"check": "clock", "grade": "BAD", "text": "it is late", "fix": "go home"}]
+
+
+def test_fits() -> None:
+    same, resolved, misfit = Verdict("same"), Verdict("resolved"), Verdict("misfit")
+    assert fit(None) == "UNKNOWN"
+    assert fit({}) == fit({"a": same}) == "SAME"
+    assert fit({"a": same, "b": resolved}) == "RESOLVED"
+    assert fit({"a": same, "b": misfit}) == "PARTLY"
+    assert fit({"a": misfit}) == "MISFIT"
