@@ -99,6 +99,13 @@ class Node:
         """The full names of the protocols that it serves."""
         return self._router.services
 
+    @property
+    def mesh(self) -> MeshMember:
+        """Its part in the mesh: who the others are, and what they serve. RuntimeError before it is entered."""
+        if self._mesh is None:
+            raise RuntimeError("a node knows others only once it is entered")
+        return self._mesh
+
     def serve(self, protocol: ProtocolLike, implementation: object) -> None:
         """Serves one more protocol: a Protocol, the path of an `.avpr`, or the name of one that is shipped.
 

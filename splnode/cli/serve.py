@@ -39,6 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="tcp://HOST:PORT, unix://PATH or http+avro://HOST:PORT/PATH; may be given more than once"
         " (default: tcp://127.0.0.1:9090 and a Unix socket in the runtime directory)",
     )
+    parser.add_argument(
+        "--peer",
+        metavar="ENDPOINT",
+        action="append",
+        help="where another node is, besides discovery.peers and SPLNODE_PEERS; may be given more than once",
+    )
     parser.add_argument("--modules", metavar="DIR", help="the directory of the modules, package/api/method.py")
     parser.add_argument("--data", metavar="DIR", help="the directory of the records")
     parser.add_argument(
@@ -78,7 +84,11 @@ def settings_of(args: argparse.Namespace) -> config.Config:
         node = replace(node, workers=workers)
     if args.insecure:
         node = replace(node, insecure=True)
-    data, modules = settings.data, settings.modules
+    data, modules, discovery = settings.data, settings.modules, settings.discovery
+    if args.peer:
+        for text in args.peer:
+            Endpoint.parse(text)
+        discovery = replace(discovery, peers=(*discovery.peers, *args.peer))
     if args.data:
         data = replace(data, path=str(Path(args.data).expanduser().absolute()))
     if args.modules:
@@ -87,7 +97,7 @@ def settings_of(args: argparse.Namespace) -> config.Config:
             raise ConfigError(f"--modules {args.modules}: there is no such directory")
         modules = replace(modules, path=str(folder))
     log = replace(log, level=args.log_level or log.level, format=args.log_format or log.format)
-    return replace(settings, node=node, data=data, modules=modules, log=log)
+    return replace(settings, node=node, data=data, modules=modules, discovery=discovery, log=log)
 
 
 def _workers_of_environment() -> int | None:

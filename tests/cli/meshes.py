@@ -59,15 +59,11 @@ class Mesh:
             one.serve(shop("string"), Shop("a"))
             two.serve(shop("long"), Shop(1))
             self._nodes = [one, two]
-            async for found in self._roster(two):
+            async for found in two.mesh.roster.watch():
                 if any(each.service("test.Shop") for each in found):
                     break
             self._started.set()
             await self._stop.wait()
-
-    def _roster(self, node: Node):  # type: ignore[no-untyped-def]  # an iterator of sets
-        assert node._mesh is not None
-        return node._mesh.roster.watch()
 
     def _config(self, name: str, *peers: str) -> Config:
         endpoint = self.one if name == "one" else self.two
