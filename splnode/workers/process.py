@@ -70,11 +70,12 @@ class WorkerProcess:
         except BaseException as error:
             if worker is not None:
                 worker._connection.abort()
-            how = _how(await _end(process, isinstance(error, CallError) and error.code is Code.UNAVAILABLE))
-            if isinstance(error, WorkerFault) or (isinstance(error, CallError) and error.code is Code.INTERNAL):
-                raise ConfigError(f"worker {number}: {error.message}") from None
-            if isinstance(error, CallError):
-                raise ConfigError(f"worker {number} ended before it served: {how}") from error
+            gone = isinstance(error, CallError) and error.code is Code.UNAVAILABLE
+            status = await _end(process, SAY_SECONDS if gone else 0.0)
+            if gone and status is not None:
+                raise ConfigError(f"worker {number} ended before it served: {_how(status)}") from error
+            if isinstance(error, WorkerFault | CallError):
+                raise ConfigError(f"worker {number}: {error.message}") from error
             if isinstance(error, TimeoutError):
                 raise ConfigError(f"worker {number} did not serve within {BOOT_SECONDS:g} s") from None
             raise
@@ -138,14 +139,14 @@ async def _spawn(
     )  # fmt: skip
 
 
-async def _end(process: asyncio.subprocess.Process, by_itself: bool) -> int:
-    """The status of a process that has ended, or that is ended now."""
-    if by_itself:
-        with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(process.wait(), SAY_SECONDS)
+async def _end(process: asyncio.subprocess.Process, seconds: float) -> int | None:
+    """The status of a process that ends by itself in so many seconds; None for one that had to be killed."""
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(process.wait(), seconds)
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-    return await process.wait()
+    await process.wait()
+    return None
 
 
 def _environment(here: Mapping[str, str]) -> dict[str, str]:
