@@ -6,6 +6,7 @@ What a peer speaks is found by the session from its first bytes; HTTP is handed 
 import asyncio
 import time
 import typing
+from typing import Final
 
 import structlog
 
@@ -16,17 +17,21 @@ from splnode.net.http_server import HttpServerConnection
 from splnode.net.ledger import SMALL
 from splnode.net.outbox import Outbox
 from splnode.net.peer import acknowledge
+from splnode.net.receiving import LOOK, shared_buffer
 from splnode.net.watched import WatchedConnection
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
 from splnode.wire.server import ServerSession
 
+FLOWING: Final = 16_384
+"""Who sends so many bytes at a time does not wait until they are acknowledged."""
+
 log = structlog.get_logger("splnode.net")
 
 
-class ServerConnection(WatchedConnection):
+class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     """One accepted connection: its session, and the calls it has running."""
 
-    __slots__ = ("_eof", "_full", "_greeted", "_held", "_outbox", "_session", "_taking")
+    __slots__ = ("_direct", "_eof", "_full", "_greeted", "_held", "_outbox", "_session", "_shared", "_taking")
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
         super().__init__(host, endpoint)
@@ -43,17 +48,35 @@ class ServerConnection(WatchedConnection):
         self._full = False  # the session takes no more now: nothing is read
         self._held = False  # it has more than a little of what is no message yet
         self._eof = False
+        self._shared = shared_buffer()
+        self._direct = False  # the session has a place for what comes next
         self._taking = False  # what came is being given to handlers; some of it may be answered at once
 
-    # --- asyncio.Protocol ---------------------------------------------------------------------------------
+    # --- asyncio.BufferedProtocol -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has come; it has `handshake_seconds` for its first whole message."""
         super().connection_made(transport)
         self._outbox.open(typing.cast("asyncio.Transport", transport))  # uvloop's own is no subclass
 
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        space = self._session.space
+        self._direct = space is not None
+        return self._shared if space is None else space
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes of the peer, in that buffer."""
+        if not self._direct:
+            self.data_received(self._shared[:nbytes].tobytes())
+            return
+        self._direct = nbytes >= FLOWING
+        self._received += nbytes
+        self._session.received(nbytes)
+        self.data_received(b"")
+
     def data_received(self, data: bytes) -> None:
-        """Bytes of the peer."""
+        """Bytes of the peer, and what the session has of them already."""
         self._received += len(data)
         self._taking = True
         try:
@@ -75,9 +98,10 @@ class ServerConnection(WatchedConnection):
             return
         if not self._greeted and session.established:
             self._greeted = True
+            self._shared = shared_buffer(LOOK)
             self._host.patience.discard(self)
         self._outbox.collect()
-        if not events and session.unread and self._transport is not None:
+        if not events and session.unread and not self._direct and self._transport is not None:
             acknowledge(self._transport)
         if session.full or session.pending:
             self._wait()
@@ -96,8 +120,8 @@ class ServerConnection(WatchedConnection):
     def eof_received(self) -> bool:
         """The peer will send no more, but may still read: what runs is answered first. A splnode has gone."""
         if self._session.cancels:
-            self.close()
-            return False
+            asyncio.get_running_loop().call_soon(self.close)  # what came a moment before begins first
+            return True
         self._eof = True
         try:
             events = self._session.receive_eof()
@@ -183,7 +207,9 @@ class ServerConnection(WatchedConnection):
         self._outbox.close()
         successor = HttpServerConnection(self._host, self._endpoint)
         transport, self._transport = self._transport, None
+        transport.pause_reading()
         transport.set_protocol(successor)
+        transport.resume_reading()  # as it is done for the successor, which has no buffers
         successor.connection_made(transport)
         successor.data_received(event.data)
 

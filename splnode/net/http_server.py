@@ -39,7 +39,7 @@ TURN: Final = 128
 log = structlog.get_logger("splnode.net")
 
 
-class HttpServerConnection(WatchedConnection):
+class HttpServerConnection(WatchedConnection, asyncio.Protocol):
     """One accepted HTTP connection."""
 
     __slots__ = (

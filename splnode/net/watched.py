@@ -20,7 +20,7 @@ from splnode.rpc.call import Peer
 log = structlog.get_logger("splnode.net")
 
 
-class WatchedConnection(asyncio.Protocol):
+class WatchedConnection(asyncio.BaseProtocol):
     """One accepted connection. Subclasses read, and say what was written and what waits to be."""
 
     __slots__ = (

@@ -137,3 +137,21 @@ class Slot:
 @final
 class Way:
     """How one message is sent to one server, and its answer read."""
+
+@final
+class Room:
+    """Memory for bytes that are received where they stay; `splnode.wire.room.Room` says how."""
+
+    @property
+    def missing(self) -> int: ...
+    @property
+    def filled(self) -> int: ...
+    def __new__(cls, total: int, /) -> Room: ...
+    def space(self) -> memoryview:
+        """Where the next bytes go."""
+    def add(self, count: int, /) -> None:
+        """So many bytes were written to `space()`."""
+    def put(self, data: bytes | bytearray | memoryview, /) -> int:
+        """Copies what is missing, as far as it is there."""
+    def take(self) -> bytes:
+        """All of the bytes, once."""

@@ -212,11 +212,10 @@ class ServerSession:
         """Where the next bytes are best received, as soon as there is something large to come; good until then."""
         return self._reader.space if self._reader is not None else None
 
-    def received(self, count: int) -> list[Event]:
-        """As `receive_data`, for so many bytes that were received into `space`."""
+    def received(self, count: int) -> None:
+        """So many bytes were received into `space`; `receive_data(b"")` then says what they mean."""
         assert self._reader is not None  # whose space it was
         self._reader.received(count)
-        return self.receive_data(b"")
 
     def receive_eof(self) -> list[Event]:
         """The client sends no more; what is open can still be answered. RemoteWireError within a message."""

@@ -73,7 +73,8 @@ class Ends:
                 count = min(count, len(space))
                 space[:count] = data[:count]
                 space.release()
-                events += to.received(count)
+                to.received(count)
+                events += to.receive_data(b"")
             data = data[count:]
         return events
 
