@@ -153,6 +153,7 @@ typedef struct {
     Py_ssize_t write_count; /* of the nodes from `write` on, for their `seen` */
     PyObject *keep;
     Block *blocks; /* the memory of the plan */
+    bool quiet;    /* neither plan has a logical type: no rule calls anybody who could see a dict half conformed */
 } Codec;
 
 /* What is left to spend on one datum. */
@@ -2107,6 +2108,7 @@ static PyObject *encoder_encode_parts(Codec *self, PyObject *value)
 typedef struct {
     Budget budget;
     Py_ssize_t size;
+    bool quiet; /* of the Codec */
 } Conforming;
 
 static PyObject *conform_value(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value);
@@ -2185,36 +2187,93 @@ static Py_NO_INLINE PyObject *conform_items(Conforming *c, const WriteNode *writ
     return finish(state, read, list);
 }
 
-static Py_NO_INLINE PyObject *conform_entries(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+static PyObject *conform_key(Conforming *c, PyObject *key)
 {
-    static const WriteNode string = {.op = STRING};
-    static const ReadNode plain = {.op = STRING};
+    static const WriteNode write = {.op = STRING};
+    static const ReadNode read = {.op = STRING};
+    return conform_bytes(c, &write, &read, key);
+}
+
+/* The entries of an exact dict, one by one into another. */
+static int conform_each(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *dict, PyObject *result)
+{
     State *state = c->budget.state;
-    PyObject *dict = take_dict(state, value), *key;
-    if (dict == NULL)
-        return NULL;
     Py_ssize_t index = 0, position = 0, size = PyDict_GET_SIZE(dict);
-    PyObject *result = spend(&c->budget, size) < 0 ? NULL : PyDict_New();
+    PyObject *key, *value;
     int more = 0;
-    for (; result != NULL && (more = next_entry(state, dict, &position, index, size, &key, &value)) > 0; index++) {
-        PyObject *own_key = conform_bytes(c, &string, &plain, key);
+    for (; (more = next_entry(state, dict, &position, index, size, &key, &value)) > 0; index++) {
+        PyObject *own_key = conform_key(c, key);
         PyObject *given = own_key != NULL ? conform_value(c, write->items, read->items, value) : NULL;
         if (own_key != NULL && given == NULL)
             at_key(state, key);
-        if (given == NULL || PyDict_SetItem(result, own_key, given) < 0)
-            Py_CLEAR(result);
+        int failed = given == NULL ? -1 : PyDict_SetItem(result, own_key, given);
         Py_DECREF(key);
         Py_DECREF(value);
         Py_XDECREF(own_key);
         Py_XDECREF(given);
+        if (failed)
+            return -1;
+    }
+    return more;
+}
+
+/* The entries of a copy, which then is the result: most values are the same, and need not be put in again. 1 if a key
+ * is not what it has to be in the result. */
+static int conform_in_place(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *copy)
+{
+    State *state = c->budget.state;
+    Py_ssize_t position = 0;
+    PyObject *key, *value;
+    while (PyDict_Next(copy, &position, &key, &value)) {
+        if (!PyUnicode_CheckExact(key))
+            return 1;
+        PyObject *own_key = conform_key(c, key);
+        if (own_key == NULL)
+            return -1;
+        Py_DECREF(own_key); /* the key itself */
+        PyObject *given = conform_value(c, write->items, read->items, value);
+        if (given == NULL)
+            at_key(state, key);
+        int failed = given == NULL ? -1 : given == value ? 0 : PyDict_SetItem(copy, key, given);
+        Py_XDECREF(given);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+static Py_NO_INLINE PyObject *conform_entries(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                              PyObject *value)
+{
+    PyObject *dict = take_dict(c->budget.state, value), *result = NULL;
+    if (dict == NULL)
+        return NULL;
+    Py_ssize_t size = PyDict_GET_SIZE(dict);
+    int failed = spend(&c->budget, size);
+    Conforming before = *c;
+    if (!failed && c->quiet) {
+        result = PyDict_Copy(dict);
+        failed = result == NULL ? -1 : conform_in_place(c, write, read, result);
+    }
+    if (failed > 0 || (!failed && !c->quiet)) {
+        *c = before;
+        Py_XSETREF(result, PyDict_New());
+        failed = result == NULL ? -1 : conform_each(c, write, read, dict, result);
     }
     Py_DECREF(dict);
-    if (more < 0)
+    if (failed)
         Py_CLEAR(result);
     if (size > 0)
         count_long(c, size);
     count_long(c, 0);
-    return finish(state, read, result);
+    return finish(c->budget.state, read, result);
+}
+
+/* Whether the reader's dict has the fields of the writer's, as the value should have them: then it is made of a copy. */
+static inline bool is_copied(const Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+{
+    return c->quiet && read->blank != NULL && read->straight && read->default_count == 0 && PyDict_CheckExact(value)
+        && PyDict_GET_SIZE(value) == write->count && read->places == write->count;
 }
 
 static inline int conform_field(Conforming *c, Source *source, Making *making, Py_ssize_t index)
@@ -2222,25 +2281,51 @@ static inline int conform_field(Conforming *c, Source *source, Making *making, P
     const Step *step = &making->node->steps[index];
     PyObject *value = take_field(c->budget.state, source, &source->node->fields[index]);
     PyObject *given = value == NULL ? NULL : conform_value(c, source->node->fields[index].node, step->node, value);
+    bool same = given == value && source->dict != NULL && source->dict == making->dict; /* it is there already */
     Py_XDECREF(value);
     if (given == NULL) {
         at_field(c->budget.state, step->name);
         return -1;
     }
-    if (step->target >= 0)
+    if (step->target >= 0 && !same)
         return set_field(making, step->target, making->node->names[step->target], given);
     Py_DECREF(given);
     return 0;
 }
 
-static Py_NO_INLINE PyObject *conform_record(Conforming *c, const WriteNode *write, const ReadNode *read, PyObject *value)
+/* A dict whose keys are not the fields' names themselves, or in another order, made new. */
+static int put_in_order(Making *making)
+{
+    PyObject *ordered = PyDict_New();
+    int failed = ordered == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; !failed && i < making->node->places; i++) {
+        PyObject *value = PyDict_GetItemWithError(making->dict, making->node->names[i]);
+        failed = value == NULL ? -1 : PyDict_SetItem(ordered, making->node->names[i], value);
+    }
+    if (failed)
+        Py_CLEAR(ordered);
+    Py_SETREF(making->dict, ordered);
+    return failed;
+}
+
+static Py_NO_INLINE PyObject *conform_record(Conforming *c, const WriteNode *write, const ReadNode *read,
+                                             PyObject *value)
 {
     State *state = c->budget.state;
     Source source;
     Making making;
-    if (spend(&c->budget, read->cost) < 0 || take_record(state, write, value, &source) < 0)
+    if (spend(&c->budget, read->cost) < 0)
         return NULL;
-    if (begin_record(&making, read) < 0) {
+    bool copied = is_copied(c, write, read, value);
+    if (copied) {
+        source = (Source){write, PyDict_Copy(value), NULL, 0, 0};
+        making = (Making){.node = read, .dict = Py_XNewRef(source.dict)};
+        if (source.dict == NULL)
+            return NULL;
+    }
+    else if (take_record(state, write, value, &source) < 0)
+        return NULL;
+    else if (begin_record(&making, read) < 0) {
         release_record(&source);
         return NULL;
     }
@@ -2249,6 +2334,8 @@ static Py_NO_INLINE PyObject *conform_record(Conforming *c, const WriteNode *wri
         failed = conform_field(c, &source, &making, i);
     if (!failed)
         failed = end_source(state, &source);
+    if (!failed && copied && source.position < 0)
+        failed = put_in_order(&making);
     release_record(&source);
     if (!failed)
         return end_record(state, &making);
@@ -2365,7 +2452,7 @@ static PyObject *conform_value(Conforming *c, const WriteNode *write, const Read
 
 static PyObject *conformer_conform(Codec *self, PyObject *value)
 {
-    Conforming c = {new_budget(self), 0};
+    Conforming c = {new_budget(self), 0, self->quiet};
     PyObject *result = spend(&c.budget, 1) < 0 ? NULL : conform_value(&c, self->write, self->read, value);
     if (result != NULL && check_size(&c.budget, c.size) < 0)
         Py_CLEAR(result);
@@ -2922,6 +3009,16 @@ static int limit(PyObject *limits, const char *name, Py_ssize_t *value)
     return 0;
 }
 
+static bool is_quiet(const Codec *codec, Py_ssize_t read_count)
+{
+    bool quiet = true;
+    for (Py_ssize_t i = 0; i < codec->write_count; i++)
+        quiet = quiet && codec->write[i].logical == NULL;
+    for (Py_ssize_t i = 0; i < read_count; i++)
+        quiet = quiet && codec->read[i].logical == NULL;
+    return quiet;
+}
+
 /* A Codec of the given type; `write` or `read` may be NULL. */
 static PyObject *new_codec(PyTypeObject *type, PyObject *write, PyObject *read, PyObject *limits)
 {
@@ -2944,8 +3041,10 @@ static PyObject *new_codec(PyTypeObject *type, PyObject *write, PyObject *read, 
         codec->read = compile_graph(codec, read, keep, sizeof(ReadNode), "steps", fill_read, &read_count);
         failed = codec->read == NULL;
     }
-    if (!failed && write != NULL && read != NULL)
+    if (!failed && write != NULL && read != NULL) {
         failed = check_pair(codec->write, codec->read) < 0;
+        codec->quiet = is_quiet(codec, read_count);
+    }
     if (!failed)
         failed = (codec->keep = PyList_AsTuple(keep)) == NULL;
     Py_XDECREF(keep);
