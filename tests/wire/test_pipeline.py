@@ -225,6 +225,33 @@ async def test_expired_calls_fail_and_are_told_to_the_server() -> None:
     assert end.pipeline.armed == float("inf")
 
 
+async def test_calls_that_expire_together_are_cancelled_in_their_order() -> None:
+    end = End()
+    kept = []
+    for number in range(100):
+        call = asyncio.ensure_future(end.pipeline.call(Ask("nothing", deadline=5.0)))
+        await asyncio.sleep(0)
+        serial = int.from_bytes(end.sent()[:4])
+        if number % 7:
+            end.feed(netty(serial, b"\0\0"))
+            await call
+        else:
+            kept.append((serial, call))
+    end.pipeline.expire(5.0)
+    await asyncio.wait([call for _, call in kept])
+    told = b"".join(string("spl-cancel") + string(str(serial)) for serial, _ in kept)
+    assert b"".join(part[13:-2] for part in frames(end.sent())) == told
+    for _, call in kept:
+        call.exception()
+
+
+def frames(data: bytes) -> Iterator[bytes]:
+    while data:
+        length = 12 + int.from_bytes(data[8:12])
+        yield data[:length]
+        data = data[length:]
+
+
 async def test_closed_all_fail_each_with_an_error_of_its_own() -> None:
     end = End()
     calls = [asyncio.ensure_future(end.pipeline.call(Ask("nothing"))) for _ in range(3)]

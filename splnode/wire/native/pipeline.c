@@ -568,7 +568,13 @@ static int expire_slot(Pipeline *pipe, Slot *slot)
     return forget_slot(slot);
 }
 
-/* The slots of all calls in flight that are due by `now`, in a list. */
+static int by_serial(const void *one, const void *other)
+{
+    uint32_t first = (*(Slot *const *)one)->serial, second = (*(Slot *const *)other)->serial;
+    return (first > second) - (first < second);
+}
+
+/* The slots of all calls in flight that are due by `now`, in a list, the oldest first. */
 static PyObject *due_slots(Pipeline *pipe, double now)
 {
     PyObject *due = PyList_New(0);
@@ -578,6 +584,8 @@ static PyObject *due_slots(Pipeline *pipe, double now)
             && PyList_Append(due, entry) < 0)
             Py_CLEAR(due);
     }
+    if (due != NULL)
+        qsort(((PyListObject *)due)->ob_item, (size_t)PyList_GET_SIZE(due), sizeof(PyObject *), by_serial);
     return due;
 }
 
