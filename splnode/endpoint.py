@@ -7,14 +7,16 @@ tcp://host:9090?framing=spec&service=SPLDataService
 ```
 """
 
-import ipaddress
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+import re
+from typing import Final
 
 from splnode.errors import ConfigError
 from splnode.frozen import Frozen
 
 SCHEMES = ("tcp", "unix", "http+avro")
 FRAMINGS = ("netty", "spec", "sasl", "http")
+_PLAIN: Final = re.compile(r"tcp://(?P<host>[A-Za-z0-9.-]+):(?P<port>\d{1,5})|unix://(?P<path>/[A-Za-z0-9._~/-]*)")
+"""What most endpoints are: read and written alike without urllib, whose import takes as long as a call."""
 
 
 class Endpoint(Frozen):
@@ -34,6 +36,13 @@ class Endpoint(Frozen):
     @classmethod
     def parse(cls, text: str) -> "Endpoint":
         """Reads one line of text. ConfigError names what is wrong with it."""
+        plain = _PLAIN.fullmatch(text)
+        if plain is not None and plain["path"] is not None:
+            return cls("unix", path=plain["path"])
+        if plain is not None and int(plain["port"]) <= 65535:
+            return cls("tcp", plain["host"].lower(), int(plain["port"]))
+        from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - see _PLAIN
+
         try:
             url = urlsplit(text)
         except ValueError as error:  # a bracket of IPv6 that is not closed
@@ -64,12 +73,19 @@ class Endpoint(Frozen):
         """True for what only this host can reach: a Unix socket or a loopback address."""
         if self.scheme == "unix" or self.host == "localhost":
             return True
+        import ipaddress  # noqa: PLC0415 - for listeners, not for each call
+
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
 
     def __str__(self) -> str:
+        text = f"unix://{self.path}" if self.scheme == "unix" else f"{self.scheme}://{self.host}:{self.port}"
+        if self.framing is None and self.service is None and _PLAIN.fullmatch(text):
+            return text
+        from urllib.parse import quote, urlencode  # noqa: PLC0415 - see _PLAIN
+
         options = {"framing": self.framing, "service": self.service}
         if self.scheme == "http+avro":
             del options["framing"]
@@ -82,6 +98,8 @@ class Endpoint(Frozen):
 
 
 def _options(text: str, query: str) -> dict[str, str]:
+    from urllib.parse import parse_qsl  # noqa: PLC0415 - see _PLAIN
+
     options: dict[str, str] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in ("framing", "service"):

@@ -3,7 +3,6 @@
 The table stands in `codec.plan.WriteNode`, and `codec.choice` carries it out on plans; this does on schemas.
 """
 
-import datetime
 import enum
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -70,10 +69,8 @@ def _struct_items(value: Struct) -> Iterator[tuple[str, Any]]:
 
 
 def _converts(schema: Schema, value: object) -> bool:
-    """True for a value of the branch's logical type; a datetime is a date to Python, not to Avro."""
+    """True for a value of the branch's logical type."""
     _, accepts = logical.writing(schema)
-    if isinstance(value, datetime.datetime) and schema.logical == "date":
-        return False
     return bool(accepts) and isinstance(value, accepts)
 
 

@@ -11,11 +11,11 @@ resolution depends on them. So there are two fingerprints of a protocol:
 Source: Apache Avro 1.12 specification, "Parsing Canonical Form for Schemas", "Schema Fingerprints".
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from splnode.avro import digest
 from splnode.avro.protocol import Message, Protocol
 from splnode.avro.schema import MISSING, Field, Schema
 
@@ -43,12 +43,12 @@ def crc64_avro(schema: Schema) -> int:
 
 def md5(schema: Schema) -> bytes:
     """The 16 bytes of the MD5 of the canonical form."""
-    return hashlib.md5(canonical_form(schema).encode(), usedforsecurity=False).digest()
+    return digest.md5(canonical_form(schema).encode())
 
 
 def sha256(schema: Schema) -> bytes:
     """The 32 bytes of the SHA-256 of the canonical form."""
-    return hashlib.sha256(canonical_form(schema).encode()).digest()
+    return digest.sha256(canonical_form(schema).encode())
 
 
 def wire_fingerprint(what: Schema | Protocol) -> bytes:
@@ -83,7 +83,7 @@ _TABLE: Final = _table()
 
 def _digest(text: str) -> bytes:
     """SHA-256, cut: MD5 could be forged, and 32 bytes would not fit beside others in a DNS TXT record."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+    return digest.sha256(text.encode("utf-8", "surrogatepass"))[:16]
 
 
 def _write(parts: Iterator[_Part], *, detailed: bool) -> str:

@@ -1,31 +1,20 @@
-"""Plain JSON of the types without parts: numbers, texts, bytes, enums and logical types.
+"""Plain JSON of the types without parts: numbers, texts, bytes and enums; logical types are `json_logical`'s.
 
 | type | JSON, as it is written | also read |
 |---|---|---|
 | bytes, fixed | a string: base64 (or `bytes_as`) | `{"base64": s}`, `{"utf8": s}`, `{"hex": s}` |
 | float, double | a number, or "NaN", "Infinity", "-Infinity" | |
-| decimal | a string: "12.30" | a number; the bytes as an object |
-| uuid | a string of 36 characters | the bytes of a fixed as an object |
-| date, time-*, timestamp-*, local-timestamp-* | ISO 8601: "2024-05-01T12:00:00.5Z" | the number that is stored |
-| duration | `{"months": 1, "days": 2, "millis": 3}` | the bytes as an object |
 """
 
 import base64
 import binascii
-import datetime
-import decimal
-import difflib
 import enum
 import json as json_module
-import re
 import struct
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from splnode.avro import logical
 from splnode.avro.json_text import brief
-from splnode.avro.logical import Duration
 from splnode.avro.schema import Schema
 from splnode.errors import EncodeError
 
@@ -33,24 +22,22 @@ BytesAs = Literal["base64", "utf8", "hex"]
 BYTE_FORMS: Final = ("base64", "utf8", "hex")
 NOT_FINITE: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 INT_BITS: Final = {"int": 32, "long": 64}
-_DURATION_KEYS: Final = ("months", "days", "millis")
-_NANOS: Final = re.compile(
-    r"(?P<whole>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<nanos>\d{1,9}))?(?P<zone>Z|[+-]\d\d:\d\d)?"
-)
 _FLOAT: Final = struct.Struct("<f")
 
 
 def read_scalar(schema: Schema, json: Any, bytes_as: BytesAs) -> Any:
     """The value that a JSON value stands for. EncodeError says what was expected and what was found."""
     if schema.logical is not None:
-        return _read_logical(schema, json, bytes_as)
+        from splnode.avro.json_logical import read_logical  # noqa: PLC0415 - with dates, decimals and UUIDs
+
+        return read_logical(schema, json, bytes_as)
     kind = schema.kind
     if kind in INT_BITS:
-        return _read_whole(schema, json)
+        return read_whole(schema, json)
     if kind in ("float", "double"):
         return _read_number(schema, json)
     if kind in ("bytes", "fixed"):
-        return _read_bytes(schema, json, bytes_as)
+        return read_bytes(schema, json, bytes_as)
     if kind == "enum":
         return _read_enum(schema, json)
     fits = {"null": json is None, "boolean": isinstance(json, bool), "string": isinstance(json, str)}
@@ -62,20 +49,15 @@ def read_scalar(schema: Schema, json: Any, bytes_as: BytesAs) -> Any:
 def write_scalar(schema: Schema, value: Any, bytes_as: BytesAs) -> Any:
     """The JSON value of a value. EncodeError if it is none of the schema's."""
     if schema.logical is not None:
-        convert, accepts = logical.writing(schema)
-        if convert is not None and isinstance(value, accepts):
-            try:
-                convert(value)  # refuses what the type cannot hold: the text of 1E+999999999 has a gigabyte
-            except (ValueError, OverflowError) as error:
-                raise misfit(schema, str(value), str(error)) from None
-            return _write_logical(value)
+        from splnode.avro.json_logical import RAW, write_logical  # noqa: PLC0415 - with dates, decimals and UUIDs
+
+        if (written := write_logical(schema, value)) is not RAW:
+            return written
     kind = schema.kind
     if isinstance(value, (bytes, bytearray, memoryview)) and kind in ("bytes", "fixed"):
         return write_bytes(bytes(value), bytes_as)
     if kind in ("float", "double") and isinstance(value, (int, float)) and not isinstance(value, bool):
         return _write_number(schema, value)
-    if kind in INT_BITS and schema.logical in ("timestamp-nanos", "local-timestamp-nanos") and type(value) is int:
-        return _write_nanos(value, schema)
     symbol = symbol_of(value) if kind == "enum" else value
     fits = {
         "null": value is None,
@@ -169,7 +151,8 @@ _LOGICAL_WORDS: Final = {
 }
 
 
-def _read_whole(schema: Schema, json: Any) -> int:
+def read_whole(schema: Schema, json: Any) -> int:
+    """An int or a long."""
     bits = INT_BITS[schema.kind]
     if isinstance(json, bool) or not isinstance(json, (int, float)):
         raise misfit(schema, json)
@@ -182,7 +165,7 @@ def _read_whole(schema: Schema, json: Any) -> int:
 def _read_number(schema: Schema, json: Any) -> float:
     if isinstance(json, str) and json in NOT_FINITE:
         return NOT_FINITE[json]
-    if isinstance(json, bool) or not isinstance(json, (int, float, decimal.Decimal)):
+    if isinstance(json, bool) or not (isinstance(json, (int, float)) or type(json).__name__ == "Decimal"):
         raise misfit(schema, json)
     try:
         value = float(json)
@@ -223,7 +206,8 @@ def _shortest(number: float) -> float:
     return number
 
 
-def _read_bytes(schema: Schema, json: Any, bytes_as: BytesAs) -> bytes:
+def read_bytes(schema: Schema, json: Any, bytes_as: BytesAs) -> bytes:
+    """Bytes, or those of a fixed."""
     form, text = bytes_as, json
     if is_byte_form(json):
         ((form, text),) = json.items()
@@ -248,124 +232,7 @@ _DECODERS: Final[Mapping[str, Callable[[str], bytes]]] = {
 def _read_enum(schema: Schema, json: Any) -> str:
     if isinstance(json, str) and json in schema.symbols:
         return json
+    import difflib  # noqa: PLC0415 - for those who mistype
+
     near = difflib.get_close_matches(json, schema.symbols, n=1) if isinstance(json, str) else []
     raise misfit(schema, json, f"did you mean {near[0]}?" if near else "")
-
-
-def _read_logical(schema: Schema, json: Any, bytes_as: BytesAs) -> Any:
-    if is_byte_form(json) and schema.kind in ("bytes", "fixed"):
-        raw = _read_bytes(schema, json, bytes_as)
-        try:
-            return logical.reading(schema)(raw)  # type: ignore[misc]  # the logical types of bytes have a converter
-        except (ValueError, OverflowError) as error:
-            raise misfit(schema, json, str(error)) from None
-    if schema.kind in INT_BITS and isinstance(json, int):
-        return _read_whole(schema, json)
-    name = schema.logical or ""
-    if name == "decimal":
-        return _read_decimal(schema, json)
-    if name == "duration":
-        return _read_duration(schema, json)
-    if not isinstance(json, str):
-        raise misfit(schema, json)
-    try:
-        return _TEXTS[name](json)
-    except ValueError:
-        raise misfit(schema, json) from None
-
-
-def _read_decimal(schema: Schema, json: Any) -> decimal.Decimal:
-    if isinstance(json, bool) or not isinstance(json, (str, int, float, decimal.Decimal)):
-        raise misfit(schema, json)
-    try:
-        value = decimal.Decimal(str(json))
-        logical.writing(schema)[0](value)  # type: ignore[misc]  # a decimal has a converter
-    except decimal.InvalidOperation:
-        raise misfit(schema, json) from None
-    except (ValueError, OverflowError) as error:
-        raise misfit(schema, json, str(error)) from None
-    return value
-
-
-def _read_duration(schema: Schema, json: Any) -> Duration:
-    if not isinstance(json, dict) or set(json) != set(_DURATION_KEYS):
-        raise misfit(schema, json)
-    if not all(type(part) is int and 0 <= part < 1 << 32 for part in json.values()):
-        raise misfit(schema, json, "each is a whole number from 0 to 4294967295")
-    return Duration(**json)
-
-
-def _uuid(text: str) -> uuid.UUID:
-    if len(text) != 36:
-        raise ValueError(text)
-    return uuid.UUID(text)
-
-
-def _time(text: str) -> datetime.time:
-    value = datetime.time.fromisoformat(text)
-    if value.tzinfo is not None:
-        raise ValueError(text)
-    return value
-
-
-def _timestamp(text: str) -> datetime.datetime:
-    value = datetime.datetime.fromisoformat(text)
-    if value.tzinfo is None:
-        raise ValueError(text)
-    return value.astimezone(datetime.UTC)
-
-
-def _local(text: str) -> datetime.datetime:
-    value = datetime.datetime.fromisoformat(text)
-    if value.tzinfo is not None or ":" not in text:  # Python takes a date for its midnight
-        raise ValueError(text)
-    return value
-
-
-def _nanos(text: str, parse: Callable[[str], datetime.datetime], epoch: datetime.datetime) -> int:
-    match = _NANOS.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    seconds = (parse(match["whole"] + (match["zone"] or "")) - epoch) // datetime.timedelta(seconds=1)
-    nanos = seconds * 1_000_000_000 + int((match["nanos"] or "").ljust(9, "0"))
-    if not -(1 << 63) <= nanos < 1 << 63:
-        raise ValueError(text)
-    return nanos
-
-
-_TEXTS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "uuid": _uuid,
-    "date": datetime.date.fromisoformat,
-    "time-millis": _time,
-    "time-micros": _time,
-    "timestamp-millis": _timestamp,
-    "timestamp-micros": _timestamp,
-    "timestamp-nanos": lambda text: _nanos(text, _timestamp, logical.EPOCH_UTC),
-    "local-timestamp-millis": _local,
-    "local-timestamp-micros": _local,
-    "local-timestamp-nanos": lambda text: _nanos(text, _local, logical.EPOCH),
-}
-
-
-def _write_logical(value: Any) -> Any:
-    if isinstance(value, Duration):
-        return value._asdict()
-    if isinstance(value, decimal.Decimal):
-        return f"{value:f}"
-    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        return _zulu(value.astimezone(datetime.UTC).isoformat())
-    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
-        return value.isoformat()
-    return str(value)
-
-
-def _write_nanos(value: int, schema: Schema) -> str:
-    seconds, nanos = divmod(value, 1_000_000_000)
-    local = schema.logical == "local-timestamp-nanos"
-    moment = (logical.EPOCH if local else logical.EPOCH_UTC) + datetime.timedelta(seconds=seconds)
-    text = moment.replace(tzinfo=None).isoformat() + (f".{nanos:09}" if nanos else "")
-    return text if local else f"{text}Z"
-
-
-def _zulu(text: str) -> str:
-    return text.removesuffix("+00:00") + "Z"

@@ -1,6 +1,5 @@
 """Plain JSON to Avro values. The rules stand in `plain_json`."""
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -231,6 +230,8 @@ def _ambiguous(labels: list[str], json: Any) -> EncodeError:
 def _unknown(schema: Schema, json: dict[str, Any]) -> EncodeError:
     names = [field.name for field in schema.fields]
     key = next(key for key in json if key not in names)
+    import difflib  # noqa: PLC0415 - for those who mistype
+
     near = difflib.get_close_matches(key, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names) or 'none'}"
     return EncodeError(f"{schema.name} has no field {key!r}; {hint}")

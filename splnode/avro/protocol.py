@@ -7,15 +7,14 @@ protocol has a different one in each implementation.
 Source: Apache Avro 1.12 specification, "Protocol Declaration".
 """
 
-import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from splnode.avro import referee
 from splnode.avro.builder import SchemaBuilder, check_branches, check_name, join, shown
+from splnode.avro.digest import md5
 from splnode.avro.schema import NAMED, Schema, full_name, namespace_of
 from splnode.avro.text import read_json, read_text
 from splnode.errors import SchemaError
@@ -63,7 +62,7 @@ class Protocol:
 
     def __init__(self, text: str, name: str, types: Mapping[str, Schema], messages: Mapping[str, Message]) -> None:
         self.text = text
-        self.md5 = hashlib.md5(text.encode(), usedforsecurity=False).digest()
+        self.md5 = md5(text.encode())
         self.name = name
         self.namespace, _, self.short_name = name.rpartition(".")
         self.types = MappingProxyType(dict(types))
@@ -96,7 +95,8 @@ class Protocol:
     def load(cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, referee: bool = True) -> "Protocol":
         """The protocol in an .avpr file. SchemaError, with the path, also where the file cannot be read."""
         try:
-            content = Path(path).read_bytes()
+            with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes 3 ms to import
+                content = file.read()
         except OSError as error:
             raise SchemaError(f"the protocol file cannot be read: {error.strerror or error}", os.fspath(path)) from None
         return cls.parse(content, source=os.fspath(path), limits=limits, referee=referee)
@@ -114,21 +114,21 @@ class Protocol:
 ProtocolLike = Protocol | str | os.PathLike[str]
 """A Protocol, the path of an `.avpr` file, or the full name of a protocol that is shipped with splnode."""
 
-SHIPPED: Final = Path(__file__).parents[1] / "protocols"
+SHIPPED: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "protocols")  # noqa: PTH118, PTH120 - as above
 
 
 def find_protocol(protocol: ProtocolLike) -> Protocol:
     """The Protocol that is meant. SchemaError says what was looked for, and which names are shipped."""
     if isinstance(protocol, Protocol):
         return protocol
-    path = Path(protocol)
-    if path.suffix == ".avpr" or path.is_file():
+    path = os.fspath(protocol)
+    if path.endswith(".avpr") or os.path.isfile(path):  # noqa: PTH113 - as above
         return Protocol.load(path)
-    shipped = {each.stem: each for each in SHIPPED.glob("*.avpr")}
-    if path.name != str(path) or path.name not in shipped:
+    shipped = [name.removesuffix(".avpr") for name in os.listdir(SHIPPED) if name.endswith(".avpr")]  # noqa: PTH208
+    if path not in shipped:
         names = ", ".join(sorted(shipped))
-        raise SchemaError(f"{str(path)!r} is no .avpr file, and no protocol of that name is shipped; there are {names}")
-    return Protocol.load(shipped[path.name], referee=False)  # the tests have asked it
+        raise SchemaError(f"{path!r} is no .avpr file, and no protocol of that name is shipped; there are {names}")
+    return Protocol.load(os.path.join(SHIPPED, f"{path}.avpr"), referee=False)  # noqa: PTH118 - the tests have asked it
 
 
 def _build(cls: type[Protocol], text: str, document: Any, limits: Limits, second_opinion: bool) -> Protocol:

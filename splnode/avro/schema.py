@@ -132,12 +132,14 @@ def walk(*roots: Schema) -> Iterator[Schema]:
             stack.extend(reversed(list(schema.children())))
 
 
-def parse_schema(source: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Schema:
+def parse_schema(source: str | bytes, *, limits: Limits = DEFAULT_LIMITS, referee: bool = True) -> Schema:
     """The schema of an .avsc text. SchemaError says where it is malformed and why.
+
+    `referee` False leaves out the second opinion of the `avro` package: see Protocol.parse.
 
     Two schemas of one text are two objects: parse once and keep it, since plans are remembered by object.
     """
     # builder stands on this module, and most who import this one parse nothing
     from splnode.avro import builder  # noqa: PLC0415 - see above
 
-    return builder.parse(source, limits)
+    return builder.parse(source, limits, referee)

@@ -7,9 +7,9 @@ C3 01 | CRC-64-AVRO of the schema's canonical form, 8 bytes little-endian | the 
 Source: Apache Avro 1.12 specification, "Single-object encoding".
 """
 
+from _thread import get_ident
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from threading import get_ident
 from typing import Any, Final
 
 from splnode.avro.codec import Decoder, Encoder, decoder, encoder

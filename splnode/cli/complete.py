@@ -120,7 +120,8 @@ def _profiles() -> Candidates:
 
     from splnode.cli import profile
 
-    tree = tomllib.loads(profile.path().read_text("utf-8"))
+    with open(profile.path(), "rb") as file:  # noqa: PTH123 - it is no Path
+        tree = tomllib.load(file)
     return [(name, str(section.get("to", ""))) for name, section in tree.get("profile", {}).items()]
 
 

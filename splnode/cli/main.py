@@ -6,6 +6,7 @@ so that a call costs the imports of a call.
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -90,7 +91,7 @@ def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"splnode {name}",
         description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
         add_help=False,
     )
@@ -98,6 +99,23 @@ def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
     if "--help" not in parser._option_string_actions:  # call has one of its own
         parser.add_argument("-h", "--help", action="help", help="show this text")
     return parser
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse asks shutil for that, at each option of a parser, and loads seven modules."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size().columns or 80
+    except OSError:  # no terminal
+        return 80
 
 
 def _dispatch(words: list[str]) -> int:

@@ -42,6 +42,6 @@ class Schemas:
             with dial.service(self._where, dial.REFLECTION) as client:
                 for number in wanted:
                     text = client.call("getSchema", {"fingerprint": single_object.show(number)})
-                    self._known[number] = parse_schema(str(text))
+                    self._known[number] = parse_schema(str(text), referee=False)
         except SplnodeError:
             return  # a foreign peer, or a schema that it does not know either

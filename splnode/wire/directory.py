@@ -21,10 +21,10 @@ what another client in its process was told at this address (Java). So the full 
 that two services have would be called at the wrong one.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
 
+from splnode.avro.digest import md5
 from splnode.avro.protocol import Protocol
 from splnode.errors import DataError, RemoteWireError, SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
@@ -163,7 +163,7 @@ def parse(text: str, what: str, limits: Limits, *, referee: bool = True) -> Prot
 def _javascript_hash(protocol: Protocol) -> bytes:
     """The MD5 of JSON.stringify(JSON.parse(text)), but for numbers that JavaScript writes in another way."""
     text = json.dumps(json.loads(protocol.text), separators=(",", ":"), ensure_ascii=False)
-    return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
+    return md5(text.encode("utf-8", "surrogatepass"))
 
 
 def _service_in(path: str | None) -> str:

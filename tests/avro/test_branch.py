@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from splnode.avro.branch import as_mapping, deeper, named, pick
 from splnode.avro.codec.choice import branch_of
 from splnode.avro.codec.plan import Branch
-from splnode.avro.logical import Duration
+from splnode.avro.logical_values import Duration
 from splnode.avro.resolution import write_plan
 from splnode.avro.schema import Schema, parse_schema
 from splnode.errors import EncodeError, LimitExceeded

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splnode.avro import json_scalar
+from splnode.avro import json_logical, json_scalar
 from splnode.avro.json_scalar import BytesAs, expected, is_byte_form, key_step, read_scalar, symbol_of, write_scalar
-from splnode.avro.logical import Duration
+from splnode.avro.logical_values import Duration
 from splnode.avro.schema import PRIMITIVES, Schema, parse_schema
 from splnode.errors import EncodeError
 
@@ -254,7 +254,7 @@ def test_a_step() -> None:
 def test_each_type_has_its_words() -> None:
     for kind in (*PRIMITIVES, "array", "map"):
         assert expected(Schema(kind))
-    assert set(json_scalar._LOGICAL_WORDS) == set(json_scalar._TEXTS) | {"decimal", "duration"}
+    assert set(json_scalar._LOGICAL_WORDS) == set(json_logical._TEXTS) | {"decimal", "duration"}
     union = Schema("union")
     union.branches = (Schema("null"), ENUM)
     assert expected(union) == "one of null, Color"

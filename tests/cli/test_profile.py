@@ -29,9 +29,9 @@ def test_a_profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_xdg_says_where(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/etc/xdg")
-    assert profile.path() == Path("/etc/xdg/splnode/shell.toml")
+    assert profile.path() == "/etc/xdg/splnode/shell.toml"
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
-    assert profile.path() == home / ".config" / "splnode" / "shell.toml"
+    assert profile.path() == f"{home}/.config/splnode/shell.toml"
 
 
 @pytest.mark.parametrize(

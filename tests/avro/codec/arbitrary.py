@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from splnode.avro.logical import Duration
+from splnode.avro.logical_values import Duration
 from splnode.avro.schema import Schema
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
