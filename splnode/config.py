@@ -61,6 +61,7 @@ class NodeConfig(_Section, frozen=True):
     directory: str = msgspec.field(default_factory=default_directory)
     listen: tuple[str, ...] = msgspec.field(default_factory=default_listen)
     insecure: bool = False
+    services: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
     default_service: str | None = None
     workers: Annotated[int, msgspec.Meta(ge=0, le=MOST_WORKERS)] = 1
     drain_seconds: Pause = 3.0
@@ -259,6 +260,16 @@ def load(path: Path | None) -> Config:
     return _anchor(parse(text, str(path)), path.resolve().parent)
 
 
+def anchored_service(spec: str, base: Path) -> str:
+    """PROTOCOL=MODULE:CLASS with its files, if it names any, below `base`."""
+    protocol, sign, target = spec.partition("=")
+    if protocol.endswith(".avpr"):
+        protocol = str(base / protocol)
+    if target.rpartition(":")[0].endswith(".py"):
+        target = str(base / target)
+    return protocol + sign + target
+
+
 def parse(text: str, source: str = "config") -> Config:
     """The settings of a TOML text; `source` names it in errors. ConfigError says what to change."""
     try:
@@ -321,7 +332,11 @@ def _anchor(config: Config, base: Path) -> Config:
     node, data, modules, discovery = config.node, config.data, config.modules, config.discovery
     return replace(
         config,
-        node=replace(node, directory=absolute(node.directory)),
+        node=replace(
+            node,
+            directory=absolute(node.directory),
+            services=tuple(anchored_service(spec, base) for spec in node.services),
+        ),
         data=replace(data, path=absolute(data.path)) if data.path else data,
         modules=replace(modules, path=absolute(modules.path)) if modules.path else modules,
         discovery=replace(discovery, file=absolute(discovery.file)) if discovery.file else discovery,

@@ -23,7 +23,9 @@ import structlog
 
 from splnode.avro.codec import engine_used, engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
+from splnode.balance.elsewhere import Elsewhere
 from splnode.config import Config, to_builtins
+from splnode.discovery.resolver import Instance
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.limits import Limits
@@ -39,6 +41,7 @@ from splnode.rpc.interceptor import Interceptor
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.rpc.tally import Tally
+from splnode.services import own
 from splnode.services.data import DataService
 from splnode.services.execute import ExecuteService
 from splnode.services.health import HealthService
@@ -47,6 +50,7 @@ from splnode.services.metrics import MetricsService
 from splnode.services.reflection import ReflectionService
 from splnode.services.store import Store
 from splnode.wire.directory import Directory
+from splnode.wire.message import Contract
 
 RELOADABLE: Final = ("log.level", "log.format", "admission.running", "admission.queued", "calls.timeout")
 
@@ -225,13 +229,38 @@ class Node:
         mesh = MeshMember(
             config,
             protocols=self._protocols,
-            load=lambda: self._admission.running / self.config.admission.running,
+            load=self._load,
             modules=modules.uris,
             local=self.client("SPLExecuteService"),
         )
         self._closing.push_async_callback(mesh.close)
+        self._closing.push_async_callback(self._open_elsewhere(mesh).close)
         self.serve("SPLNodeService", mesh.service)
         self._mesh = mesh
+        for spec in config.node.services:
+            self.serve(*own.load(spec))
+
+    def _open_elsewhere(self, mesh: MeshMember) -> Elsewhere:
+        """What is not served here is called where it is."""
+        config, verdicts = self.config, mesh.verdicts
+
+        def misfit(instance: Instance, contract: Contract, message: str) -> str:
+            return verdicts.lie(instance, contract.protocol.name) or verdicts.misfit(
+                contract.protocol, instance, message
+            )
+
+        elsewhere = Elsewhere(
+            mesh.roster,
+            misfit=misfit,
+            channels=config.channels,
+            balance=config.balance,
+            ejection=config.ejection,
+            retry=config.retry,
+            limits=config.limits,
+        )
+        verdicts.changed = elsewhere.change
+        self._router.elsewhere = elsewhere
+        return elsewhere
 
     async def _listen(self) -> None:
         """Lets peers in, from now on."""
@@ -270,9 +299,7 @@ class Node:
         """Lets nobody in any more, and waits for what runs."""
         config = self.config.node
         self._refuse_calls()
-        self._health.end()
-        if self._mesh is not None:
-            self._mesh.end()
+        self._end_watches()
         if self._listener is not None:
             self._listener.stop_accepting()
         try:
@@ -280,6 +307,16 @@ class Node:
                 await asyncio.gather(self._admission.idle(), self._vital.idle())
         except TimeoutError:
             log.warning("calls cancelled", running=self._admission.running, stop_seconds=config.stop_seconds)
+
+    def _end_watches(self) -> None:
+        """Whoever watches something here is answered, and keeps no node from stopping."""
+        self._health.end()
+        if self._mesh is not None:
+            self._mesh.end()
+
+    def _load(self) -> float:
+        """How full the node is: 1 where as many calls run as may."""
+        return self._admission.running / self.config.admission.running
 
     def _refuse_calls(self) -> None:
         for admission in (self._admission, self._vital):

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 import splnode
+from splnode.avro.protocol import Protocol
 from splnode.config import Config, parse
 from splnode.errors import CallError, Code, ConfigError, SchemaError
 from splnode.node import Node
+from splnode.rpc.channel import Channel
+from splnode.rpc.client import Client
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 
@@ -367,3 +371,66 @@ async def test_tells_its_metrics_by_call_and_by_http(tmp_path: Path) -> None:
         assert found["splnode_received_bytes_total",] > found["splnode_sent_bytes_total",] > 100
         families = await node.client("splnode.Metrics").read()
         assert "splnode_build_info" in [family["name"] for family in families]
+
+
+RELAY = Protocol.parse(
+    """{"protocol": "Relay", "types": [], "messages": {
+        "ask": {"request": [{"name": "left", "type": "int"}], "response": "string"}}}"""
+)
+
+
+class Relay:
+    """Asks the next node, which asks the next; the last one says who it is."""
+
+    def __init__(self, name: str, client: Callable[[], Client]) -> None:
+        self.name = name
+        self.client = client
+
+    async def ask(self, left: int) -> str:
+        return str(await self.client().ask(left=left - 1)) if left else self.name
+
+
+async def test_what_is_served_elsewhere_is_called_there(tmp_path: Path) -> None:
+    async with Node(config(tmp_path / "far")) as far:
+        far.serve(PROTOCOL, Inventory())
+        peers = f"[discovery]\npeers = ['{far.endpoints[0]}']\n"
+        async with Node(config(tmp_path / "near", peers)) as near:
+            client = near.client(PROTOCOL)
+            assert await client.add(1, 1) == 2
+            await far.__aexit__(None, None, None)
+            with pytest.raises(CallError) as caught:
+                await client.call("add", {"a": 1, "b": 1}, timeout=5)
+            assert caught.value.code is Code.UNAVAILABLE
+
+
+async def test_nodes_that_call_in_a_circle_are_told(tmp_path: Path) -> None:
+    """A relay that is served by both nodes is called from one to the other, as a client of elsewhere would."""
+    async with Node(config(tmp_path / "one")) as one:
+        peers = f"[discovery]\npeers = ['{one.endpoints[0]}']\n"
+        async with Node(config(tmp_path / "other", peers)) as other:
+            calls = Client(elsewhere(other), RELAY)
+            one.serve(RELAY, Relay("one", lambda: calls))
+            assert await calls.ask(left=3) == "one"
+            with structlog.testing.capture_logs() as logs, pytest.raises(CallError, match="internal error"):
+                await calls.ask(left=40)
+    reasons = [str(line["exc_info"]) for line in logs if line["event"] == "handler failed"]
+    assert "Relay.ask, called by Relay.ask, has come through 16 nodes: they call in a circle" in reasons[0]
+
+
+async def test_ones_own_class_is_served(tmp_path: Path) -> None:
+    shop = Path(__file__).parent / "hosts" / "shop"
+    service = f"services = ['{shop}/shop.avpr={shop}/shop.py:Shop']\n"
+    async with Node(config(tmp_path, service)) as node:
+        assert "com.acme.Shop" in node.services
+        assert await node.client(str(shop / "shop.avpr")).price(sku="A1") == 2
+    async with Node(config(tmp_path, service)) as node:
+        assert "com.acme.Shop" in node.services
+    with pytest.raises(ConfigError, match="has no class 'Shoe'"):
+        async with Node(config(tmp_path, service.replace(":Shop", ":Shoe"))):
+            pass
+
+
+def elsewhere(node: Node) -> Channel:
+    channel = node._router.elsewhere
+    assert channel is not None
+    return channel

@@ -45,6 +45,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="where another node is, besides discovery.peers and SPLNODE_PEERS; may be given more than once",
     )
+    parser.add_argument(
+        "--service",
+        metavar="PROTOCOL=MODULE:CLASS",
+        action="append",
+        help="serves a class of one's own: shop.avpr=shop.py:Shop, or the names of both; may be given more than once",
+    )
     parser.add_argument("--modules", metavar="DIR", help="the directory of the modules, package/api/method.py")
     parser.add_argument("--data", metavar="DIR", help="the directory of the records")
     parser.add_argument(
@@ -84,6 +90,9 @@ def settings_of(args: argparse.Namespace) -> config.Config:
         node = replace(node, workers=workers)
     if args.insecure:
         node = replace(node, insecure=True)
+    if args.service:
+        own = tuple(config.anchored_service(spec, Path.cwd()) for spec in args.service)
+        node = replace(node, services=(*node.services, *own))
     data, modules, discovery = settings.data, settings.modules, settings.discovery
     if args.peer:
         for text in args.peer:

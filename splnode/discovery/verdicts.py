@@ -39,7 +39,7 @@ class Verdicts:
 
     def __init__(self, fetch: Fetch, changed: Callable[[], None] = lambda: None) -> None:
         self._fetch = fetch
-        self._changed = changed
+        self.changed = changed
         self._texts: dict[bytes, Protocol] = {}
         self._pairs: dict[tuple[bytes, bytes], Mapping[str, Verdict]] = {}
         self._printed: WeakKeyDictionary[Protocol, bytes] = WeakKeyDictionary()
@@ -147,7 +147,7 @@ class Verdicts:
         self._told[key] = printed
         _shorten(self._texts, TEXTS)
         _shorten(self._told, PAIRS)
-        self._changed()
+        self.changed()
 
 
 def _key(instance: Instance, service: str) -> tuple[object, ...]:

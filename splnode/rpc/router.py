@@ -13,11 +13,13 @@ from splnode.wire.message import ServerCall
 class Router:
     """Chooses by the full name of the caller's protocol. A server of this process is one of the routes.
 
-    Routes may be added and removed while calls run; those that run go on. `close` closes every route.
+    Routes may be added and removed while calls run; those that run go on. `close` closes every route. What has no
+    route goes to `elsewhere`, where there is such a channel; whoever made that closes it.
     """
 
     def __init__(self, routes: Mapping[str, Channel] | None = None) -> None:
         self._routes = dict(routes or {})
+        self.elsewhere: Channel | None = None
         self._given: dict[str, dict[str, Inline]] = {}
 
     @property
@@ -37,7 +39,7 @@ class Router:
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Passes the call on. CallError(UNAVAILABLE), at once, says which services there are."""
-        channel = self._routes.get(call.contract.protocol.name)
+        channel = self._routes.get(call.contract.protocol.name) or self.elsewhere
         if channel is None:
             known = ", ".join(self._routes) or "none"
             text = f"no endpoint serves {call.contract.protocol.name}; this node has {known}"

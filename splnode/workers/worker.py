@@ -4,6 +4,7 @@
 |---|---|
 | SPLDataService | reads here, from the same file; what changes it by the supervisor, the only one that writes |
 | SPLExecuteService | built-in modules here; the others by the supervisor, whose pool of processes is the node's |
+| one's own (`node.services`) | a class of each worker's own |
 | every other | the supervisor |
 
 So whatever a node promises of its records, its modules and its health holds over all of its workers. A worker ends
@@ -35,13 +36,14 @@ from splnode.observe import logging, metrics
 from splnode.rpc.client import Client
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
+from splnode.services import own
 from splnode.services.data import DataReading
 from splnode.services.execute import ExecuteService
 from splnode.services.store_format import FILE
 from splnode.services.store_reader import StoreReader
 from splnode.wire.directory import Directory
 from splnode.workers.forward import Forward
-from splnode.workers.link import BOOT_SECONDS, linked, within
+from splnode.workers.link import BOOT_SECONDS, TURN, linked, within
 from splnode.workers.modules import WorkerModules
 from splnode.workers.protocol import WorkerFault, worker_protocol
 
@@ -53,6 +55,7 @@ log = structlog.get_logger("splnode.workers")
 class WorkerNode(Node):
     """The worker's part of a node: the supervisor's services, in its order, on sockets that listen already.
 
+    `handed` is where the supervisor hands connections over that came to an endpoint without sockets here.
     `links` are a protocol and the descriptor of a connection to the supervisor's service each.
     """
 
@@ -60,10 +63,13 @@ class WorkerNode(Node):
         self,
         config: Config,
         listening: Sequence[tuple[Endpoint, list[socket.socket]]],
+        handed: socket.socket,
         links: Sequence[tuple[Protocol, int]],
     ) -> None:
         super().__init__(config)
         self._listening = listening
+        self._handed = handed
+        self._taking: set[asyncio.Task[None]] = set()
         self._links = links
         self._leaving = False
 
@@ -76,6 +82,8 @@ class WorkerNode(Node):
         return self._counted()
 
     async def _open_services(self) -> None:
+        loaded = (own.load(spec) for spec in self.config.node.services)
+        local = {protocol.name: implementation for protocol, implementation in loaded}
         for protocol, descriptor in self._links:
             connection, contract = await linked(
                 _socket(descriptor),
@@ -85,14 +93,37 @@ class WorkerNode(Node):
                 self._lost,
             )
             self._closing.push_async_callback(connection.close)
-            self.serve(protocol, self._implementation(Client(connection, contract)))
+            self.serve(protocol, local.get(protocol.name) or self._implementation(Client(connection, contract)))
         self._closing.callback(self._leave)
         self._closing.push_async_callback(self._router.close)
 
     async def _listen(self) -> None:
         listener = self._new_listener(self.config.limits, self._admission.share)
         for endpoint, sockets in self._listening:
-            await listener.open(endpoint, sockets)
+            if sockets:
+                await listener.open(endpoint, sockets)
+        self._handed.setblocking(False)
+        loop = asyncio.get_running_loop()
+        self._closing.callback(self._handed.close)
+        loop.add_reader(self._handed, self._take, listener)
+        self._closing.callback(loop.remove_reader, self._handed)
+
+    def _take(self, listener: Listener) -> None:
+        """Takes what the supervisor hands over."""
+        for _ in range(TURN):
+            try:
+                place, descriptors, _, _ = socket.recv_fds(self._handed, 1, 1)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                place, descriptors = b"", []
+            if not place:  # the end
+                asyncio.get_running_loop().remove_reader(self._handed)
+                return
+            for descriptor in descriptors:
+                serving = asyncio.create_task(_adopt(listener, self._listening[place[0]][0], _socket(descriptor)))
+                self._taking.add(serving)
+                serving.add_done_callback(self._taking.discard)
 
     def _implementation(self, owner: Client) -> object:
         folder = self.config.data_directory
@@ -117,6 +148,11 @@ class WorkerNode(Node):
             os._exit(1)
 
 
+async def _adopt(listener: Listener, endpoint: Endpoint, sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has gone again
+        await listener.adopt(endpoint, sock)
+
+
 class Control:
     """Implements the protocol of `workers.protocol`. One node lives in it, once."""
 
@@ -126,10 +162,12 @@ class Control:
         self._serving = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
 
-    async def serve(self, config: str, listening: list[dict[str, Any]], links: list[dict[str, Any]]) -> None:
+    async def serve(
+        self, config: str, listening: list[dict[str, Any]], handed: int, links: list[dict[str, Any]]
+    ) -> None:
         """Starts the node. WorkerFault if it cannot be."""
         try:
-            self._node = _node(_read(config), listening, links)
+            self._node = _node(_read(config), listening, handed, links)
             self._life = asyncio.create_task(self._live(self._node))
             serving = asyncio.create_task(self._serving.wait())
             await asyncio.wait((self._life, serving), return_when=asyncio.FIRST_COMPLETED)
@@ -168,11 +206,12 @@ class Control:
             await node.stopped()
 
 
-def _node(config: Config, listening: list[dict[str, Any]], links: list[dict[str, Any]]) -> WorkerNode:
+def _node(config: Config, listening: list[dict[str, Any]], handed: int, links: list[dict[str, Any]]) -> WorkerNode:
     logging.configure(config.log.level, config.log.format)
     return WorkerNode(
         config,
         [(Endpoint.parse(each["endpoint"]), [_socket(n) for n in each["descriptors"]]) for each in listening],
+        _socket(handed),
         [(Protocol.parse(each["protocol"]), each["descriptor"]) for each in links],
     )
 

@@ -1,7 +1,7 @@
-"""Every service elsewhere: a Channel that keeps a balancer for each contract that is called."""
+"""Every service of other nodes: a Channel that keeps a balancer for each contract that is called."""
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 from splnode.balance.balancer import Balancer
 from splnode.balance.member import Dial
@@ -11,11 +11,16 @@ from splnode.discovery.resolver import Resolver
 from splnode.errors import CallError, Code
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.channel import EndpointChannel
-from splnode.rpc.call import Call
+from splnode.rpc.call import Call, serving
 from splnode.wire.message import Contract
 
+HOPS_KEY: Final = "spl-hops"
+"""Metadata: how many nodes a call has come through, ASCII decimal. Absent for a call that no handler made."""
+MOST_HOPS: Final = 16
+"""Nodes in a row that may call one another for the sake of one call: more than that is a circle."""
 
-class Mesh:
+
+class Elsewhere:
     """The services of other nodes, as `resolver` finds them. Whoever made it closes it, and the resolver after it.
 
     Contracts of the same text share their connections, as long as they ask for no classes of their own.
@@ -48,10 +53,17 @@ class Mesh:
         return tuple(self._balancers.values())
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
-        """Carries the call to a node that serves its protocol."""
-        contract = call.contract
+        """Carries the call to a node that serves its protocol. FAILED_PRECONDITION: the nodes call in a circle."""
+        contract, served = call.contract, serving()
+        if served is not None:
+            self._count_hop(call, served)
         key = contract if contract.results or contract.errors else contract.protocol.text
         return (self._balancers.get(key) or self._add(key, contract)).call(call)
+
+    def change(self) -> None:
+        """More is known of who fits what."""
+        for balancer in self._balancers.values():
+            balancer.pool.change()
 
     async def close(self) -> None:
         """Calls in flight fail with UNAVAILABLE, new ones too."""
@@ -59,6 +71,16 @@ class Mesh:
         while self._balancers:
             _, balancer = self._balancers.popitem()
             await balancer.close()
+
+    def _count_hop(self, call: Call, served: Call) -> None:
+        text = served.metadata.get(HOPS_KEY, b"0")
+        hops = int(text) + 1 if text.isdigit() and len(text) < 4 else MOST_HOPS
+        if hops > MOST_HOPS:
+            told = (
+                f"{call.name} was called by {served.name}, and so on through {MOST_HOPS} nodes: they call in a circle"
+            )
+            raise CallError(Code.FAILED_PRECONDITION, told)
+        call.metadata = {**call.metadata, HOPS_KEY: b"%d" % hops}
 
     def _add(self, key: str | Contract, contract: Contract) -> Balancer:
         if self._closed:

@@ -9,7 +9,7 @@ import pytest
 
 import splnode
 from splnode.avro.protocol import Protocol
-from splnode.balance.mesh import Mesh
+from splnode.balance.elsewhere import Elsewhere
 from splnode.config import BalanceConfig, EjectionConfig
 from splnode.discovery.resolver import Address, Board, Instance
 from splnode.endpoint import Endpoint
@@ -88,22 +88,22 @@ async def hosts() -> AsyncIterator[Hosts]:
 
 
 @pytest.fixture
-async def mesh(hosts: Hosts) -> AsyncIterator[Mesh]:
-    made = Mesh(
+async def mesh(hosts: Hosts) -> AsyncIterator[Elsewhere]:
+    made = Elsewhere(
         hosts.board, balance=BalanceConfig(patience=1.0, probe_interval=0.05), ejection=EjectionConfig(first=0.1)
     )
     yield made
     await made.close()
 
 
-async def connected(mesh: Mesh, count: int) -> None:
+async def connected(mesh: Elsewhere, count: int) -> None:
     (balancer,) = mesh.balancers
     async with asyncio.timeout(10):
         while sum(member.connected for member in balancer.pool.members) < count:
             await balancer.pool.changed.wait()
 
 
-async def test_calls_are_spread_over_the_nodes(hosts: Hosts, mesh: Mesh) -> None:
+async def test_calls_are_spread_over_the_nodes(hosts: Hosts, mesh: Elsewhere) -> None:
     for name in ("n1", "n2", "n3"):
         await hosts.start(name)
     client = Client(mesh, PROTOCOL)
@@ -113,7 +113,7 @@ async def test_calls_are_spread_over_the_nodes(hosts: Hosts, mesh: Mesh) -> None
     assert set(seen) == {"n1", "n2", "n3"}
 
 
-async def test_a_node_that_goes_costs_only_the_calls_it_was_running(hosts: Hosts, mesh: Mesh) -> None:
+async def test_a_node_that_goes_costs_only_the_calls_it_was_running(hosts: Hosts, mesh: Elsewhere) -> None:
     held = Where("n1")
     await hosts.start("n1", implementation=held)
     client = Client(mesh, PROTOCOL)
@@ -127,7 +127,7 @@ async def test_a_node_that_goes_costs_only_the_calls_it_was_running(hosts: Hosts
     assert {await client.am_i(1) for _ in range(50)} == {"n2"}
 
 
-async def test_the_last_node_back_on_another_port_is_found(hosts: Hosts, mesh: Mesh) -> None:
+async def test_the_last_node_back_on_another_port_is_found(hosts: Hosts, mesh: Elsewhere) -> None:
     await hosts.start("n1")
     client = Client(mesh, PROTOCOL)
     assert await client.am_i(1) == "n1"
@@ -138,7 +138,7 @@ async def test_the_last_node_back_on_another_port_is_found(hosts: Hosts, mesh: M
     assert await calling == "n1"
 
 
-async def test_versions_that_resolve_are_called_and_others_say_why_not(hosts: Hosts, mesh: Mesh) -> None:
+async def test_versions_that_resolve_are_called_and_others_say_why_not(hosts: Hosts, mesh: Elsewhere) -> None:
     await hosts.start("old")
     await hosts.start("new", NEWER, Newer("new"))
     client = Client(mesh, PROTOCOL)
@@ -153,7 +153,7 @@ async def test_versions_that_resolve_are_called_and_others_say_why_not(hosts: Ho
     assert not caught.value.started
 
 
-async def test_one_text_one_pool(hosts: Hosts, mesh: Mesh) -> None:
+async def test_one_text_one_pool(hosts: Hosts, mesh: Elsewhere) -> None:
     await hosts.start("n1")
     for _ in range(3):
         assert await Client(mesh, Protocol.parse(PROTOCOL.text)).am_i(1) == "n1"
@@ -163,7 +163,7 @@ async def test_one_text_one_pool(hosts: Hosts, mesh: Mesh) -> None:
     assert len(mesh.balancers) == 2
 
 
-async def test_closed_it_takes_no_calls(hosts: Hosts, mesh: Mesh) -> None:
+async def test_closed_it_takes_no_calls(hosts: Hosts, mesh: Elsewhere) -> None:
     await hosts.start("n1")
     client = Client(mesh, PROTOCOL)
     await client.am_i(1)
