@@ -221,6 +221,7 @@ class Serving:
             work = _raise(told)
         self._expiry.add(running, call.deadline)
         running.task = self._loop.create_task(self._serve(running, work))  # in a copy of the call's own context
+        running.task.add_done_callback(lambda _: _close(work, value))
         if self._closed:
             self._expiry.discard(running)
             self._loop.call_soon(running.task.cancel)
@@ -330,6 +331,13 @@ class Serving:
         except Exception as unfit:  # noqa: BLE001 - values and metadata are the handler's, and of whatever class
             self._session.fail(request, internal(call, unfit))
         self._answered()
+
+
+def _close(*work: object) -> None:
+    """A task that was cancelled before it began has begun nothing of this."""
+    for each in work:
+        if asyncio.iscoroutine(each):
+            each.close()
 
 
 async def _raise(error: BaseException) -> object:

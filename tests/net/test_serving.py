@@ -1,8 +1,11 @@
 """Deadlines and answers of what a peer has running, without a socket."""
 
 import asyncio
+import gc
+import warnings
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +99,33 @@ async def test_cancelled_by_the_client_it_is_answered_all_the_same() -> None:
     await asyncio.wait_for(pair.answered.wait(), 5)
     assert pair.exchange() == []  # the client had forgotten it
     assert pair.session.in_flight == 0
+
+
+async def test_what_a_handler_gave_to_be_awaited_is_closed_if_it_never_begins() -> None:
+    class Late(Inventory):
+        def remaining(self) -> Any:
+            return self.later()
+
+        async def later(self) -> float:
+            return 1.0
+
+    pair = Pair(Late())
+    pair.client.call("remaining", {})
+    pair.exchange()
+    assert (await pair.answer()).value == 1.0
+    intake = pair.serving.intake(DEFAULT_LIMITS)
+    assert intake is not None
+    pair.session.run_by(intake)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        pair.client.call("remaining", {})
+        pair.exchange()
+        assert pair.serving.running == 1
+        pair.serving.close()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        gc.collect()
+    assert [str(each.message) for each in seen] == []
 
 
 async def test_closing_cancels_what_runs_and_answers_nothing() -> None:
