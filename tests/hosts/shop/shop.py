@@ -17,7 +17,7 @@ class Shop:
         self.slow = float(os.environ.get("SHOP_SLOW", "0"))
 
     async def where(self) -> str:
-        await asyncio.sleep(self.slow)
+        await asyncio.sleep(self.slow)  # clock: slowness is what it is for
         return self.name
 
     async def look(self) -> str:
@@ -30,11 +30,11 @@ class Shop:
         return len(sku)
 
     async def rest(self, seconds: float) -> str:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds)  # clock: resting is what it is for
         return self.name
 
     def block(self, seconds: float) -> str:
-        time.sleep(seconds)
+        time.sleep(seconds)  # clock: blocking is what it is for
         return self.name
 
 
