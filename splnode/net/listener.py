@@ -90,7 +90,7 @@ class Listener:
     async def adopt(self, endpoint: Endpoint, sock: socket.socket) -> None:
         """Serves the peer of a socket that is connected already, as if it had come to `endpoint`."""
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: ServerConnection(self.host, endpoint), sock)
+        await loop.connect_accepted_socket(lambda: self._connection(endpoint), sock)
 
     def stop_accepting(self) -> None:
         """No new connections; those there are go on. Socket files that are ours are removed."""
@@ -108,12 +108,15 @@ class Listener:
         loop = asyncio.get_running_loop()
 
         def accept() -> ServerConnection | HttpServerConnection:
-            kind = HttpServerConnection if endpoint.framing == "http" else ServerConnection
-            return kind(self.host, endpoint)
+            return self._connection(endpoint)
 
         if sock.family == socket.AF_UNIX:
             return await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
         return await loop.create_server(accept, sock=sock, backlog=BACKLOG)
+
+    def _connection(self, endpoint: Endpoint) -> ServerConnection | HttpServerConnection:
+        kind = HttpServerConnection if endpoint.framing == "http" else ServerConnection
+        return kind(self.host, endpoint)
 
     def _withdraw(self, endpoint: Endpoint, servers: list[asyncio.Server]) -> None:
         if endpoint.scheme == "unix":

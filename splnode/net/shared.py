@@ -1,13 +1,9 @@
-"""Listening sockets that several processes of one node share.
+"""Where a node of several processes listens.
 
-| endpoint | a process gets |
-|---|---|
-| TCP | sockets of its own at the port of all (SO_REUSEPORT): the kernel spreads the connections over them |
-| Unix | the one socket of all: whoever is free first accepts |
-
-The port is ours alone all the same. The first socket is bound and listens as any other, so that it fails where
+Each process has sockets of its own at the TCP port of all (SO_REUSEPORT), and the kernel spreads the connections. The
+port is the node's alone all the same: the first socket is bound and listens as any other, so that it fails where
 anybody listens; only then is it opened to the others. (socket(7), SO_REUSEPORT: all of one user, and each must ask
-for it.)
+for it.) A Unix socket is one, whoever accepts there.
 
 Who holds these objects keeps every socket open, beside the process that uses it: connections that have come to a
 process which was killed wait for the next one, instead of being refused. `give_back` ends that.
@@ -55,26 +51,26 @@ class SharedTcp:
 
 
 class SharedUnix:
-    """A Unix socket. Whoever made it closes it, which removes the file."""
+    """A Unix socket, for one who accepts. Whoever made it closes it, which removes the file."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._socket = bind_unix(endpoint)
+        self.socket = bind_unix(endpoint)
         self._file: tuple[int, int] | None = file_identity(endpoint.path)
 
     def take(self) -> list[socket.socket]:
-        """The socket, in a list."""
-        return [self._socket]
+        """A process has none of its own."""
+        return []
 
     def give_back(self, sockets: list[socket.socket]) -> None:
-        """The others accept; there is nothing to do."""
+        """There is nothing to give."""
 
     def close(self) -> None:
         """Removes the file, unless it is another node's by now, and closes this process's end."""
         if self._file is not None:
             unlink_own(self.endpoint.path, self._file)
         self._file = None
-        self._socket.close()
+        self.socket.close()
 
 
 Shared = SharedTcp | SharedUnix

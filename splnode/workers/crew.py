@@ -8,7 +8,6 @@
 """
 
 import asyncio
-import contextlib
 import random
 import socket
 import time
@@ -17,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from splnode.errors import CallError, ConfigError
+from splnode.errors import CallError, Code, ConfigError
 from splnode.net.shared import Shared
 from splnode.observe import metrics
 from splnode.observe.metrics import Family
@@ -27,6 +26,10 @@ STEADY: Final = 10.0
 """Seconds after which a worker that ends was no failure to start."""
 FIRST, FACTOR, LONGEST, JITTER = 0.5, 1.6, 30.0, 0.2
 """The pauses, as those of a channel that cannot connect: gRPC's."""
+
+ASK_SECONDS: Final = 2.0
+"""How often the workers are asked how they are."""
+RUNNING: Final = "splnode_handlers_running"
 
 log = structlog.get_logger("splnode.workers")
 
@@ -46,13 +49,14 @@ class _Place:
         self.number = number
         self.process: WorkerProcess | None = None
         self.began = 0.0
+        self.hangs = False
         self.counted: list[Family] = []
         self.used: list[Family] = []
         self._ports = ports
         self._taken: list[tuple[Shared, list[socket.socket]]] = []
 
     def take(self) -> Listening:
-        """What it listens on, as before or anew."""
+        """What it listens on, as before or anew; nothing at Unix sockets."""
         if not self._taken:
             for port in self._ports:
                 self._taken.append((port, port.take()))
@@ -81,11 +85,14 @@ class Crew:
         config: Callable[[], str],
         changed: Callable[[int], None],
     ) -> None:
+        self._ports = ports
+        self._next = 0  # whose turn it is to be handed a connection
         self._links = links
         self._config = config
         self._changed = changed
         self._places = [_Place(number, ports) for number in range(1, count + 1)]
         self._tasks: list[asyncio.Task[None]] = []
+        self._watch: asyncio.Task[None] | None = None
         self._stopping = False
         self._ended = 0
         self._gone: list[Family] = []
@@ -106,6 +113,23 @@ class Crew:
             await asyncio.wait(starting)
             raise
         self._tasks = [asyncio.create_task(self._keep(place)) for place in self._places]
+        self._watch = asyncio.create_task(self._look_after())
+
+    def hand(self, port: Shared, sock: socket.socket) -> bool:
+        """Hands a connection that came to that port over to one worker after another; False if none takes it now."""
+        place = self._ports.index(port)
+        order = [*self._places[self._next :], *self._places[: self._next]]
+        for each in sorted(order, key=lambda each: each.hangs):
+            if each.process is not None and each.process.hand(place, sock):
+                self._next = each.number % len(self._places)  # the one behind it: numbers begin with 1
+                return True
+        return False
+
+    @property
+    def running(self) -> float:
+        """Calls that ran in all workers when they were last asked."""
+        families = (each for place in self._places for each in place.counted)
+        return float(sum(s["value"] for each in families if each["name"] == RUNNING for s in each["samples"]))
 
     async def reload(self) -> None:
         """Gives the present settings to all. One that does not take them says so in the log, and goes on."""
@@ -122,8 +146,7 @@ class Crew:
         One that hangs is there with what it told last, and what others have counted that have ended since the node
         started; what a killed one has counted since it was last asked is lost.
         """
-        asked = [place for place in self._places if place.process is not None]
-        await asyncio.gather(*map(_ask, asked))
+        await asyncio.gather(*map(_ask, self._places))
         counted = metrics.merge([self._gone, *(place.counted for place in self._places)])
         used = metrics.merge(place.used for place in self._places)
         serving = metrics.family("splnode_workers", "GAUGE", "Workers that serve.", [({}, len(self.processes))])
@@ -148,12 +171,19 @@ class Crew:
         left = [place.process for place in self._places if place.process is not None]
         for process in left:
             process.kill()
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._watch] if self._watch is not None else [])]
+        for task in tasks:
             task.cancel()
         for process in left:
             await process.ended()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _look_after(self) -> None:
+        """Asks the workers how they are, for who wants to know, and to see whether they answer."""
+        while True:
+            await asyncio.sleep(ASK_SECONDS)
+            await asyncio.gather(*map(_ask, self._places))
 
     async def _begin(self, place: _Place) -> None:
         place.began = time.monotonic()
@@ -190,7 +220,7 @@ class Crew:
         place.process = None
         self._ended += 1
         self._gone = metrics.merge([self._gone, metrics.lasting(place.counted)])
-        place.counted, place.used = [], []
+        place.counted, place.used, place.hangs = [], [], False
         self._changed(len(self.processes))
         return f"process {process.pid}: {how}"
 
@@ -200,7 +230,16 @@ async def _ask(place: _Place) -> None:
     process = place.process
     if process is None:
         return
-    with contextlib.suppress(CallError):
+    try:
         told = await process.metrics()
-        if place.process is process:  # else its numbers are among those of the gone already
-            place.counted, place.used = told
+    except CallError as error:
+        if place.process is process and not place.hangs and error.code is Code.DEADLINE_EXCEEDED:
+            place.hangs = True
+            log.warning("worker does not answer", worker=place.number, process=process.pid)
+        return
+    if place.process is not process:
+        return  # its numbers are among those of the gone already
+    place.counted, place.used = told
+    if place.hangs:
+        place.hangs = False
+        log.info("worker answers again", worker=place.number, process=process.pid)

@@ -20,6 +20,8 @@ ROOM: Final = 64 * 1024
 """Bytes that a message may be longer within a node than when it came in: metadata is written anew."""
 CALLS: Final = 1_000_000
 """Calls in flight on one link: each was let in by a worker already."""
+TURN: Final = 64
+"""Connections that are taken in before the others of the loop have their turn."""
 BOOT_SECONDS: Final = 60.0
 """Seconds from the making of a link to its handshake: a process starts meanwhile, and the machine may be busy."""
 

@@ -38,6 +38,7 @@ class WorkerProcess:
         self._process = process
         self._connection = connection
         self._client = client
+        self._hand: socket.socket | None = None
 
     @property
     def pid(self) -> int:
@@ -52,22 +53,27 @@ class WorkerProcess:
         """
         descriptors = [(text, sock.fileno()) for text, sock in links]
         ours, theirs = socket.socketpair()
+        hand, handed = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        place = handed.fileno()
         try:
-            process = await _spawn(number, theirs, [sock for _, each in listening for sock in each], links)
+            passed = [handed, *(sock for _, each in listening for sock in each), *(sock for _, sock in links)]
+            process = await _spawn(number, theirs, passed)
         except BaseException as error:
             ours.close()
+            hand.close()
             if isinstance(error, OSError):
                 raise ConfigError(f"worker {number} cannot be started: {error.strerror}") from error
             raise
         finally:
-            for sock in (theirs, *(sock for _, sock in links)):
+            for sock in (theirs, handed, *(sock for _, sock in links)):
                 sock.close()
         worker: Self | None = None
         try:
             async with asyncio.timeout(BOOT_SECONDS):
                 worker = await cls._meet(process, ours)
-                await worker._serve(config, listening, descriptors)
+                await worker._serve(config, listening, place, descriptors)
         except BaseException as error:
+            hand.close()
             if worker is not None:
                 worker._connection.abort()
             gone = isinstance(error, CallError) and error.code is Code.UNAVAILABLE
@@ -79,6 +85,8 @@ class WorkerProcess:
             if isinstance(error, TimeoutError):
                 raise ConfigError(f"worker {number} did not serve within {BOOT_SECONDS:g} s") from None
             raise
+        hand.setblocking(False)
+        worker._hand = hand
         return worker
 
     @classmethod
@@ -89,7 +97,7 @@ class WorkerProcess:
         )
         return cls(process, connection, Client(connection, contract))
 
-    async def _serve(self, config: str, listening: Listening, links: Sequence[tuple[str, int]]) -> None:
+    async def _serve(self, config: str, listening: Listening, handed: int, links: Sequence[tuple[str, int]]) -> None:
         await self._client.call(
             "serve",
             {
@@ -98,6 +106,7 @@ class WorkerProcess:
                     {"endpoint": str(endpoint), "descriptors": [sock.fileno() for sock in sockets]}
                     for endpoint, sockets in listening
                 ],
+                "handed": handed,
                 "links": [{"protocol": text, "descriptor": descriptor} for text, descriptor in links],
             },
             timeout=BOOT_SECONDS,
@@ -117,6 +126,19 @@ class WorkerProcess:
         with contextlib.suppress(CallError):
             await self._client.call("stop", {}, timeout=SAY_SECONDS)
 
+    def hand(self, place: int, sock: socket.socket) -> bool:
+        """Hands a connection over that has come to the endpoint at that place of `listening`; the caller closes it.
+
+        False if the worker has many to take in already, or is gone.
+        """
+        if self._hand is None:
+            return False
+        try:
+            socket.send_fds(self._hand, [bytes([place])], [sock.fileno()])
+        except OSError:
+            return False
+        return True
+
     def kill(self) -> None:
         """Ends it now."""
         with contextlib.suppress(ProcessLookupError):
@@ -126,13 +148,14 @@ class WorkerProcess:
         """Waits until the process has ended; says how."""
         status = await self._process.wait()
         self._connection.abort()
+        if self._hand is not None:
+            self._hand.close()
+            self._hand = None
         return _how(status)
 
 
-async def _spawn(
-    number: int, control: socket.socket, listening: Sequence[socket.socket], links: Links
-) -> asyncio.subprocess.Process:
-    passed = [control, *listening, *(sock for _, sock in links)]
+async def _spawn(number: int, control: socket.socket, others: Sequence[socket.socket]) -> asyncio.subprocess.Process:
+    passed = [control, *others]
     return await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "splnode", "worker", str(number), str(control.fileno()), str(os.getpid()),
         stdin=DEVNULL, stdout=DEVNULL, pass_fds=[sock.fileno() for sock in passed], env=_environment(os.environ),

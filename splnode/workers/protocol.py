@@ -13,7 +13,7 @@ _TEXT: Final = """{
   "types": [
     {"type": "record", "name": "Listening", "doc": "Where it accepts.", "fields": [
       {"name": "endpoint", "type": "string"},
-      {"name": "descriptors", "type": {"type": "array", "items": "int"}, "doc": "Sockets that listen."}
+      {"name": "descriptors", "type": {"type": "array", "items": "int"}, "doc": "Sockets that listen, if any."}
     ]},
     {"type": "record", "name": "Link", "doc": "A service of the supervisor.", "fields": [
       {"name": "protocol", "type": "string", "doc": "Its text."},
@@ -29,6 +29,7 @@ _TEXT: Final = """{
       "request": [
         {"name": "config", "type": "string", "doc": "The settings, as JSON."},
         {"name": "listening", "type": {"type": "array", "items": "Listening"}},
+        {"name": "handed", "type": "int", "doc": "Where it is handed connections, each with its place in listening."},
         {"name": "links", "type": {"type": "array", "items": "Link"}, "doc": "In the order of the node's services."}
       ],
       "response": "null",

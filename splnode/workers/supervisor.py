@@ -12,6 +12,7 @@ workers with it.
 import asyncio
 import socket
 import sys
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -25,6 +26,7 @@ from splnode.node import Node
 from splnode.notify import notify
 from splnode.observe import metrics
 from splnode.workers.crew import Crew
+from splnode.workers.door import Door
 from splnode.workers.link import within
 from splnode.workers.process import Links
 
@@ -42,6 +44,7 @@ class Supervisor(Node):
         super().__init__(config)
         self._count = count
         self._ports: list[Shared] = []
+        self._doors: list[Door] = []
         self._crew: Crew | None = None
         self._complete = False  # all workers have served
         self._reloading: asyncio.Task[None] | None = None
@@ -75,6 +78,14 @@ class Supervisor(Node):
         self._closing.push_async_callback(self._crew.close)
         await self._crew.start()
         self._complete = True
+        self._open_doors(self._crew)
+
+    def _open_doors(self, crew: Crew) -> None:
+        for port in self._ports:
+            if isinstance(port, SharedUnix):
+                door = Door(port.socket, partial(crew.hand, port))
+                self._doors.append(door)
+                door.open()
 
     async def _bind(self, endpoint: Endpoint) -> Shared:
         check_exposure(endpoint, self.config.node.insecure)
@@ -105,12 +116,18 @@ class Supervisor(Node):
         if self._complete:
             self._health.set("", "SERVING" if serving else "NOT_SERVING")
 
+    def _load(self) -> float:
+        running = self._crew.running if self._crew is not None else 0.0
+        return running / (self.config.admission.running * self._count)
+
     def _close_ports(self) -> None:
+        while self._doors:
+            self._doors.pop().close()
         for port in self._ports:
             port.close()
 
     async def _run_out(self) -> None:
-        self._health.end()
+        self._end_watches()
         self._close_ports()
         if self._crew is not None:
             await self._crew.stop(self.config.node.stop_seconds + LEAVE_SECONDS)

@@ -1,6 +1,7 @@
 """Who starts when; that processes come and go is shown in test_supervisor.py."""
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ class Process:
         self.pid = number
         self.calls = 0
         self.hangs = False
+        self.full = False
+        self.handed: list[int] = []
         self.how: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def ended(self) -> str:
@@ -45,6 +48,10 @@ class Process:
     async def reload(self, config: str) -> None:
         self.config = config
 
+    def hand(self, place: int, sock: Any) -> bool:
+        self.handed.append(place)
+        return not self.full
+
     async def metrics(self) -> tuple[list[Family], list[Family]]:
         if self.hangs:
             raise CallError(Code.DEADLINE_EXCEEDED, "no answer")
@@ -52,7 +59,9 @@ class Process:
         tally = Tally()
         for _ in range(self.calls):
             tally.ended(0.1)
-        return metrics.calls({"S": {"m": tally}}), metrics.process({"process": f"worker {self.pid}"})
+        return [*metrics.calls({"S": {"m": tally}}), *metrics.places(3, 0)], metrics.process(
+            {"process": f"worker {self.pid}"}
+        )
 
 
 class Port:
@@ -185,4 +194,39 @@ async def test_metrics_are_those_of_all_that_live_and_have_lived(workers: Worker
     assert found["splnode_calls_in_flight"] == [0]
     assert len(found["process_open_fds"]) == 2
     assert found["splnode_workers_ended_total"] == [1]
+    await made.close()
+
+
+async def test_each_in_turn_is_handed_a_connection(workers: Workers) -> None:
+    port, sock = Port(), socket.socket()
+    made = crew_of(3, port, [])
+    shared: Any = port
+    assert not made.hand(shared, sock)
+    await made.start()
+    first, second, third = (process for _, process, _ in sorted(workers.started, key=lambda each: each[0]))
+    assert all(made.hand(shared, sock) for _ in range(6))
+    assert [len(each.handed) for each in (first, second, third)] == [2, 2, 2]
+    second.full = True
+    assert all(made.hand(shared, sock) for _ in range(4))
+    assert (len(first.handed), len(third.handed)) == (4, 4)
+    first.full = third.full = True
+    assert not made.hand(shared, sock)
+    first.full = second.full = third.full = False
+    third.hangs = True
+    await made.metrics()
+    before = len(third.handed)
+    assert all(made.hand(shared, sock) for _ in range(4))
+    assert len(third.handed) == before
+    sock.close()
+    await made.close()
+
+
+async def test_calls_that_run_are_those_of_all(workers: Workers) -> None:
+    made = crew_of(2, Port(), [])
+    await made.start()
+    assert made.running == 0
+    for _, process, _ in workers.started:
+        process.calls = 5
+    await made.metrics()
+    assert made.running == 2 * 3
     await made.close()

@@ -291,3 +291,15 @@ async def test_whoever_is_asked_gives_the_metrics_of_all(tmp_path: Path) -> None
         assert (found["splnode_workers",], found["splnode_workers_ended_total",]) == (2, 1)
         async with splnode.connect(daemon.unix, "splnode.Metrics") as metrics:
             assert 'process="worker 2"' in await metrics.text()
+
+
+async def test_connections_of_a_unix_socket_are_shared_out(tmp_path: Path) -> None:
+    def open_files() -> list[int]:
+        return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in workers(daemon)]
+
+    async with Daemon(tmp_path, "--workers", "3") as daemon, contextlib.AsyncExitStack() as stack:
+        before = open_files()
+        for _ in range(9):
+            client = await stack.enter_async_context(splnode.connect(daemon.unix, "splnode.Health"))
+            assert (await client.check(service=""))["status"] == "SERVING"
+        assert [now - then for now, then in zip(open_files(), before, strict=True)] == [3, 3, 3]

@@ -1,5 +1,6 @@
 """A worker in this process; as a process it is tested in test_supervisor.py."""
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,20 @@ async def test_reads_here_and_asks_its_supervisor_for_the_rest(
         links.append((server.protocol, theirs.detach()))
     sock = socket.create_server(("127.0.0.1", 0))
     endpoint = Endpoint("tcp", "127.0.0.1", sock.getsockname()[1])
-    async with WorkerNode(config, [(endpoint, [sock])], links) as worker:
+    hand, handed = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening = [(endpoint, [sock]), (Endpoint("unix", path="/s"), list[socket.socket]())]
+    async with WorkerNode(config, listening, handed, links) as worker:
         assert (worker.id, worker.services, worker.endpoints) == ("n", tuple(services), [endpoint])
+        with hand, socket.create_connection((endpoint.host, endpoint.port)) as other, socket.socket() as gone:
+            socket.send_fds(hand, [b"\1"], [gone.fileno()])  # one that is not connected is no harm
+            ours, theirs = socket.socketpair()
+            with theirs:
+                socket.send_fds(hand, [b"\1"], [theirs.fileno()])
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 503")  # no such service here
+            writer.close()
+            other.close()
         async with splnode.connect(endpoint, "SPLDataService") as data:
             assert (await data.write(topic="t", primaryKey="k", data="x"))["version"] == 1
             assert (await data.read(topic="t"))["records"][0]["data"] == "x"
