@@ -20,6 +20,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
 from splnode.net.line import Line
 from splnode.net.outbox import HIGH_WATER, Outbox
+from splnode.net.receiving import LOOK, shared_buffer
 from splnode.rpc.call import TIMEOUT_KEY, Call, no_answer
 from splnode.rpc.expiry import Alarm, Expiry
 from splnode.wire.client import ClientSession
@@ -31,7 +32,7 @@ LINGER: Final = 2.0
 """Seconds for what is written to leave when this end closes; after them the connection is cut."""
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(asyncio.BufferedProtocol):
     """A Channel over one established connection; `channel.EndpointChannel` opens and replaces it.
 
     `lost` is called once with the reason when the connection has gone. Calls in flight then fail with
@@ -57,6 +58,8 @@ class ClientConnection(asyncio.Protocol):
         self._track = make_track()
         self._paused = False  # the peer reads too slowly
         self._line = Line(self._room, self._changed)  # calls that wait until there is room
+        self._shared = shared_buffer(LOOK)
+        self._direct = False  # the session has a place for what comes next
         self._gone = asyncio.Event()
         self._failure = ""
         self._heard = 0.0
@@ -130,7 +133,7 @@ class ClientConnection(asyncio.Protocol):
         """Closes now: what is queued is dropped, calls in flight fail with that reason."""
         self._end(reason)
 
-    # --- asyncio.Protocol ---------------------------------------------------------------------------------
+    # --- asyncio.BufferedProtocol -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open: the handshake begins."""
@@ -141,8 +144,22 @@ class ClientConnection(asyncio.Protocol):
         self._outbox.flush()
         self._watch()
 
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        space = self._session.space
+        self._direct = space is not None
+        return self._shared if space is None else space
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes of the peer, in that buffer."""
+        if self._direct:
+            self._session.received(nbytes)
+            self.data_received(b"")
+        else:
+            self.data_received(self._shared[:nbytes].tobytes())
+
     def data_received(self, data: bytes) -> None:
-        """Bytes of the peer."""
+        """Bytes of the peer, and what the session has of them already."""
         self._heard = self._loop.time()
         self._pinged = False
         session = self._session

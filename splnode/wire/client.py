@@ -14,12 +14,12 @@ from struct import Struct
 from typing import Any, Final
 
 from splnode.avro.protocol import Protocol
-from splnode.errors import CallError, Code, LimitExceeded, LocalWireError, RemoteWireError
+from splnode.errors import CallError, Code, DataError, LimitExceeded, LocalWireError, RemoteWireError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire import sasl
 from splnode.wire.answer import AnswerReader
 from splnode.wire.events import Event, Ready, Resend, Response
-from splnode.wire.framing import LARGE, NettyReader, Reader, SpecReader, netty_frame, spec_frame
+from splnode.wire.framing import LARGE, Apart, Body, NettyReader, Reader, SpecReader, netty_frame, spec_frame
 from splnode.wire.greeting import Greeting
 from splnode.wire.handshake import read_response
 from splnode.wire.message import (
@@ -185,16 +185,19 @@ class ClientSession:
         if pipeline.in_flight >= self._most:
             raise self.too_many()
         head = self._metadata.write(metadata) + request.name if metadata else request.plain
-        payload = request.encode(params)
-        length = len(head) + len(payload)
+        parts = request.encode_parts(params)
+        payload, more = (parts, []) if isinstance(parts, bytes) else (parts[0], parts[1:])
+        length = len(head) + len(payload) + sum(map(len, more))
         if length > self._limits.message_bytes:
             raise self.too_large(length)
         serial = pipeline.serial()
-        if length < LARGE:
+        if len(payload) < LARGE:
             pipeline.write(b"".join((_NETTY.pack(serial, 1, length), head, payload)))
         else:
             pipeline.write(_NETTY.pack(serial, 1, length) + head)
             pipeline.write(payload)
+        for part in more:
+            pipeline.write(part)
         if not request.one_way:
             pipeline.expect(serial, call)
         return serial
@@ -320,14 +323,24 @@ class ClientSession:
                 data = self._negotiated(data)
             if self._netty and self._pair is not None:
                 self._take_answers(data)
-            elif data and not self._answered:
+            elif (data or self._reader.held) and not self._answered:
                 self._reader.feed(data)
                 self._read()
+                self._reader.make_room()
         except RemoteWireError as error:
             self.failed = error
             if not events:
                 raise
         return events
+
+    @property
+    def space(self) -> memoryview | None:
+        """Where the next bytes are best received, as soon as there is something large to come; good until then."""
+        return self._reader.space
+
+    def received(self, count: int) -> None:
+        """So many bytes were received into `space`; `receive_data(b"")` then says what they mean."""
+        self._reader.received(count)
 
     def receive_eof(self) -> list[Event]:
         """The end of the stream, or of one HTTP body. RemoteWireError within a message."""
@@ -374,20 +387,58 @@ class ClientSession:
             reader.feed(data)
             begun = reader.take(1)
             if not begun:
+                reader.make_room(self._locate)
                 return
-            pipeline.answer(*begun[0], self)
+            self._answer(*begun[0])
             data = reader.rest()
         done = pipeline.receive(data, self)
         if done < len(data):
             reader.feed(data[done:] if done else data)
             while messages := reader.take(self._most):
                 for serial, body in messages:
-                    pipeline.answer(serial, body, self)
+                    self._answer(serial, body)
+            reader.make_room(self._locate)
+
+    def _answer(self, serial: int, body: Body) -> None:
+        if isinstance(body, Apart):
+            call = self._called(serial)
+            if call is not None and self._answer_apart(serial, call, body):
+                return
+            body = body.whole()
+        self.pipeline.answer(serial, body, self)
+
+    def _answer_apart(self, serial: int, call: ClientCall, body: Apart) -> bool:
+        """A large value; False, and nothing has been done, if it is not ordinary."""
+        if not body.rest.startswith(b"\0\0"):  # no metadata, no error
+            return False
+        try:
+            value, end = call.decode_apart(body.rest, 2, body.at, body.part)
+        except (DataError, ValueError):
+            return False
+        if end != len(body.rest):
+            return False
+        if self.pipeline.called(serial) is not None:
+            self.pipeline.complete(serial, value)
+        else:
+            self.pipeline.pop(serial)
+            self._events.append(Response(serial, value))
+        return True
+
+    def _called(self, serial: int) -> ClientCall | None:
+        """What an answer is to, where somebody waits for it."""
+        entry = self.pipeline.called(serial) or self.pipeline.entry(serial)
+        return entry if type(entry) is ClientCall else None
+
+    def _locate(self, serial: int, data: bytes) -> tuple[int, int] | None:
+        """Where in the beginning of an answer its large value begins, and how long it is."""
+        call = self._called(serial)
+        return call.locate(data, 2) if call is not None and data.startswith(b"\0\0") else None
 
     def _read(self) -> None:
         reader = self._reader
         while messages := reader.take(1 if self._stateless else self._most):
             for serial, body in messages:
+                assert isinstance(body, bytes)  # nothing was set apart
                 if self._pair is None and not self._stateless:
                     self._handshake(serial, body)
                     continue

@@ -221,6 +221,17 @@ class Pipeline:
         else:
             future.set_exception(response.error)
 
+    def called(self, serial: int) -> ClientCall | None:
+        """The message whose answer a call waits for there."""
+        entry = self._table.get(serial)
+        return entry.call if type(entry) is _Slot and not entry.future.done() else None
+
+    def complete(self, serial: int, value: object) -> None:
+        """Gives a call its answer, a plain value that the session has read."""
+        entry = self.pop(serial)
+        if type(entry) is _Slot and not entry.future.done():
+            entry.future.set_result(value)
+
     # -- for the holder
 
     def hold(self, holder: Holder) -> None:
@@ -249,17 +260,20 @@ class Pipeline:
         found = pair.calls.get(call.message.name) or pair.prepare(call.message.name)
         request = found.request
         head = holder.head(left, call.metadata or None) + request.name
-        payload = request.encode(call.params)
-        length = len(head) + len(payload)
+        parts = request.encode_parts(call.params)
+        payload, more = (parts, []) if isinstance(parts, bytes) else (parts[0], parts[1:])
+        length = len(head) + len(payload) + sum(map(len, more))
         if length > self._largest:
             raise holder.refusal(length)
         serial = self.serial()
         start = _HEAD.pack(serial, 1, length) + head
-        if length < LARGE:
+        if len(payload) < LARGE:
             self.write(start + payload)
         else:
             self.write(start)
             self.write(payload)
+        for part in more:
+            self.write(part)
         self._tell(holder)
         if request.one_way:
             return _nothing()

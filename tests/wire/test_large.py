@@ -104,8 +104,8 @@ def test_records_with_large_values(most: int, blob: dict[str, Any]) -> None:
         assert (swapped.value, swapped.error) == (blob, None)
         assert between.value == "between"
     assert [request.weight > 0 for request in ends.received] == [True, False] * 3
-    if most == 70_000:
-        assert ends.spaces
+    if most == 70_000 and (blob["data"] == LARGE or blob["data"] is None):
+        assert ends.spaces >= 2 * 3
 
 
 @pytest.mark.parametrize("most", [5_000, 1_000_000])

@@ -150,6 +150,33 @@ async def test_what_is_no_plain_value_the_session_reads() -> None:
     assert "1 bytes too many" in str(more)
 
 
+async def test_an_answer_that_the_session_has_read() -> None:
+    end = End()
+    waits = asyncio.ensure_future(end.pipeline.call(Ask("add", a=1, b=2)))
+    await asyncio.sleep(0)
+    (serial,) = (int.from_bytes(frame[:4]) for frame in frames(b"".join(end.session.data_to_send())))
+    found = end.pipeline.called(serial)
+    assert isinstance(found, ClientCall)
+    assert found.message.name == "add"
+    assert end.pipeline.called(serial + 1) is None
+    end.pipeline.complete(serial, "a value")
+    assert end.pipeline.called(serial) is None
+    assert await waits == "a value"
+    assert end.pipeline.in_flight == 0
+    end.pipeline.complete(serial, "late")  # nobody waits any more
+
+
+async def test_who_has_gone_is_not_told() -> None:
+    end = End()
+    waits = asyncio.ensure_future(end.pipeline.call(Ask("add", a=1, b=2)))
+    await asyncio.sleep(0)
+    waits.cancel()
+    await asyncio.wait([waits])
+    assert end.pipeline.called(1) is None
+    end.session.pipeline.complete(1, 3)
+    assert waits.cancelled()
+
+
 async def test_what_is_not_open_goes_the_general_way() -> None:
     end = End(Limits(calls_per_connection=1))
     end.pipeline.open = False

@@ -444,7 +444,35 @@ static PyObject *pipeline_answer(Pipeline *self, PyObject *args)
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
+/* A plain value whose bytes the session has read. */
+static PyObject *pipeline_complete(Pipeline *self, PyObject *args)
+{
+    unsigned long serial;
+    PyObject *value;
+    if (!PyArg_ParseTuple(args, "kO", &serial, &value))
+        return NULL;
+    int failed = begin_receiving(self);
+    if (!failed) {
+        PyObject *entry = take_entry(self, (uint32_t)serial);
+        if (entry != NULL && is_slot(self, entry) && ((Slot *)entry)->fate == PENDING)
+            failed = settle((Slot *)entry, ANSWERED, Py_NewRef(value), self->direct) < 0;
+        Py_XDECREF(entry);
+        self->receiving--;
+    }
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
 /* ---- for the session ------------------------------------------------------------------------------- */
+
+static PyObject *pipeline_called(Pipeline *self, PyObject *serial)
+{
+    unsigned long number = PyLong_AsUnsignedLong(serial);
+    if (number == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    Place *place = place_of(self, (uint32_t)number);
+    bool waits = place != NULL && is_slot(self, place->entry) && ((Slot *)place->entry)->fate == PENDING;
+    return Py_NewRef(waits ? ((Slot *)place->entry)->way->call : Py_None);
+}
 
 static PyObject *pipeline_serial(Pipeline *self, PyObject *Py_UNUSED(nothing))
 {
@@ -731,6 +759,8 @@ static PyMethodDef pipeline_methods[] = {
     {"establish", (PyCFunction)pipeline_establish, METH_O, NULL},
     {"receive", (PyCFunction)(void (*)(void))pipeline_receive, METH_FASTCALL, NULL},
     {"answer", (PyCFunction)pipeline_answer, METH_VARARGS, NULL},
+    {"called", (PyCFunction)pipeline_called, METH_O, NULL},
+    {"complete", (PyCFunction)pipeline_complete, METH_VARARGS, NULL},
     {"hold", (PyCFunction)pipeline_hold, METH_O, NULL},
     {"call", (PyCFunction)pipeline_call, METH_O, NULL},
     {"put", (PyCFunction)pipeline_put, METH_O, NULL},
