@@ -16,6 +16,7 @@ import hashlib
 import ipaddress
 import logging
 import re
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
@@ -30,6 +31,7 @@ from splnode.discovery.resolver import ALL, Board, Instance, Instances
 from splnode.discovery.txt import BadTxtError, Txt, decode, encode
 
 TYPE: Final = "_splnode._tcp.local."
+PORT: Final = 5353
 LABEL: Final = 63
 """Bytes of one label of a name. (RFC 1035, section 2.3.4)"""
 BATCH: Final = 0.02
@@ -162,6 +164,8 @@ class Mdns:
         if not used:
             self.problem = "no interface can be used: " + ("; ".join(f"{i.name}: {i.reason}" for i in found) or "none")
             return
+        # Where several share the port a unicast answer reaches only one of them: then everybody is asked to tell all.
+        question = DNSQuestionType.QM if _port_is_shared() else None
         try:
             self._zeroconf = _sockets(used)
             await self._zeroconf.zeroconf.async_wait_for_start()
@@ -171,7 +175,9 @@ class Mdns:
             self._zeroconf = None
             return
         self.problem = ""
-        self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, TYPE, handlers=[self._event])
+        self._browser = AsyncServiceBrowser(
+            self._zeroconf.zeroconf, TYPE, handlers=[self._event], question_type=question
+        )
 
     async def _shut(self) -> None:
         """Closes the sockets without a goodbye."""
@@ -344,6 +350,16 @@ def _sockets(used: Sequence[Interface]) -> AsyncZeroconf:
         if not ipv4 or not ipv6:
             raise
         return AsyncZeroconf(interfaces=list(ipv4))
+
+
+def _port_is_shared() -> bool:
+    """Whether somebody on this host has the port already: another node, avahi, systemd."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", PORT))
+        except OSError:
+            return True
+    return False
 
 
 def _tame_logger() -> None:

@@ -275,6 +275,29 @@ async def test_hosts_find_each_other_again_after_whatever_happens() -> None:
         await two.ended()
 
 
+async def test_ipv6_is_enough() -> None:
+    needs_namespaces()
+    with Network(2) as network:
+        for host in network.hosts:
+            network.ip(host, "-4", "addr", "flush", "dev", "eth0")
+        one, two = Announcing(network, 1, "one"), Announcing(network, 2, "two")
+        await asyncio.gather(one.start(), two.start())
+        await asyncio.gather(one.sees("two", at="tcp://[fd99::2]:9090"), two.sees("one", at="tcp://[fd99::1]:9090"))
+        for each in (one, two):
+            each.send(signal.SIGKILL)
+            await each.ended()
+
+
+async def test_two_on_one_host_hear_the_others_at_once() -> None:
+    node = named()
+    async with started() as there:
+        assert module._port_is_shared()
+        await there.announce(instance(node, "a.B"))
+        for _ in range(2):
+            async with started() as here:
+                await seen(here, has(node))
+
+
 ETH0 = Interface("eth0", 2, ("10.0.0.2", "fd00::2"), True, "")
 ETH1 = Interface("eth1", 3, ("10.1.0.2",), False, "")
 

@@ -120,6 +120,13 @@ async def test_a_crowd_is_asked_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch)
     assert len(verdicts._told) == 3
 
 
+async def test_a_handshake_shows_what_is_served() -> None:
+    verdicts = Verdicts(Asked(fails))
+    verdicts.shown(instance(WIDER), STRANGE)
+    assert "and serves" in verdicts.lie(instance(WIDER), "x.Shop")
+    assert verdicts.misfit(OURS, instance(WIDER), "ask")
+
+
 async def test_our_own_text_may_be_taught() -> None:
     verdicts = Verdicts(Asked(fails))
     verdicts.learn(STRANGE)
