@@ -56,7 +56,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         metavar="N",
-        type=int,
         help="processes that answer calls, 0 for one a CPU (default: SPLNODE_WORKERS, else 1)",
     )
     parser.add_argument("--insecure", action="store_true", help="let other hosts connect, unencrypted and unknown")
@@ -83,11 +82,9 @@ def settings_of(args: argparse.Namespace) -> config.Config:
         for text in args.listen:
             Endpoint.parse(text)
         node = replace(node, listen=tuple(args.listen))
-    workers = args.workers if args.workers is not None else _workers_of_environment()
-    if workers is not None:
-        if not 0 <= workers <= config.MOST_WORKERS:
-            raise ConfigError(f"--workers {workers}: 0 to {config.MOST_WORKERS} are allowed")
-        node = replace(node, workers=workers)
+    workers = args.workers or os.environ.get("SPLNODE_WORKERS")
+    if workers:
+        node = replace(node, workers=_whole(workers, "--workers" if args.workers else "SPLNODE_WORKERS"))
     if args.insecure:
         node = replace(node, insecure=True)
     if args.service:
@@ -109,11 +106,10 @@ def settings_of(args: argparse.Namespace) -> config.Config:
     return replace(settings, node=node, data=data, modules=modules, discovery=discovery, log=log)
 
 
-def _workers_of_environment() -> int | None:
-    text = os.environ.get("SPLNODE_WORKERS", "")
-    if text and not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"SPLNODE_WORKERS={text!r}: a whole number is needed")
-    return int(text) if text else None
+def _whole(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= config.MOST_WORKERS):
+        raise ConfigError(f"{name} {text}: a whole number from 0 to {config.MOST_WORKERS} is needed")
+    return int(text)
 
 
 def _open_standard_streams() -> None:

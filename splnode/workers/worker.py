@@ -149,8 +149,10 @@ class WorkerNode(Node):
 
 
 async def _adopt(listener: Listener, endpoint: Endpoint, sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has gone again
+    try:
         await listener.adopt(endpoint, sock)
+    except OSError:  # it has gone again
+        sock.close()
 
 
 class Control:

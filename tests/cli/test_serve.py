@@ -261,3 +261,23 @@ def test_flags_go_before_the_file(home: Path) -> None:
         settings_of(parser.parse_args(["--listen", "x"]))
     with pytest.raises(ConfigError, match="endpoint"):
         settings_of(parser.parse_args(["--peer", "x"]))
+
+
+def test_workers_by_flag_environment_and_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "c.toml").write_text("[node]\nworkers = 3\n")
+    parser = parser_of("serve", command("serve"))
+
+    def workers(*words: str) -> int:
+        return settings_of(parser.parse_args(["--config", str(home / "c.toml"), *words])).node.workers
+
+    assert workers() == 3
+    monkeypatch.setenv("SPLNODE_WORKERS", "4")
+    assert workers() == 4
+    assert workers("--workers", "5") == 5
+    assert workers("--workers", "0") == 0
+    for wrong in ("257", "-1", "many", "1.5"):
+        with pytest.raises(ConfigError, match=f"--workers {wrong}: a whole number from 0 to 256"):
+            workers(f"--workers={wrong}")
+    monkeypatch.setenv("SPLNODE_WORKERS", "x")
+    with pytest.raises(ConfigError, match="SPLNODE_WORKERS x: a whole number"):
+        workers()

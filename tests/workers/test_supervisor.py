@@ -303,3 +303,21 @@ async def test_connections_of_a_unix_socket_are_shared_out(tmp_path: Path) -> No
             client = await stack.enter_async_context(splnode.connect(daemon.unix, "splnode.Health"))
             assert (await client.check(service=""))["status"] == "SERVING"
         assert [now - then for now, then in zip(open_files(), before, strict=True)] == [3, 3, 3]
+
+
+async def test_a_worker_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async with Daemon(tmp_path, "--workers", "2", config="drain_seconds = 0.0\nstop_seconds = 0.1") as daemon:
+        hanging = workers(daemon)[0]
+        os.kill(hanging, signal.SIGSTOP)
+        (line,) = await until_logged(daemon, "worker does not answer", 1)
+        assert line["process"] == hanging
+        for _ in range(4):  # new connections are handed to the other
+            async with splnode.connect(daemon.unix, "splnode.Metrics") as metrics:
+                assert "splnode_workers 2" in await metrics.text()
+        os.kill(hanging, signal.SIGCONT)
+        await until_logged(daemon, "worker answers again", 1)
+        os.kill(hanging, signal.SIGSTOP)
+        daemon.send(signal.SIGTERM)
+        assert await daemon.ended() == 0
+        await until_gone(workers(daemon))
+        assert [each["process"] for each in logged(daemon, "worker killed: it did not end in time")] == [hanging]
