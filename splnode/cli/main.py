@@ -5,6 +5,7 @@ so that a call costs the imports of a call.
 """
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -32,6 +33,13 @@ HIDDEN: Final = {
     "complete": "candidates for the last word of a command line",
     "worker": "one of the processes of a node that has several",
 }
+
+LASTING: Final = ("serve", "bench", "worker")
+"""Commands that are no matter of a moment."""
+
+MOMENT: Final = 100_000
+"""Objects that a command of a moment makes before the collector looks at them. All that it imports lives to its end:
+to look through that again and again, and once more at the end, is a sixth of a call."""
 
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
@@ -61,6 +69,9 @@ environment:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code; never raises."""
     words = list(sys.argv[1:] if argv is None else argv)
+    moment = argv is None and words[:1] and words[0] not in LASTING
+    if moment:
+        gc.set_threshold(MOMENT)
     try:
         code = _dispatch(words)
         if sys.stdout is not None:
@@ -79,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from splnode.cli.failure import report
 
         return report(error)
+    finally:
+        if moment:
+            gc.freeze()
 
 
 def command(name: str) -> ModuleType:

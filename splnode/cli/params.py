@@ -38,8 +38,10 @@ class JsonForm:
 
         An empty object names no parameter. EncodeError where a value is neither, or both.
         """
-        named, named_error = self._try(message.request, value)
         bare = None if self.named else bare_parameter(message)
+        if bare is not None and isinstance(value, dict) and value and bare not in value:  # it has no other reading
+            return dict(from_json(message.request, {bare: value}, style=self.style, bytes_as=self.bytes_as))
+        named, named_error = self._try(message.request, value)
         if bare is None:
             if named_error is not None:
                 raise _explained(message, named_error)

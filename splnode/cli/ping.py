@@ -59,13 +59,18 @@ def pinger(where: target.Target) -> tuple[Endpoint, Callable[[float], object], C
     """Connects to the first endpoint that answers: what pings it once, until a moment, and what closes it."""
     from splnode.cli.dial import dial_first, nameless
     from splnode.net.blocking import BlockingChannel
-    from splnode.net.blocking_http import BlockingHttpChannel
     from splnode.wire.message import Contract
 
     dialled = dial_first(where, Contract(nameless("Ping")))
     channel, endpoint = dialled.channel, dialled.endpoint
-    assert isinstance(channel, BlockingChannel | BlockingHttpChannel)  # there are no others
-    ping = channel.ping if isinstance(channel, BlockingChannel) else channel.discover
+    ping: Callable[[float], object]
+    if isinstance(channel, BlockingChannel):
+        ping = channel.ping
+    else:
+        from splnode.net.blocking_http import BlockingHttpChannel
+
+        assert isinstance(channel, BlockingHttpChannel)  # there are no others
+        ping = channel.discover
 
     def timed(until: float) -> None:
         try:

@@ -1,3 +1,4 @@
+import gc
 import subprocess
 import sys
 
@@ -72,7 +73,29 @@ def test_no_command_is_imported_before_it_is_called() -> None:
     assert out.strip() == "['splnode.cli.main']"
 
 
-def test_a_call_imports_neither_the_log_nor_another_loop_nor_http() -> None:
-    source = "import sys, splnode.cli.calling\nprint({'structlog', 'uvloop', 'h11'} & set(sys.modules))"
-    out = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "set()"
+def test_a_call_imports_no_loop_no_log_and_none_of_the_other_libraries(node: list[str]) -> None:
+    source = (
+        "import sys\n"
+        "from splnode.cli.main import main\n"
+        "code = main()\n"
+        "heavy = {'asyncio', 'avro', 'h11', 'msgspec', 'structlog', 'uvloop', 'logging', 'threading', 'concurrent',"
+        " 'ssl', 'dataclasses', 'inspect', 'datetime', 'decimal', 'difflib', 'hashlib', 'pathlib', 'shutil', 'subprocess',"
+        " 'urllib.parse', 'uuid'}\n"
+        "print(sorted(heavy & set(sys.modules)), code, file=sys.stderr)"
+    )
+    for words in (
+        ("call", "Echo.thing", "-d", '{"text": "x"}'),
+        ("call", "Echo.open", "-d", '{"value": {"a": [1, {"b": null}]}}'),
+        ("ls",),
+        ("health",),
+        ("ping",),
+    ):
+        command = [sys.executable, "-c", source, *words, "--to", node[0]]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr.strip() == "[] 0", words
+
+
+def test_the_collector_is_left_alone_by_who_calls_main(shell: Shell) -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    shell("version")
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
