@@ -79,8 +79,8 @@ def test_a_call_imports_no_loop_no_log_and_none_of_the_other_libraries(node: lis
         "from splnode.cli.main import main\n"
         "code = main()\n"
         "heavy = {'asyncio', 'avro', 'h11', 'msgspec', 'structlog', 'uvloop', 'logging', 'threading', 'concurrent',"
-        " 'ssl', 'dataclasses', 'inspect', 'datetime', 'decimal', 'difflib', 'hashlib', 'pathlib', 'shutil', 'subprocess',"
-        " 'urllib.parse', 'uuid'}\n"
+        " 'ssl', 'dataclasses', 'inspect', 'datetime', 'decimal', 'difflib', 'hashlib', 'pathlib', 'shutil',"
+        " 'subprocess', 'urllib.parse', 'uuid'}\n"
         "print(sorted(heavy & set(sys.modules)), code, file=sys.stderr)"
     )
     for words in (
