@@ -8,14 +8,13 @@ The handler runs in its caller's task: cancelling one cancels the other, and not
 handler which swallows its cancelling holds its caller until it returns; the answer is then still DEADLINE_EXCEEDED.
 
 Where nothing but the node's admission stands before a handler, it is called right here, and what it awaits only if it
-really waits: each coroutine between two awaits costs as much as a check of the values.
+really waits (`wire.local`): each coroutine between two awaits costs as much as a check of the values.
 """
 
 import enum
 import typing
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
-from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -31,6 +30,7 @@ from splnode.rpc.failure import internal
 from splnode.rpc.handler import is_cancelled, tell
 from splnode.rpc.tally import Tally
 from splnode.rpc.timeouts import Timeouts, rest
+from splnode.wire.local import FAILED, FULL, LATE, NOT_BEGUN, UNFIT, Local, Odd, local
 from splnode.wire.message import Contract, ErrorReader
 from splnode.wire.primitive import read_long
 
@@ -46,15 +46,6 @@ class Ready:
         self.function = function
         self.gate = gate
         self.tally = tally
-
-
-class _Waits:
-    """What is still to be awaited: nothing else that a handler gives is of this class."""
-
-    __slots__ = ("work",)
-
-    def __init__(self, work: Coroutine[Any, Any, object]) -> None:
-        self.work = work
 
 
 class Bridge:
@@ -115,7 +106,7 @@ class _Route:
         timeouts: Timeouts,
     ) -> None:
         self._proceed = proceed
-        self._ready = ready
+        self._tally = None if ready is None else ready.tally
         self._copy = copy
         self._limits = limits
         self._timeouts = timeouts
@@ -126,17 +117,36 @@ class _Route:
         result = call.contract.results.get(call.message.name)
         self._result = self._resolve(call, self._message.response, call.message.response, result)
         self._errors = ErrorReader(call.contract, call.message, self._message)
+        self._local = None if ready is None else self._near(ready)
 
-    async def call(self, call: Call) -> object:
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
+        return self._whole(call) if self._local is None else self._quick(call, self._local)
+
+    async def _quick(self, call: Call, near: Local) -> object:
+        """What needs no waiting; the rest goes on as it is."""
+        given = near.run(call)
+        return given if type(given) is not Odd else await self._go_on(call, given)
+
+    async def _whole(self, call: Call) -> object:
+        """A call that goes through interceptors."""
         params = typing.cast("dict[str, Any]", self._params(call.params))
-        began = monotonic()
-        if call.deadline <= began:
+        if call.remaining <= 0:
             raise call.expired(started=False)
         served = Call(self._server, self._message, params, call.deadline, call.metadata, call.peer, True)
+        return await self._answer(call, served, self._proceed(served))
+
+    async def _go_on(self, call: Call, odd: Odd) -> object:
+        if odd.what == LATE:
+            raise call.expired(started=False)
+        served = typing.cast("Call", odd.call)
+        if odd.what == UNFIT:
+            raise self._unfit(served, odd.value)
+        work = self._proceed(served) if odd.what == FULL else _finish(odd, typing.cast("Tally", self._tally))
+        return await self._answer(call, served, work)
+
+    async def _answer(self, call: Call, served: Call, work: Coroutine[Any, Any, object]) -> object:
         try:
-            result = self._run(served, began)
-            if type(result) is _Waits:
-                result = await self._timeouts.run(result.work, call.deadline)
+            result = await self._timeouts.run(work, call.deadline)
         except TimeoutError:  # no handler's own: those are INTERNAL by now
             raise call.expired() from None
         except DeclaredError as error:
@@ -146,37 +156,24 @@ class _Route:
         try:
             return None if self._message.one_way else self._result(result)
         except DataError as error:
-            raise internal(served, error) from error
+            raise self._unfit(served, error) from error
 
-    def _run(self, served: Call, began: float) -> object:
-        """What the handler gives, or a _Waits."""
-        ready = self._ready
-        if ready is None:
-            return _Waits(self._proceed(served))
-        outer, gate = running.get(), ready.gate
-        if outer is not None and not outer.ended:
-            gate = None  # part of a call that was already let in
-        elif gate is not None and not gate.enter():
-            return _Waits(self._proceed(served))
-        token, result = running.set(served), None
-        served.begun = True
-        try:
-            result = _begin(ready.function, served.params)
-        except BaseException as error:
-            told = _told(served, ready.tally.ended, began, error)
-            if told is error:
-                raise
-            raise told from error
-        finally:
-            running.reset(token)
-            if type(result) is not _Waits:
-                served.ended = True
-                if gate is not None:
-                    gate.leave()
-        if type(result) is _Waits:
-            return _Waits(_finish(served, result.work, gate, ready.tally, began))
-        ready.tally.ended(monotonic() - began)
-        return result
+    def _near(self, ready: Ready) -> Local:
+        return local(
+            Call(self._server, self._message, {}, 0.0, checked=True),
+            running=running,
+            clock=monotonic,
+            params=self._params,
+            result=None if self._message.one_way else self._result,
+            function=ready.function,
+            gate=ready.gate,
+            counts=ready.tally.counts,
+        )
+
+    @staticmethod
+    def _unfit(served: Call, error: Exception) -> Exception:
+        """What becomes of an error that an answer's value makes: the handler's fault, if it is one of data."""
+        return internal(served, error) if isinstance(error, DataError) else error
 
     def _find(self, call: Call) -> Message:
         message = self._server.protocol.messages.get(call.message.name)
@@ -202,53 +199,33 @@ class _Route:
             return internal(call, unfit)
 
 
-def _begin(function: Callable[..., Any], params: Mapping[str, Any]) -> object:
-    """What the function gives. A coroutine is begun: then its value, or a _Waits."""
-    result = function(**params)
-    if type(result) is not CoroutineType:
-        if not hasattr(type(result), "__await__"):
-            return result
-        result = _awaited(result)
+async def _finish(odd: Odd, tally: Tally) -> object:
+    """What a handler gives that waits, or what may be told of its error; both are counted."""
+    served = typing.cast("Call", odd.call)
     try:
-        first = result.send(None)
-    except StopIteration as done:
-        value: object = done.value
-        return value
-    return _Waits(rest(result, first))
-
-
-async def _awaited(result: Awaitable[object]) -> object:
-    return await result
-
-
-async def _finish(
-    served: Call, work: Coroutine[Any, Any, object], gate: Admission | None, tally: Tally, began: float
-) -> object:
-    token = running.set(served)
-    tally.begin()
-    try:
-        result = await work
+        result = await _begun(odd)
     except BaseException as error:
-        told = _told(served, tally.end, began, error)
+        told = tell(served, error, asked=is_cancelled())
+        (tally.ended if odd.what == FAILED else tally.end)(monotonic() - odd.began, told)
         if told is error:
             raise
         raise told from error
     finally:
         served.ended = True
-        running.reset(token)
-        if gate is not None:
-            gate.leave()
-    tally.end(monotonic() - began)
+        if odd.gate is not None:
+            odd.gate.leave()
+    tally.end(monotonic() - odd.began)
     return result
 
 
-def _told(
-    served: Call, count: Callable[[float, BaseException], None], began: float, error: BaseException
-) -> BaseException:
-    """What may be told of the error of a call, which is counted."""
-    told = tell(served, error, asked=is_cancelled())
-    count(monotonic() - began, told)
-    return told
+async def _begun(odd: Odd) -> object:
+    if odd.what == FAILED:
+        raise odd.value
+    token = running.set(typing.cast("Call", odd.call))
+    try:
+        return await (odd.value if odd.first is NOT_BEGUN else rest(odd.value, odd.first))
+    finally:
+        running.reset(token)
 
 
 def carries_types(annotation: object) -> bool:

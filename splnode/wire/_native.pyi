@@ -1,11 +1,12 @@
 """The C extension's face: the native call engine. Its sources are in `native/`."""
 
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, MutableSequence
 from contextvars import Context, ContextVar
 from typing import Any, final
 
 from splnode.limits import Limits
-from splnode.wire.intake import Handler
+from splnode.wire.intake import Gate, Handler
+from splnode.wire.local import Served
 from splnode.wire.message import ClientCall, ClientPair, Contract, ServerCall
 from splnode.wire.pipeline import General, Holder, Session
 
@@ -139,6 +140,25 @@ class Slot:
 @final
 class Way:
     """How one message is sent to one server, and its answer read."""
+
+@final
+class Local:
+    """One message of one caller in the process of its handler; `splnode.wire.local.Local` says how."""
+
+    def __new__(
+        cls,
+        blank: Served,
+        *,
+        running: ContextVar[Any],
+        clock: Callable[[], float],
+        params: Callable[[Any], Any],
+        result: Callable[[Any], Any] | None,
+        function: Callable[..., Any],
+        gate: Gate | None,
+        counts: MutableSequence[int],
+    ) -> Local: ...
+    def run(self, call: Any, /) -> object:
+        """Runs a call: the answer, or an Odd."""
 
 @final
 class Room:

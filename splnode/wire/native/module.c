@@ -10,9 +10,9 @@ static int module_exec(PyObject *module)
     PyObject *capsule = PyObject_GetAttrString(state->codec, "_api");
     state->api = capsule != NULL ? PyCapsule_GetPointer(capsule, SPLNODE_CODEC_CAPSULE) : NULL;
     Py_XDECREF(capsule);
-    return state->api == NULL || add_pipeline(module) < 0 || add_intake(module) < 0 || add_room(module) < 0
-        ? -1
-        : 0;
+    if (state->api == NULL || add_pipeline(module) < 0 || add_intake(module) < 0 || add_room(module) < 0)
+        return -1;
+    return add_local(module);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)

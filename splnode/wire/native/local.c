@@ -1,0 +1,389 @@
+/* Local: calls that stay in their process. wire/local.py is its twin, and says what is ordinary and what an Odd is.
+ *
+ * Handlers, gates, values and hooks are Python, and may come back to `run`: nothing of a call is kept in the Local, and
+ * what is handed in never changes, so that it is whole as long as somebody can call it (it is not cleared: whatever
+ * cycle goes through it goes through the function or the blank call too).
+ */
+
+#include "calls.h"
+#include "stage.h" /* take_exception */
+
+enum { LATE, FULL, WAITS, FAILED, UNFIT };
+enum { PARAMS, DEADLINE, METADATA, PEER, ANSWER_METADATA, BEGUN, ENDED, KNOWN };
+static const char *const known_names[KNOWN] = {
+    "params", "deadline", "metadata", "peer", "answer_metadata", "begun", "ended",
+};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *blank, *running, *clock, *params, *result, *function, *gate, *odd, *not_begun; /* gate, result: or NULL */
+    PyObject *enter, *leave, *names[KNOWN];
+    Py_ssize_t slot_count, *slots; /* offsets of all slots of a call, */
+    Py_ssize_t known[KNOWN];       /* and of those that are known here */
+    Py_buffer counts;
+} Local;
+
+/* A call on its way through `run`; what it has is owned. */
+typedef struct {
+    PyObject *since, *served, *value, *first;
+    PyObject *gate; /* the one it is in, borrowed; or NULL */
+} Run;
+
+/* ---- calls ----------------------------------------------------------------------------------------- */
+
+/* What is known of a call, a new reference. */
+static PyObject *known_of(const Local *self, PyObject *call, int which)
+{
+    PyObject *value = Py_IS_TYPE(call, Py_TYPE(self->blank)) ? *slot_at(call, self->known[which]) : NULL;
+    return value != NULL ? Py_NewRef(value) : PyObject_GetAttr(call, self->names[which]);
+}
+
+static void set_slot(PyObject *call, Py_ssize_t offset, PyObject *value)
+{
+    PyObject **slot = slot_at(call, offset);
+    Py_XSETREF(*slot, Py_NewRef(value));
+}
+
+/* A call like the blank one, with what is the caller's. */
+static PyObject *new_served(const Local *self, PyObject *call, PyObject *params)
+{
+    PyTypeObject *type = Py_TYPE(self->blank);
+    PyObject *served = type->tp_alloc(type, 0);
+    for (Py_ssize_t i = 0; served != NULL && i < self->slot_count; i++)
+        *slot_at(served, self->slots[i]) = Py_XNewRef(*slot_at(self->blank, self->slots[i]));
+    if (served != NULL)
+        set_slot(served, self->known[PARAMS], params);
+    for (int which = DEADLINE; served != NULL && which <= PEER; which++) {
+        PyObject *value = known_of(self, call, which);
+        if (value == NULL)
+            Py_CLEAR(served);
+        else
+            Py_SETREF(*slot_at(served, self->known[which]), value);
+    }
+    return served;
+}
+
+/* 1 if `one` is not after `other`, numbers both. */
+static int is_past(PyObject *one, PyObject *other)
+{
+    if (PyFloat_CheckExact(one) && PyFloat_CheckExact(other))
+        return PyFloat_AS_DOUBLE(one) <= PyFloat_AS_DOUBLE(other);
+    return PyObject_RichCompareBool(one, other, Py_LE);
+}
+
+/* ---- the way in and out ---------------------------------------------------------------------------- */
+
+/* Whether a call that has not ended runs here. */
+static int is_inside(const Local *self)
+{
+    PyObject *outer;
+    if (PyContextVar_Get(self->running, Py_None, &outer) < 0)
+        return -1;
+    PyObject *ended = outer == Py_None ? Py_NewRef(Py_True) : known_of(self, outer, ENDED);
+    Py_DECREF(outer);
+    int over = ended == NULL ? -1 : PyObject_IsTrue(ended);
+    Py_XDECREF(ended);
+    return over < 0 ? -1 : !over;
+}
+
+/* 1 where the call may run, 0 where there is no place. */
+static int enter(const Local *self, Run *run)
+{
+    int inside = self->gate == NULL ? 1 : is_inside(self);
+    if (inside != 0)
+        return inside;
+    PyObject *entered = PyObject_CallMethodNoArgs(self->gate, self->enter);
+    int let_in = entered == NULL ? -1 : PyObject_IsTrue(entered);
+    Py_XDECREF(entered);
+    if (let_in > 0)
+        run->gate = self->gate;
+    return let_in;
+}
+
+static int64_t *counts_of(const Local *self) { return self->counts.buf; }
+
+/* The handler is done, whatever it has given. -1 with an exception if the gate has one. */
+static int end(const Local *self, Run *run)
+{
+    set_slot(run->served, self->known[ENDED], Py_True);
+    counts_of(self)[IN_FLIGHT]--;
+    if (run->gate == NULL)
+        return 0;
+    PyObject *left = PyObject_CallMethodNoArgs(run->gate, self->leave);
+    Py_XDECREF(left);
+    return left != NULL ? 0 : -1;
+}
+
+static int count(const Local *self, PyObject *since)
+{
+    PyObject *now = PyObject_CallNoArgs(self->clock);
+    double seconds = now == NULL ? -1 : PyFloat_AsDouble(now) - PyFloat_AsDouble(since);
+    Py_XDECREF(now);
+    if (PyErr_Occurred())
+        return -1;
+    count_call(counts_of(self), seconds);
+    return 0;
+}
+
+static PyObject *new_odd(const Local *self, int what, const Run *run, PyObject *value)
+{
+    PyObject *number = PyLong_FromLong(what);
+    if (number == NULL)
+        return NULL;
+    PyObject *args[] = {
+        NULL, number, run->served != NULL ? run->served : Py_None, run->since, value != NULL ? value : Py_None,
+        run->first != NULL ? run->first : Py_None, run->gate != NULL && what == WAITS ? run->gate : Py_None,
+    };
+    PyObject *odd = PyObject_Vectorcall(self->odd, args + 1, 6 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    Py_DECREF(number);
+    return odd;
+}
+
+/* The error that is being raised, as an Odd. */
+static PyObject *odd_error(const Local *self, int what, const Run *run)
+{
+    PyObject *error = take_exception(), *odd = new_odd(self, what, run, error);
+    Py_XDECREF(error);
+    return odd;
+}
+
+/* ---- run ------------------------------------------------------------------------------------------- */
+
+/* Calls the handler. 1: `value` is what it gave; 0: it waits, as an Odd says it; -1 with its exception. */
+static int call_function(const Local *self, Run *run)
+{
+    PyObject *params = Py_NewRef(*slot_at(run->served, self->known[PARAMS])), *result = NULL;
+    run->value = PyObject_VectorcallDict(self->function, NULL, 0, params);
+    Py_DECREF(params);
+    if (run->value == NULL)
+        return -1;
+    if (!PyCoro_CheckExact(run->value)) {
+        if (!is_awaitable(run->value))
+            return 1;
+        run->first = Py_NewRef(self->not_begun);
+        return 0;
+    }
+    switch (PyIter_Send(run->value, Py_None, &result)) {
+    case PYGEN_RETURN:
+        Py_SETREF(run->value, result);
+        return 1;
+    case PYGEN_NEXT:
+        run->first = result;
+        return 0;
+    default:
+        return -1;
+    }
+}
+
+/* The same with `running` set meanwhile. */
+static int begin(const Local *self, Run *run)
+{
+    PyObject *token = PyContextVar_Set(self->running, run->served);
+    if (token == NULL)
+        return -1;
+    set_slot(run->served, self->known[BEGUN], Py_True);
+    int begun = call_function(self, run);
+    PyObject *error = begun < 0 ? take_exception() : NULL;
+    int reset = PyContextVar_Reset(self->running, token);
+    Py_DECREF(token);
+    if (error != NULL)
+        raise_again(error);
+    return reset < 0 ? -1 : begun;
+}
+
+/* The caller's value of the handler's. */
+static PyObject *answer(const Local *self, const Run *run, PyObject *call)
+{
+    PyObject *metadata = *slot_at(run->served, self->known[ANSWER_METADATA]);
+    int any = metadata == NULL || metadata == *slot_at(self->blank, self->known[ANSWER_METADATA])
+        ? 0
+        : PyObject_IsTrue(metadata);
+    if (any < 0 || (any && PyObject_SetAttr(call, self->names[ANSWER_METADATA], metadata) < 0))
+        return NULL;
+    if (count(self, run->since) < 0)
+        return NULL;
+    if (self->result == NULL)
+        return Py_NewRef(Py_None);
+    PyObject *result = PyObject_CallOneArg(self->result, run->value);
+    if (result == NULL && PyErr_ExceptionMatches(PyExc_Exception))
+        return odd_error(self, UNFIT, run);
+    return result;
+}
+
+/* A call whose parameters are the handler's, and which has time. */
+static PyObject *run_served(const Local *self, Run *run, PyObject *call)
+{
+    int entered = enter(self, run);
+    if (entered <= 0)
+        return entered < 0 ? NULL : new_odd(self, FULL, run, NULL);
+    counts_of(self)[IN_FLIGHT]++;
+    int begun = begin(self, run);
+    if (begun == 0)
+        return new_odd(self, WAITS, run, run->value);
+    PyObject *error = begun < 0 ? take_exception() : NULL, *result = NULL;
+    if (end(self, run) < 0)
+        Py_XDECREF(error);
+    else if (error == NULL)
+        result = answer(self, run, call);
+    else {
+        result = new_odd(self, FAILED, run, error);
+        Py_DECREF(error);
+    }
+    return result;
+}
+
+static PyObject *local_run(Local *self, PyObject *call)
+{
+    Run run = {NULL, NULL, NULL, NULL, NULL};
+    PyObject *given = known_of(self, call, PARAMS), *result = NULL;
+    PyObject *params = given != NULL ? PyObject_CallOneArg(self->params, given) : NULL;
+    PyObject *deadline = params != NULL ? known_of(self, call, DEADLINE) : NULL;
+    run.since = deadline != NULL ? PyObject_CallNoArgs(self->clock) : NULL;
+    int late = run.since != NULL ? is_past(deadline, run.since) : -1;
+    if (late > 0)
+        result = new_odd(self, LATE, &run, NULL);
+    else if (late == 0 && (run.served = new_served(self, call, params)) != NULL)
+        result = run_served(self, &run, call);
+    Py_XDECREF(given);
+    Py_XDECREF(params);
+    Py_XDECREF(deadline);
+    Py_XDECREF(run.since);
+    Py_XDECREF(run.served);
+    Py_XDECREF(run.value);
+    Py_XDECREF(run.first);
+    return result;
+}
+
+/* ---- the type -------------------------------------------------------------------------------------- */
+
+/* Where calls like the blank one have what they have; all of it must be slots, and all known ones there. */
+static int find_slots(Local *self)
+{
+    PyObject *type = (PyObject *)Py_TYPE(self->blank);
+    PyObject *slots = PyObject_GetAttrString(type, "__slots__");
+    PyObject *names = slots != NULL ? PySequence_Tuple(slots) : NULL;
+    Py_XDECREF(slots);
+    if (names == NULL)
+        return -1;
+    self->slot_count = PyTuple_GET_SIZE(names);
+    self->slots = PyMem_Calloc((size_t)self->slot_count + 1, sizeof(Py_ssize_t));
+    int failed = self->slots == NULL ? (PyErr_NoMemory(), -1) : 0;
+    for (Py_ssize_t i = 0; !failed && i < self->slot_count; i++)
+        failed = (self->slots[i] = slot_offset(type, PyTuple_GET_ITEM(names, i))) == 0 ? -1 : 0;
+    Py_DECREF(names);
+    for (int which = 0; !failed && which < KNOWN; which++) {
+        self->names[which] = PyUnicode_InternFromString(known_names[which]);
+        self->known[which] = self->names[which] != NULL ? slot_offset(type, self->names[which]) : 0;
+        failed = self->known[which] == 0 ? -1 : 0;
+    }
+    return failed;
+}
+
+static int take_counts(Local *self, PyObject *counts)
+{
+    if (PyObject_GetBuffer(counts, &self->counts, PyBUF_WRITABLE) < 0)
+        return -1;
+    if (self->counts.len == PLACES * (Py_ssize_t)sizeof(int64_t))
+        return 0;
+    PyErr_Format(PyExc_ValueError, "counts are %d integers of 64 bits", PLACES);
+    return -1;
+}
+
+/* What stands beside the plain twin: the class Odd, and NOT_BEGUN. */
+static int find_twin(Local *self)
+{
+    PyObject *twin = PyImport_ImportModule("splnode.wire.local");
+    if (twin == NULL)
+        return -1;
+    self->odd = PyObject_GetAttrString(twin, "Odd");
+    self->not_begun = PyObject_GetAttrString(twin, "NOT_BEGUN");
+    Py_DECREF(twin);
+    return self->odd != NULL && self->not_begun != NULL ? 0 : -1;
+}
+
+static PyObject *local_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"blank", "running", "clock", "params", "result", "function", "gate", "counts", NULL};
+    PyObject *blank, *running, *clock, *params, *result, *function, *gate, *counts;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O$O!OOOOOO:Local", names, &blank, &PyContextVar_Type, &running,
+                                     &clock, &params, &result, &function, &gate, &counts))
+        return NULL;
+    Local *self = (Local *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->blank = Py_NewRef(blank);
+    self->running = Py_NewRef(running);
+    self->clock = Py_NewRef(clock);
+    self->params = Py_NewRef(params);
+    self->result = result != Py_None ? Py_NewRef(result) : NULL;
+    self->function = Py_NewRef(function);
+    self->gate = gate != Py_None ? Py_NewRef(gate) : NULL;
+    self->enter = PyUnicode_InternFromString("enter");
+    self->leave = PyUnicode_InternFromString("leave");
+    if (self->enter == NULL || self->leave == NULL || find_slots(self) < 0 || find_twin(self) < 0
+        || take_counts(self, counts) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static int local_traverse(Local *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->blank);
+    Py_VISIT(self->running);
+    Py_VISIT(self->clock);
+    Py_VISIT(self->params);
+    Py_VISIT(self->result);
+    Py_VISIT(self->function);
+    Py_VISIT(self->gate);
+    Py_VISIT(self->odd);
+    return 0;
+}
+
+static void local_dealloc(Local *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    PyObject *const owned[] = {
+        self->blank, self->running, self->clock, self->params, self->result, self->function, self->gate, self->odd,
+        self->not_begun, self->enter, self->leave,
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(owned); i++)
+        Py_XDECREF(owned[i]);
+    for (int which = 0; which < KNOWN; which++)
+        Py_XDECREF(self->names[which]);
+    PyMem_Free(self->slots);
+    if (self->counts.obj != NULL)
+        PyBuffer_Release(&self->counts);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef local_methods[] = {
+    {"run", (PyCFunction)local_run, METH_O, PyDoc_STR("run(call) -> the answer, or an Odd")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot local_slots[] = {
+    {Py_tp_doc, PyDoc_STR("One message of one caller in the process of its handler.")},
+    {Py_tp_new, local_new},
+    {Py_tp_dealloc, local_dealloc},
+    {Py_tp_traverse, local_traverse},
+    {Py_tp_methods, local_methods},
+    {0, NULL},
+};
+
+static PyType_Spec local_spec = {
+    .name = "splnode.wire._native.Local",
+    .basicsize = sizeof(Local),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = local_slots,
+};
+
+int add_local(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &local_spec, NULL);
+    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return failed;
+}
