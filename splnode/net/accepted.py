@@ -20,7 +20,8 @@ from splnode.net.peer import acknowledge
 from splnode.net.receiving import LOOK, shared_buffer
 from splnode.net.watched import WatchedConnection
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
-from splnode.wire.server import ServerSession
+from splnode.wire.intake import Intake
+from splnode.wire.server import SLICE, TURN, ServerSession
 
 FLOWING: Final = 16_384
 """Who sends so many bytes at a time does not wait until they are acknowledged."""
@@ -31,7 +32,10 @@ log = structlog.get_logger("splnode.net")
 class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     """One accepted connection: its session, and the calls it has running."""
 
-    __slots__ = ("_direct", "_eof", "_full", "_greeted", "_held", "_outbox", "_session", "_shared", "_taking")
+    __slots__ = (
+        "_brim", "_direct", "_due", "_eof", "_full", "_greeted", "_held", "_intake", "_outbox", "_session", "_shared",
+        "_swift", "_taking",
+    )  # fmt: skip
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
         super().__init__(host, endpoint)
@@ -51,6 +55,10 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._shared = shared_buffer()
         self._direct = False  # the session has a place for what comes next
         self._taking = False  # what came is being given to handlers; some of it may be answered at once
+        self._due = False  # some of it was
+        self._intake: Intake | None = None
+        self._swift: Intake | None = None  # the same, while it may have what comes before the session has seen it
+        self._brim = host.limits.calls_per_connection - TURN  # calls in flight; with more they are counted one by one
 
     # --- asyncio.BufferedProtocol -------------------------------------------------------------------------
 
@@ -61,12 +69,18 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go."""
+        if self._swift is not None:
+            self._direct = False  # as it was left behind the last large value
+            return self._shared
         space = self._session.space
         self._direct = space is not None
         return self._shared if space is None else space
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes of the peer, in that buffer."""
+        if self._swift is not None and self._session.in_flight < self._brim:
+            self._run(self._swift, nbytes)
+            return
         if not self._direct:
             self.data_received(self._shared[:nbytes].tobytes())
             return
@@ -74,6 +88,24 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._received += nbytes
         self._session.received(nbytes)
         self.data_received(b"")
+
+    def _run(self, intake: Intake, nbytes: int) -> None:
+        """Lets the intake have what came: as a rule that is all, and what it answers is written."""
+        self._taking = True
+        try:
+            taken = intake.run(self._shared, 0, TURN, SLICE, nbytes)
+        finally:
+            self._taking = False
+        if self._due:
+            self._due = False
+            self._outbox.collect()
+        elif answers := intake.take():
+            self._outbox.write(answers)
+        if taken < nbytes:
+            self._received += taken
+            self.data_received(self._shared[taken:nbytes].tobytes())
+        else:
+            self._received += nbytes
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer, and what the session has of them already."""
@@ -91,8 +123,10 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         session = self._session
         self._taking = True
         for event in events:
+            if self._closing:
+                break  # nobody waits for what is behind
             self._take(event)
-        self._taking = False
+        self._taking = self._due = False
         if session.failed is not None:
             self._refuse(str(session.failed))
             return
@@ -108,6 +142,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if session.unread > SMALL or self._held:
             self._held = session.unread > SMALL
             self._host.unread.hold(self, session.unread)
+        clear = session.clear and not (self._full or self._stalled or self._closing)
+        self._swift = self._intake if clear else None
 
     def _wait(self) -> None:
         """The session takes no more now: until it is given its next turn, or an answer, or an errand is done."""
@@ -140,11 +176,13 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone: what runs for it is cancelled."""
+        self._swift = None
         super().connection_lost(exc)
         self._outbox.close()
 
     def pause_writing(self) -> None:
         """The peer reads too slowly: its calls wait, and its bytes stay in the socket."""
+        self._swift = None
         super().pause_writing()
         if self._serving is not None:
             self._serving.hold()
@@ -170,6 +208,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Cancels what runs, sends what is written, closes."""
+        self._swift = None
         self._drop()
         self._outbox.flush()
         super().close()
@@ -186,8 +225,10 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
                 self._serving = self._host.serving(self._session, self._peer(), self._answered)
                 if self._stalled:
                     self._serving.hold()
-                if self._session.framing == "netty" and (intake := self._serving.intake(self._host.limits)) is not None:
-                    self._session.run_by(intake)
+                if self._session.framing == "netty":
+                    self._intake = self._serving.intake(self._host.limits)
+                if self._intake is not None:
+                    self._session.run_by(self._intake)
             self._serving.start(event)
         elif type(event) is Cancel:
             if self._serving is not None:
@@ -216,6 +257,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     def _answered(self) -> None:
         """An answer lies in the session, and there may be room for what waits inside of it."""
         if self._taking:
+            self._due = True
             return  # there may be more calls to take; what comes behind them does the rest
         if self._full and not self._session.pending:  # what is pending has its own turn
             self._go_on()

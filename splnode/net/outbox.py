@@ -76,6 +76,12 @@ class Outbox:
             self._size += sum(map(len, parts))
             self._write()
 
+    def write(self, data: bytes) -> None:
+        """Sends these bytes at once, before what is gathered: for those whose order among the others is free."""
+        if self._transport is not None:
+            self.written += len(data)
+            self._transport.write(data)
+
     def _turn_ended(self) -> None:
         self._flushing = False
         self.flush()

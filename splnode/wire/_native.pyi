@@ -5,7 +5,7 @@ from contextvars import Context, ContextVar
 from typing import Any, final
 
 from splnode.limits import Limits
-from splnode.wire.intake import Gate, Handler
+from splnode.wire.intake import Gate, Handler, Tasks
 from splnode.wire.local import Served
 from splnode.wire.message import ClientCall, ClientPair, Contract, ServerCall
 from splnode.wire.pipeline import General, Holder, Session
@@ -31,10 +31,13 @@ class Intake:
         allowed: Callable[[Mapping[str, bytes]], float],
         handler: Callable[[ServerCall], Handler | None],
         unusual: Callable[..., None],
+        tasks: Tasks | None = None,
     ) -> Intake: ...
     def begin(self, client_hash: bytes, calls: Mapping[bytes, ServerCall], /) -> None:
         """A handshake is done."""
-    def run(self, data: bytes | bytearray | memoryview, start: int, most: int, seconds: float, /) -> int:
+    def run(
+        self, data: bytes | bytearray | memoryview, start: int, most: int, seconds: float, size: int = ..., /
+    ) -> int:
         """Runs the ordinary requests from `start` on; the place behind the last one."""
     def take(self) -> bytes:
         """The answers that were not taken yet."""

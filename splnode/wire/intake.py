@@ -163,15 +163,17 @@ class Intake:
         self._calls = calls
         self._found.clear()
 
-    def run(self, data: bytes, start: int, most: int, seconds: float) -> int:
+    def run(self, data: bytes | memoryview, start: int, most: int, seconds: float, size: int | None = None) -> int:
         """Runs the ordinary requests from `start` on, at most `most` of them, and no more after so many seconds.
 
         Gives the place behind the last one. `served` says how many there were, and `over` that the turn is to end.
+        `size` is where the data end, if that is before the end of `data`.
         """
         self.served, self.over = 0, False
         if self._busy or self.stopped:
             return start
         self._busy = True
+        data = data[:size] if type(data) is bytes else bytes(data[:size])
         now, size = self._clock(), len(data)
         until = now + seconds
         try:

@@ -182,6 +182,12 @@ class ServerSession:
             self._open.add(serial)
         return Request(serial, call, params, metadata, call.one_way, b"")
 
+    @property
+    def clear(self) -> bool:
+        """True while nothing waits inside and nothing stands before what comes: the intake may have it at once."""
+        waits = self.unread or self.pending or self._stalled or self._answering or self._away or self._ended
+        return self._intake is not None and not waits and self._weight < self._most_weight
+
     def receive_data(self, data: bytes) -> list[Event]:
         """What the bytes mean. RemoteWireError: close the connection.
 

@@ -11,6 +11,7 @@ import pytest
 import splnode
 from splnode.avro.protocol import Protocol
 from splnode.errors import CallError, Code
+from splnode.net import accepted
 from splnode.net.listener import Listener
 from splnode.rpc.admission import Admission
 from splnode.rpc.call import current_call
@@ -480,7 +481,8 @@ async def test_a_route_that_is_taken_away(stand: Stand, message: str) -> None:
 
 
 async def test_long_handlers_of_one_peer_let_others_in_between(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_server, "SLICE", 0.0)
+    for module in (wire_server, accepted):
+        monkeypatch.setattr(module, "SLICE", 0.0)
     order: list[str] = []
     stand.play.sync |= {"a": lambda: str(order.append("a")), "b": lambda: str(order.append("b"))}
     async with splnode.connect(stand.listener.endpoints[0], PROTOCOL) as other:

@@ -83,3 +83,17 @@ async def test_flushed_now_and_dropped_when_closed() -> None:
     await asyncio.sleep(0)
     outbox.flush()
     assert transport.data == b"last"
+
+
+async def test_what_is_written_at_once_goes_before_what_is_gathered() -> None:
+    session, transport, outbox = opened()
+    session.parts.append(b"b")
+    outbox.collect()
+    outbox.write(b"a")
+    assert transport.data == b"a"
+    await asyncio.sleep(0)
+    assert transport.data == b"ab"
+    assert outbox.written == 2
+    outbox.close()
+    outbox.write(b"c")
+    assert transport.data == b"ab"

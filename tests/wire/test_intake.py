@@ -157,6 +157,16 @@ def test_from_the_place_that_is_named(site: Site) -> None:
     assert site.intake.take() == three(1, 3)
 
 
+def test_out_of_a_buffer_that_is_used_again(site: Site) -> None:
+    buffer, data = memoryview(bytearray(200)), add(1, 1, 2) + add(2, 3, 4)[:-1]
+    buffer[: len(data)] = data
+    whole = len(add(1, 1, 2))
+    assert site.intake.run(buffer, 0, 128, 1e9, len(data)) == whole
+    assert site.intake.run(buffer, 0, 128, 1e9, whole) == whole
+    buffer[:] = bytes(200)
+    assert site.intake.take() == three(1, 3) * 2
+
+
 def test_a_request_in_pieces_waits_for_its_rest(site: Site) -> None:
     whole = add(1, 1, 2)
     for cut in range(len(whole)):

@@ -7,7 +7,7 @@
  */
 
 #include "frames.h"
-#include "stage.c" /* until the build knows it */
+#include "stage.h"
 #include <structmember.h>
 
 #define HEAVY 65536            /* as in intake.py */
@@ -740,8 +740,8 @@ static int run_frames(Intake *self, const uint8_t **at, const uint8_t *end, Py_s
 
 static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (nargs != 4) {
-        PyErr_SetString(PyExc_TypeError, "run(data, start, most, seconds)");
+    if (nargs != 4 && nargs != 5) {
+        PyErr_SetString(PyExc_TypeError, "run(data, start, most, seconds, size)");
         return NULL;
     }
     Py_ssize_t start = PyLong_AsSsize_t(args[1]), most = PyLong_AsSsize_t(args[2]);
@@ -751,12 +751,15 @@ static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t narg
     Py_buffer data;
     if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
         return NULL;
+    Py_ssize_t size = nargs == 5 ? PyLong_AsSsize_t(args[4]) : -1;
     int failed = 0;
-    if (start < 0 || start > data.len) {
-        PyErr_SetString(PyExc_ValueError, "run begins within the data");
+    if (nargs == 4)
+        size = data.len;
+    if (start < 0 || start > size || size > data.len) {
+        PyErr_SetString(PyExc_ValueError, "run begins and ends within the data");
         failed = -1;
     }
-    const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + data.len;
+    const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + size;
     self->served = 0;
     self->over = false;
     self->alone = -1;
@@ -1001,7 +1004,7 @@ static void intake_dealloc(Intake *self)
 
 static PyMethodDef intake_methods[] = {
     {"begin", (PyCFunction)intake_begin, METH_VARARGS, PyDoc_STR("begin(client_hash, calls)")},
-    {"run", (PyCFunction)(void (*)(void))intake_run, METH_FASTCALL, PyDoc_STR("run(data, start, most, seconds) -> end")},
+    {"run", (PyCFunction)(void (*)(void))intake_run, METH_FASTCALL, PyDoc_STR("run(data, start, most, seconds, size) -> end")},
     {"take", (PyCFunction)intake_take, METH_NOARGS, PyDoc_STR("take() -> bytes")},
     {"close", (PyCFunction)intake_close, METH_NOARGS, PyDoc_STR("close()")},
     {NULL, NULL, 0, NULL},
