@@ -24,7 +24,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from splnode.avro import json_value, single_object
-from splnode.avro.avro_json import AvroReader, AvroWriter
 from splnode.avro.json_scalar import BytesAs, is_byte_form, read_scalar
 from splnode.avro.plain_read import PlainReader, Wrap
 from splnode.avro.plain_write import PlainWriter, Unwrap, finite
@@ -51,6 +50,8 @@ def from_json(
     without it that is `wrap_record`.
     """
     if style == "avro":
+        from splnode.avro.avro_json import AvroReader  # noqa: PLC0415 - for those who ask for it
+
         return AvroReader(limits).read(schema, json)
     return PlainReader(bytes_as, wrap or _wrapping(limits), limits).read(schema, json)
 
@@ -70,6 +71,8 @@ def to_json(
     schema. `unwrap` gives the JSON of a `splnode.Record`; without it only JSON is unwrapped.
     """
     if style == "avro":
+        from splnode.avro.avro_json import AvroWriter  # noqa: PLC0415 - for those who ask for it
+
         return AvroWriter(limits).write(schema, value)
     return PlainWriter(bytes_as, unwrap or _unwrapping(None, bytes_as, limits), limits).write(schema, value)
 

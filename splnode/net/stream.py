@@ -7,7 +7,6 @@ there is room, and what comes meanwhile is read, so that two ends that write muc
 
 import contextlib
 import select
-import socket
 import time
 from collections.abc import Callable, Sequence
 from struct import Struct
@@ -15,6 +14,11 @@ from typing import Final
 
 from splnode.endpoint import Endpoint
 from splnode.net.reasons import reason_of, unreachable
+
+try:
+    import _socket as socket  # all that is needed of it: the rest, enums and files, takes 3 ms to import
+except ImportError:
+    import socket  # type: ignore[no-redef]  # the same names
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds to connect and shake hands in, where nobody says otherwise: the default of `[channels]` in the config."""

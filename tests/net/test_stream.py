@@ -10,6 +10,7 @@ import pytest
 
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
+from splnode.net import stream
 from splnode.net.stream import Stream, dial
 from tests.background import Peer, hold, read_exactly
 
@@ -163,7 +164,7 @@ def test_the_second_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with Peer(hold) as peer:
         where = ("127.0.0.1", peer.endpoint.port)
         found = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", 1)), (socket.AF_INET, 1, 6, "", where)]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+        monkeypatch.setattr(stream.socket, "getaddrinfo", lambda *args, **options: found)
         dial(Endpoint("tcp", "two.example", 1), in_a(1), 1).close()
         found.clear()
         with pytest.raises(CallError, match="no address"):
