@@ -60,6 +60,7 @@ exit codes:
 environment:
   SPLNODE_TO       the endpoint to call, where --to does not say
   SPLNODE_PROFILE  the profile to use, where --profile does not say
+  SPLNODE_WORKERS  the processes of serve, where --workers does not say
   NO_COLOR         no colours
 
 `splnode COMMAND --help` tells about a command, `splnode call SERVICE.MESSAGE --help` about a message.

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,9 +17,10 @@ async def families() -> list[Family]:
     return FAMILIES
 
 
-@pytest.fixture
-def measured(tmp_path: Path) -> Iterator[str]:
-    with serving([f"unix://{tmp_path}/s"], more={find_protocol("splnode.Metrics"): MetricsService(families)}) as where:
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("measured")
+    with serving([f"unix://{folder}/s"], more={find_protocol("splnode.Metrics"): MetricsService(families)}) as where:
         yield where[0]
 
 
