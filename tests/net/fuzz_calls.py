@@ -10,6 +10,7 @@ an engine may leave out, and the order in which calls that expire together are t
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import random
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 import uuid
+import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -313,7 +315,7 @@ class Play:
             (3, STRAY, lambda: self.stray(FRAMES[int(which * len(FRAMES))])),
             (1, "end", lambda: self.hang_up(way, eof=which < 0.5)),
         )
-        (name, action) = dice.choices([step[1:] for step in steps], [weight for weight, _, _ in steps])[0]
+        name, action = dice.choices([step[1:] for step in steps], [weight for weight, _, _ in steps])[0]
         return name, action
 
     async def step(self, name: str, action: Callable[[], object]) -> None:
@@ -480,15 +482,18 @@ def played(seed: int) -> tuple[list[str], int]:
 
     In a process of its own: the clock and the ids of errors are not those of others.
     """
-    clock = Clock()
+    clock, warned = Clock(), set[str]()
     time.monotonic = clock
     uuid.uuid4 = lambda: uuid.UUID(int=5)
-    structlog.configure(
-        processors=[], logger_factory=structlog.testing.CapturingLoggerFactory(), cache_logger_on_first_use=False
-    )
+    quiet = structlog.testing.CapturingLoggerFactory()
+    structlog.configure(processors=[], logger_factory=quiet, cache_logger_on_first_use=False)
+    warnings.simplefilter("always")
+    warnings.showwarning = lambda message, *_: warned.add(str(message))
     with asyncio.Runner() as runner:
         play = Play(seed, clock)
-        return runner.run(play.run()), play.gap
+        told = runner.run(play.run())
+    gc.collect()
+    return told + [f"UNHANDLED {message}" for message in sorted(warned)], play.gap
 
 
 class Player:
