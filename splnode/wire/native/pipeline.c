@@ -612,7 +612,7 @@ static PyObject *due_slots(Pipeline *pipe, double now)
             && PyList_Append(due, entry) < 0)
             Py_CLEAR(due);
     }
-    if (due != NULL)
+    if (due != NULL && PyList_GET_SIZE(due) > 1)
         qsort(((PyListObject *)due)->ob_item, (size_t)PyList_GET_SIZE(due), sizeof(PyObject *), by_serial);
     return due;
 }
