@@ -46,6 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where another node is, besides discovery.peers and SPLNODE_PEERS; may be given more than once",
     )
     parser.add_argument(
+        "--mdns",
+        choices=("auto", "on", "off"),
+        help="whether it finds others by multicast DNS and is found (default: auto, where other hosts may connect)",
+    )
+    parser.add_argument(
         "--service",
         metavar="PROTOCOL=MODULE:CLASS",
         action="append",
@@ -95,6 +100,8 @@ def settings_of(args: argparse.Namespace) -> config.Config:
         for text in args.peer:
             Endpoint.parse(text)
         discovery = replace(discovery, peers=(*discovery.peers, *args.peer))
+    if args.mdns:
+        discovery = replace(discovery, mdns=args.mdns)
     if args.data:
         data = replace(data, path=str(Path(args.data).expanduser().absolute()))
     if args.modules:
