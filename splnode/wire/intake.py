@@ -278,9 +278,11 @@ class Intake:
     def _write(self, serial: int, codec: ServerCall, value: object) -> bool:
         """Writes an answer; False if the value does not fit."""
         try:
-            payload = codec.encode(value)
+            payload = codec.encode_parts(value)
         except Exception:  # noqa: BLE001 - values are the handler's, and may be of any class
             return False  # the holder tries it again, and says what is wrong with it
+        if not isinstance(payload, bytes):
+            return False  # large: the session writes its bytes as they are
         length = len(payload) + 2  # no metadata, and the flag of a success
         if length > self._largest:
             return False

@@ -3202,9 +3202,17 @@ static int api_is_decoder(PyObject *object)
 static int give_out(Writer *writer, Codec *self, int failed, Output *out)
 {
     Py_ssize_t length = written(writer);
-    if (failed || check_size(&writer->budget, length) < 0) {
+    if (failed || check_size(&writer->budget, encoded(writer)) < 0) {
         blame_depth(self->state, &self->limits);
         failed = -1;
+    }
+    else if (writer->parts != NULL) {
+        failed = length > 0 ? end_part(writer) : 0;
+        if (!failed) {
+            out->parts = writer->parts;
+            out->given = writer->given;
+            writer->parts = NULL;
+        }
     }
     else {
         uint8_t *room = output_room(out, length);
@@ -3222,6 +3230,7 @@ static int api_encode(PyObject *encoder, PyObject *value, Output *out)
 {
     Codec *self = (Codec *)encoder;
     Writer writer = begin_writing(self);
+    writer.cuts = out->cuts;
     int failed = spend(&writer.budget, 1) < 0 || write_value(&writer, self->write, value) < 0;
     return give_out(&writer, self, failed, out);
 }
@@ -3235,6 +3244,7 @@ static int api_encode_fields(PyObject *encoder, PyObject *const *fields, Py_ssiz
         return -1;
     }
     Writer writer = begin_writing(self);
+    writer.cuts = out->cuts;
     int failed = spend(&writer.budget, 1) < 0 || enter(&writer.budget) < 0;
     if (!failed) {
         failed = spend(&writer.budget, count) < 0;

@@ -9,6 +9,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,6 +19,9 @@
 typedef struct {
     uint8_t *bytes;
     Py_ssize_t used, size;
+    bool cuts;        /* an encoding that holds large bytes objects is given in `parts`, where there are none yet */
+    PyObject *parts;  /* a list of bytes, the owner's, or NULL */
+    Py_ssize_t given; /* bytes in them */
 } Output;
 
 /* Where `length` more bytes may be written; they count once `used` says so. NULL with MemoryError. */
@@ -40,7 +44,7 @@ typedef struct {
     int (*is_encoder)(PyObject *object);
     int (*is_decoder)(PyObject *object);
 
-    /* Appends the encoding of `value`. -1 with an exception as of Encoder.encode, and `out` as it was. The value's
+    /* Appends the encoding of `value` (or see `cuts`). -1 with an exception as of Encoder.encode, and `out` as it was. The value's
      * own code may run (logical types, defaults) and may use `out`'s owner: what it appends stands before. */
     int (*encode)(PyObject *encoder, PyObject *value, Output *out);
 

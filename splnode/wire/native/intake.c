@@ -437,7 +437,8 @@ static int tell(Intake *self, const Entry *entry, uint32_t serial, PyObject *cal
     return told != NULL ? TAKEN_ODDLY : FAILED;
 }
 
-/* Writes an answer. LEFT where the value does not fit: the holder tries it again, and says what is wrong with it. */
+/* Writes an answer. LEFT where the value does not fit: the holder tries it again, and says what is wrong with it. So it
+ * does with one that holds large bytes, which the session writes as they are. */
 static int write_answer(Intake *self, const Entry *entry, uint32_t serial, PyObject *value)
 {
     Output out = self->out; /* the value's own code may take what was answered before: it finds nothing meanwhile */
@@ -446,8 +447,9 @@ static int write_answer(Intake *self, const Entry *entry, uint32_t serial, PyObj
     int written = FAILED;
     if (output_room(&out, FRAME_HEAD + 2) != NULL) {
         out.used += FRAME_HEAD + 2;
+        out.cuts = true;
         if (self->state->api->encode(entry->encoder, value, &out) == 0)
-            written = out.used - start - FRAME_HEAD <= self->largest ? TAKEN : LEFT;
+            written = out.parts == NULL && out.used - start - FRAME_HEAD <= self->largest ? TAKEN : LEFT;
         else
             written = forgive() < 0 ? FAILED : LEFT;
     }
@@ -458,6 +460,9 @@ static int write_answer(Intake *self, const Entry *entry, uint32_t serial, PyObj
     }
     else
         out.used = start;
+    out.cuts = false;
+    out.given = 0;
+    Py_CLEAR(out.parts);
     PyMem_Free(self->out.bytes);
     self->out = out;
     return written;

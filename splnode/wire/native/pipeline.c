@@ -200,23 +200,50 @@ static void refuse(Pipeline *pipe, Py_ssize_t length)
     Py_XDECREF(error);
 }
 
-/* A frame without its serial behind what is in `out`; it stays as it was where that fails. */
+/* A frame without its serial behind what is in `out`, or its beginning, and the rest in parts; `out` stays as it was
+ * where that fails. */
 static int write_frame(Pipeline *pipe, Way *way, PyObject *head, const Params *params, Output *out)
 {
     Py_ssize_t start = out->used;
     int failed = output_room(out, FRAME_HEAD) == NULL ? -1 : 0;
     if (!failed) {
         out->used += FRAME_HEAD;
+        out->cuts = true;
         failed = append(out, head) < 0 || append(out, way->name) < 0 || append_params(pipe, way, params, out) < 0;
+        out->cuts = false;
     }
-    Py_ssize_t length = out->used - start - FRAME_HEAD;
+    Py_ssize_t length = out->used - start - FRAME_HEAD + out->given;
     if (!failed && length > pipe->largest) {
         refuse(pipe, length);
         failed = -1;
     }
-    if (failed)
+    if (failed) {
         out->used = start;
+        Py_CLEAR(out->parts);
+    }
     return failed ? -1 : 0;
+}
+
+/* Moves what is in the buffer to the parts. */
+static int part(Pipeline *pipe)
+{
+    Output *out = &pipe->out;
+    if (pipe->parts == NULL && (pipe->parts = PyList_New(0)) == NULL)
+        return -1;
+    if (out->used == 0)
+        return 0;
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *)out->bytes, out->used);
+    int failed = bytes == NULL ? -1 : PyList_Append(pipe->parts, bytes);
+    Py_XDECREF(bytes);
+    if (failed)
+        return -1;
+    pipe->parted += out->used;
+    out->used = 0;
+    if (out->size > KEPT_OUTPUT) {
+        PyMem_Free(out->bytes);
+        *out = (Output){0};
+    }
+    return 0;
 }
 
 /* What was taken from the pipeline comes back; what others have written meanwhile stands behind it. */
@@ -265,6 +292,22 @@ static int watch(Pipeline *pipe, double deadline)
     return done == NULL ? -1 : 0;
 }
 
+/* What is in the buffer, and `parts` behind it. */
+static int write_parts(Pipeline *pipe, PyObject *parts, Py_ssize_t given)
+{
+    PyObject *first = PyList_GET_ITEM(parts, 0); /* what stands before the first large value */
+    PyObject *rest = PyList_GetSlice(parts, 1, PyList_GET_SIZE(parts));
+    if (rest == NULL || append(&pipe->out, first) < 0 || part(pipe) < 0) {
+        Py_XDECREF(rest);
+        return -1;
+    }
+    Py_ssize_t end = PyList_GET_SIZE(pipe->parts);
+    int failed = PyList_SetSlice(pipe->parts, end, end, rest);
+    Py_DECREF(rest);
+    pipe->parted += given - PyBytes_GET_SIZE(first);
+    return failed;
+}
+
 /* Puts a request behind those that are to be sent: 0 and its slot, or no slot for what is one-way; -1 with an
  * exception, and nothing was sent; 1 where the parameters' own code took the last room, or closed the pipeline. */
 int put_request(Pipeline *pipe, Way *way, PyObject *head, const Params *params, double deadline, PyObject *call,
@@ -274,13 +317,19 @@ int put_request(Pipeline *pipe, Way *way, PyObject *head, const Params *params, 
     pipe->out = (Output){0};
     Py_ssize_t start = out.used;
     int failed = write_frame(pipe, way, head, params, &out);
+    PyObject *parts = out.parts;
+    Py_ssize_t given = out.given;
+    out.parts = NULL;
+    out.given = 0;
     if (!failed && (pipe->closed || pipe->soon == NULL || pipe->in_flight >= pipe->most)) {
         out.used = start;
         failed = 1;
     }
-    Py_ssize_t length = out.used - start;
-    if (give_back(pipe, &out) < 0 || failed)
+    Py_ssize_t length = out.used - start + given;
+    if (give_back(pipe, &out) < 0 || failed) {
+        Py_XDECREF(parts);
         return failed ? failed : -1;
+    }
     Place *place = next_place(pipe);
     if (place != NULL)
         put_head(pipe->out.bytes + start, place->serial, length - FRAME_HEAD);
@@ -292,9 +341,12 @@ int put_request(Pipeline *pipe, Way *way, PyObject *head, const Params *params, 
     }
     else if (place == NULL || !way->one_way) {
         pipe->out.used = start;
+        Py_XDECREF(parts);
         return -1;
     }
-    if (tell(pipe) == 0 && (*slot == NULL || watch(pipe, deadline) == 0))
+    failed = parts != NULL ? write_parts(pipe, parts, given) : 0;
+    Py_XDECREF(parts);
+    if (!failed && tell(pipe) == 0 && (*slot == NULL || watch(pipe, deadline) == 0))
         return 0;
     if (*slot != NULL)
         Py_XDECREF(take_entry(pipe, (*slot)->serial));
@@ -505,28 +557,6 @@ static PyObject *pipeline_pop(Pipeline *self, PyObject *serial)
         return NULL;
     PyObject *entry = take_entry(self, (uint32_t)number);
     return entry != NULL ? entry : Py_NewRef(Py_None);
-}
-
-/* Moves what is in the buffer to the parts. */
-static int part(Pipeline *pipe)
-{
-    Output *out = &pipe->out;
-    if (pipe->parts == NULL && (pipe->parts = PyList_New(0)) == NULL)
-        return -1;
-    if (out->used == 0)
-        return 0;
-    PyObject *bytes = PyBytes_FromStringAndSize((const char *)out->bytes, out->used);
-    int failed = bytes == NULL ? -1 : PyList_Append(pipe->parts, bytes);
-    Py_XDECREF(bytes);
-    if (failed)
-        return -1;
-    pipe->parted += out->used;
-    out->used = 0;
-    if (out->size > KEPT_OUTPUT) {
-        PyMem_Free(out->bytes);
-        *out = (Output){0};
-    }
-    return 0;
 }
 
 static PyObject *pipeline_write(Pipeline *self, PyObject *frame)
