@@ -7,7 +7,7 @@ from setuptools import Extension, setup
 
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
 CALLS = "splnode/wire/native"
-PARTS = ("module", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "room", "local")
+PARTS = ("module", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "room", "calls", "local")
 
 
 def extension(name: str, sources: list[str]) -> Extension:

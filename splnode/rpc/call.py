@@ -192,6 +192,13 @@ class deadline:  # noqa: N801 - said like asyncio.timeout
         self.__exit__()
 
 
+def terms_for(timeout: float, own: Mapping[str, bytes] | None = None) -> tuple[float, Mapping[str, bytes]]:
+    """The deadline and the metadata of a call that starts now, of its own and of what it inherits."""
+    if running.get() is None and _limit.get() is None:  # nothing to inherit
+        return time.monotonic() + (timeout if timeout < LONGEST else LONGEST), own or NO_METADATA
+    return deadline_for(timeout), inherited_metadata(own)
+
+
 def deadline_for(timeout: float) -> float:
     """The moment at which a call that starts now must end: its own timeout, or sooner if one is inherited."""
     until = time.monotonic() + (timeout if timeout < LONGEST else LONGEST)

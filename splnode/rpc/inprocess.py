@@ -68,18 +68,18 @@ class Bridge:
         self._ready = ready
         self._limits = limits
         self._force_codec = force_codec
-        self._routes: dict[Contract, dict[str, _Route]] = {}
+        self._routes: dict[Contract, dict[str, Callable[[Call], Coroutine[Any, Any, object]]]] = {}
         self._timeouts = Timeouts()
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries one unchecked call. EncodeError means that its parameters do not fit: nothing has run."""
         try:
-            route = self._routes[call.contract][call.message.name]
+            carry = self._routes[call.contract][call.message.name]
         except KeyError:
-            route = self._route(call)
-        return route.call(call)
+            carry = self._route(call)
+        return carry(call)
 
-    def _route(self, call: Call) -> "_Route":
+    def _route(self, call: Call) -> Callable[[Call], Coroutine[Any, Any, object]]:
         routes = self._routes.get(call.contract)
         if routes is None:
             if len(self._routes) >= self._limits.client_protocols:
@@ -88,8 +88,8 @@ class Bridge:
         name = call.message.name
         copy = _through_codec if self._force_codec else conformer
         route = _Route(call, self._contract, self._proceed, self._ready.get(name), copy, self._limits, self._timeouts)
-        routes[name] = route
-        return route
+        routes[name] = route.call
+        return route.call
 
 
 class _Route:
@@ -117,14 +117,12 @@ class _Route:
         result = call.contract.results.get(call.message.name)
         self._result = self._resolve(call, self._message.response, call.message.response, result)
         self._errors = ErrorReader(call.contract, call.message, self._message)
-        self._local = None if ready is None else self._near(ready)
+        self._run = None if ready is None else self._near(ready).run
+        self.call: Callable[[Call], Coroutine[Any, Any, object]] = self._whole if self._run is None else self._quick
 
-    def call(self, call: Call) -> Coroutine[Any, Any, object]:
-        return self._whole(call) if self._local is None else self._quick(call, self._local)
-
-    async def _quick(self, call: Call, near: Local) -> object:
+    async def _quick(self, call: Call) -> object:
         """What needs no waiting; the rest goes on as it is."""
-        given = near.run(call)
+        given = self._run(call)  # type: ignore[misc]  # it is this method only where there is one
         return given if type(given) is not Odd else await self._go_on(call, given)
 
     async def _whole(self, call: Call) -> object:

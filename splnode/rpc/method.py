@@ -8,11 +8,12 @@ native one where no line is open.
 import time
 import typing
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from splnode.avro.protocol import Message
 from splnode.rpc import call as calls
-from splnode.rpc.call import LONGEST, Call, deadline_for, inherited_metadata
+from splnode.rpc.call import LONGEST, Call, terms_for
 from splnode.rpc.interceptor import Proceed
 from splnode.rpc.naming import by_position
 from splnode.wire.message import Contract
@@ -56,7 +57,7 @@ def make_method(track: Track | None, contract: Contract, message: Message, proce
         general=plain.general,
         running=calls.running,
         limit=calls._limit,
-        inherit=_inherit,
+        inherit=terms_for,
         clock=time.monotonic,
         timeout=timeout,
         longest=LONGEST,
@@ -71,8 +72,9 @@ class _Plain:
         self.__name__ = self.__qualname__ = message.name
         self.__doc__ = message.doc
         self.names = tuple(field.name for field in message.request.fields)
-        self._contract = contract
-        self._message = message
+        native = engine()
+        blank = Call(contract, message, {}, 0.0)
+        self._make = partial(Call, contract, message) if native is None else native.Maker(blank).make
         self._proceed = proceed
         self._timeout = timeout
 
@@ -80,7 +82,7 @@ class _Plain:
         return f"<method {self.__name__} of a client>"
 
     async def __call__(self, *args: Any, **params: Any) -> Any:
-        return await self.general(self.by_name(args, params), self._timeout, None)
+        return await self.general(self.by_name(args, params) if args else params, self._timeout, None)
 
     async def call(
         self, params: Mapping[str, Any], timeout: float | None, metadata: Mapping[str, bytes] | None, /
@@ -91,14 +93,8 @@ class _Plain:
         self, params: Mapping[str, Any], timeout: float, metadata: Mapping[str, bytes] | None
     ) -> Coroutine[Any, Any, object]:
         """The call, whatever is on its way."""
-        terms = deadline_for(timeout), inherited_metadata(metadata)
-        return self._proceed(Call(self._contract, self._message, params, *terms))
+        return self._proceed(self._make(params, *terms_for(timeout, metadata)))
 
     def by_name(self, args: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
         """The parameters. TypeError where they do not fit."""
         return by_position(self.__name__, self.names, args, params) if args else params
-
-
-def _inherit(timeout: float, metadata: Mapping[str, bytes] | None) -> tuple[float, Mapping[str, bytes]]:
-    """What a call that begins here inherits: its deadline, and its metadata with the trace."""
-    return deadline_for(timeout), inherited_metadata(metadata)

@@ -145,6 +145,13 @@ class Way:
     """How one message is sent to one server, and its answer read."""
 
 @final
+class Maker:
+    """Makes calls like a blank one, without their constructor."""
+
+    def __new__(cls, blank: Any) -> Maker: ...
+    def make(self, params: Mapping[str, Any], deadline: float, metadata: Mapping[str, bytes], /) -> Any: ...
+
+@final
 class Local:
     """One message of one caller in the process of its handler; `splnode.wire.local.Local` says how."""
 

@@ -14,6 +14,7 @@ from splnode.rpc.call import (
     inherited_metadata,
     running,
     serving,
+    terms_for,
 )
 from splnode.wire.message import Contract
 from tests.rpc.conftest import PROTOCOL
@@ -54,6 +55,18 @@ def test_a_handlers_calls_carry_its_trace_and_nothing_else() -> None:
     token = running.set(a_call(1, {"traceparent": b"00-1", "authorization": b"secret"}))
     assert inherited_metadata(None) == {"traceparent": b"00-1"}
     assert inherited_metadata({"traceparent": b"own", "k": b"v"}) == {"traceparent": b"own", "k": b"v"}
+    running.reset(token)
+
+
+def test_terms_are_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert terms_for(30) == (1030, {})
+    assert terms_for(30, {"a": b"1"}) == (1030, {"a": b"1"})
+    assert terms_for(1e9) == (1000 + LONGEST, {})
+    with deadline(5):
+        assert terms_for(30) == (1005, {})
+    token = running.set(a_call(10, {"traceparent": b"00-1"}))
+    assert terms_for(30, {"a": b"1"}) == (1010, {"traceparent": b"00-1", "a": b"1"})
     running.reset(token)
 
 

@@ -1,4 +1,4 @@
-/* What the server's halves know of calls: the slots that Python's Call keeps things in, and how calls are counted. */
+/* What is known here of calls: the slots that Python's Call keeps things in, and how calls are counted. */
 
 #ifndef SPLNODE_WIRE_CALLS_H
 #define SPLNODE_WIRE_CALLS_H
@@ -11,25 +11,37 @@
 
 enum { CALLS, IN_FLIGHT, NANOSECONDS, TIMES, PLACES = TIMES + BUCKETS }; /* and these */
 
-/* Where a class keeps a slot, or 0 with TypeError. */
-static inline Py_ssize_t slot_offset(PyObject *class, PyObject *name)
-{
-    PyObject *slot = PyObject_GetAttr(class, name);
-    Py_ssize_t offset = 0;
-    if (slot != NULL && Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
-        PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
-        if (member->type == T_OBJECT_EX && !(member->flags & READONLY))
-            offset = member->offset;
-    }
-    Py_XDECREF(slot);
-    if (offset == 0 && !PyErr_Occurred())
-        PyErr_Format(PyExc_TypeError, "%S has no slot %S", class, name);
-    return offset;
-}
+/* The slots that mean something here. */
+enum { PARAMS, DEADLINE, METADATA, PEER, ANSWER_METADATA, BEGUN, ENDED, KNOWN };
+
+/* A blank call, that others are made like: without its constructor, slot by slot. Zeroed memory is an empty one. */
+typedef struct {
+    PyObject *blank;
+    PyObject *names[KNOWN];
+    Py_ssize_t count, *slots; /* the offsets of all slots, */
+    Py_ssize_t known[KNOWN];  /* and of those */
+} Template;
+
+/* -1 with TypeError or AttributeError if calls of the class have not all of that in slots. */
+int take_template(Template *template, PyObject *blank);
+void drop_template(Template *template);
+
+/* A call like the blank one, with these for its own; what is NULL is the blank one's. */
+PyObject *new_call_like(const Template *template, PyObject *params, PyObject *deadline, PyObject *metadata,
+                        PyObject *peer);
+
+/* What is known of a call, whatever its class: a new reference. */
+PyObject *known_of(const Template *template, PyObject *call, int which);
 
 static inline PyObject **slot_at(PyObject *object, Py_ssize_t offset)
 {
     return (PyObject **)((char *)object + offset);
+}
+
+static inline void set_known(const Template *template, PyObject *call, int which, PyObject *value)
+{
+    PyObject **slot = slot_at(call, template->known[which]);
+    Py_XSETREF(*slot, Py_NewRef(value));
 }
 
 static inline bool is_awaitable(PyObject *value)

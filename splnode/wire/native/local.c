@@ -9,59 +9,22 @@
 #include "stage.h" /* take_exception */
 
 enum { LATE, FULL, WAITS, FAILED, UNFIT };
-enum { PARAMS, DEADLINE, METADATA, PEER, ANSWER_METADATA, BEGUN, ENDED, KNOWN };
-static const char *const known_names[KNOWN] = {
-    "params", "deadline", "metadata", "peer", "answer_metadata", "begun", "ended",
-};
 
 typedef struct {
     PyObject_HEAD
-    PyObject *blank, *running, *clock, *params, *result, *function, *gate, *odd, *not_begun; /* gate, result: or NULL */
-    PyObject *enter, *leave, *names[KNOWN];
-    Py_ssize_t slot_count, *slots; /* offsets of all slots of a call, */
-    Py_ssize_t known[KNOWN];       /* and of those that are known here */
+    Template template; /* of the calls that handlers serve */
+    PyObject *running, *clock, *params, *result, *function, *gate, *odd, *not_begun; /* gate, result: or NULL */
+    PyObject *enter, *leave;
     Py_buffer counts;
 } Local;
 
 /* A call on its way through `run`; what it has is owned. */
 typedef struct {
-    PyObject *since, *served, *value, *first;
+    PyObject *params, *since, *served, *value, *first;
     PyObject *gate; /* the one it is in, borrowed; or NULL */
 } Run;
 
-/* ---- calls ----------------------------------------------------------------------------------------- */
-
-/* What is known of a call, a new reference. */
-static PyObject *known_of(const Local *self, PyObject *call, int which)
-{
-    PyObject *value = Py_IS_TYPE(call, Py_TYPE(self->blank)) ? *slot_at(call, self->known[which]) : NULL;
-    return value != NULL ? Py_NewRef(value) : PyObject_GetAttr(call, self->names[which]);
-}
-
-static void set_slot(PyObject *call, Py_ssize_t offset, PyObject *value)
-{
-    PyObject **slot = slot_at(call, offset);
-    Py_XSETREF(*slot, Py_NewRef(value));
-}
-
-/* A call like the blank one, with what is the caller's. */
-static PyObject *new_served(const Local *self, PyObject *call, PyObject *params)
-{
-    PyTypeObject *type = Py_TYPE(self->blank);
-    PyObject *served = type->tp_alloc(type, 0);
-    for (Py_ssize_t i = 0; served != NULL && i < self->slot_count; i++)
-        *slot_at(served, self->slots[i]) = Py_XNewRef(*slot_at(self->blank, self->slots[i]));
-    if (served != NULL)
-        set_slot(served, self->known[PARAMS], params);
-    for (int which = DEADLINE; served != NULL && which <= PEER; which++) {
-        PyObject *value = known_of(self, call, which);
-        if (value == NULL)
-            Py_CLEAR(served);
-        else
-            Py_SETREF(*slot_at(served, self->known[which]), value);
-    }
-    return served;
-}
+/* ---- small things ---------------------------------------------------------------------------------- */
 
 /* 1 if `one` is not after `other`, numbers both. */
 static int is_past(PyObject *one, PyObject *other)
@@ -79,7 +42,7 @@ static int is_inside(const Local *self)
     PyObject *outer;
     if (PyContextVar_Get(self->running, Py_None, &outer) < 0)
         return -1;
-    PyObject *ended = outer == Py_None ? Py_NewRef(Py_True) : known_of(self, outer, ENDED);
+    PyObject *ended = outer == Py_None ? Py_NewRef(Py_True) : known_of(&self->template, outer, ENDED);
     Py_DECREF(outer);
     int over = ended == NULL ? -1 : PyObject_IsTrue(ended);
     Py_XDECREF(ended);
@@ -105,7 +68,7 @@ static int64_t *counts_of(const Local *self) { return self->counts.buf; }
 /* The handler is done, whatever it has given. -1 with an exception if the gate has one. */
 static int end(const Local *self, Run *run)
 {
-    set_slot(run->served, self->known[ENDED], Py_True);
+    set_known(&self->template, run->served, ENDED, Py_True);
     counts_of(self)[IN_FLIGHT]--;
     if (run->gate == NULL)
         return 0;
@@ -152,9 +115,8 @@ static PyObject *odd_error(const Local *self, int what, const Run *run)
 /* Calls the handler. 1: `value` is what it gave; 0: it waits, as an Odd says it; -1 with its exception. */
 static int call_function(const Local *self, Run *run)
 {
-    PyObject *params = Py_NewRef(*slot_at(run->served, self->known[PARAMS])), *result = NULL;
-    run->value = PyObject_VectorcallDict(self->function, NULL, 0, params);
-    Py_DECREF(params);
+    PyObject *result = NULL;
+    run->value = PyObject_VectorcallDict(self->function, NULL, 0, run->params);
     if (run->value == NULL)
         return -1;
     if (!PyCoro_CheckExact(run->value)) {
@@ -181,7 +143,7 @@ static int begin(const Local *self, Run *run)
     PyObject *token = PyContextVar_Set(self->running, run->served);
     if (token == NULL)
         return -1;
-    set_slot(run->served, self->known[BEGUN], Py_True);
+    set_known(&self->template, run->served, BEGUN, Py_True);
     int begun = call_function(self, run);
     PyObject *error = begun < 0 ? take_exception() : NULL;
     int reset = PyContextVar_Reset(self->running, token);
@@ -194,11 +156,11 @@ static int begin(const Local *self, Run *run)
 /* The caller's value of the handler's. */
 static PyObject *answer(const Local *self, const Run *run, PyObject *call)
 {
-    PyObject *metadata = *slot_at(run->served, self->known[ANSWER_METADATA]);
-    int any = metadata == NULL || metadata == *slot_at(self->blank, self->known[ANSWER_METADATA])
-        ? 0
-        : PyObject_IsTrue(metadata);
-    if (any < 0 || (any && PyObject_SetAttr(call, self->names[ANSWER_METADATA], metadata) < 0))
+    const Template *template = &self->template;
+    PyObject *metadata = *slot_at(run->served, template->known[ANSWER_METADATA]);
+    bool own = metadata != NULL && metadata != *slot_at(template->blank, template->known[ANSWER_METADATA]);
+    int any = own ? PyObject_IsTrue(metadata) : 0;
+    if (any < 0 || (any && PyObject_SetAttr(call, template->names[ANSWER_METADATA], metadata) < 0))
         return NULL;
     if (count(self, run->since) < 0)
         return NULL;
@@ -232,21 +194,33 @@ static PyObject *run_served(const Local *self, Run *run, PyObject *call)
     return result;
 }
 
+/* The call that the handler of this one serves. */
+static PyObject *new_served(const Local *self, PyObject *call, PyObject *params, PyObject *deadline)
+{
+    PyObject *metadata = known_of(&self->template, call, METADATA), *peer = known_of(&self->template, call, PEER);
+    PyObject *served = NULL;
+    if (metadata != NULL && peer != NULL)
+        served = new_call_like(&self->template, params, deadline, metadata, peer);
+    Py_XDECREF(metadata);
+    Py_XDECREF(peer);
+    return served;
+}
+
 static PyObject *local_run(Local *self, PyObject *call)
 {
-    Run run = {NULL, NULL, NULL, NULL, NULL};
-    PyObject *given = known_of(self, call, PARAMS), *result = NULL;
-    PyObject *params = given != NULL ? PyObject_CallOneArg(self->params, given) : NULL;
-    PyObject *deadline = params != NULL ? known_of(self, call, DEADLINE) : NULL;
+    Run run = {NULL, NULL, NULL, NULL, NULL, NULL};
+    PyObject *given = known_of(&self->template, call, PARAMS), *result = NULL;
+    run.params = given != NULL ? PyObject_CallOneArg(self->params, given) : NULL;
+    PyObject *deadline = run.params != NULL ? known_of(&self->template, call, DEADLINE) : NULL;
     run.since = deadline != NULL ? PyObject_CallNoArgs(self->clock) : NULL;
     int late = run.since != NULL ? is_past(deadline, run.since) : -1;
     if (late > 0)
         result = new_odd(self, LATE, &run, NULL);
-    else if (late == 0 && (run.served = new_served(self, call, params)) != NULL)
+    else if (late == 0 && (run.served = new_served(self, call, run.params, deadline)) != NULL)
         result = run_served(self, &run, call);
     Py_XDECREF(given);
-    Py_XDECREF(params);
     Py_XDECREF(deadline);
+    Py_XDECREF(run.params);
     Py_XDECREF(run.since);
     Py_XDECREF(run.served);
     Py_XDECREF(run.value);
@@ -255,29 +229,6 @@ static PyObject *local_run(Local *self, PyObject *call)
 }
 
 /* ---- the type -------------------------------------------------------------------------------------- */
-
-/* Where calls like the blank one have what they have; all of it must be slots, and all known ones there. */
-static int find_slots(Local *self)
-{
-    PyObject *type = (PyObject *)Py_TYPE(self->blank);
-    PyObject *slots = PyObject_GetAttrString(type, "__slots__");
-    PyObject *names = slots != NULL ? PySequence_Tuple(slots) : NULL;
-    Py_XDECREF(slots);
-    if (names == NULL)
-        return -1;
-    self->slot_count = PyTuple_GET_SIZE(names);
-    self->slots = PyMem_Calloc((size_t)self->slot_count + 1, sizeof(Py_ssize_t));
-    int failed = self->slots == NULL ? (PyErr_NoMemory(), -1) : 0;
-    for (Py_ssize_t i = 0; !failed && i < self->slot_count; i++)
-        failed = (self->slots[i] = slot_offset(type, PyTuple_GET_ITEM(names, i))) == 0 ? -1 : 0;
-    Py_DECREF(names);
-    for (int which = 0; !failed && which < KNOWN; which++) {
-        self->names[which] = PyUnicode_InternFromString(known_names[which]);
-        self->known[which] = self->names[which] != NULL ? slot_offset(type, self->names[which]) : 0;
-        failed = self->known[which] == 0 ? -1 : 0;
-    }
-    return failed;
-}
 
 static int take_counts(Local *self, PyObject *counts)
 {
@@ -311,7 +262,6 @@ static PyObject *local_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     Local *self = (Local *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
-    self->blank = Py_NewRef(blank);
     self->running = Py_NewRef(running);
     self->clock = Py_NewRef(clock);
     self->params = Py_NewRef(params);
@@ -320,8 +270,8 @@ static PyObject *local_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     self->gate = gate != Py_None ? Py_NewRef(gate) : NULL;
     self->enter = PyUnicode_InternFromString("enter");
     self->leave = PyUnicode_InternFromString("leave");
-    if (self->enter == NULL || self->leave == NULL || find_slots(self) < 0 || find_twin(self) < 0
-        || take_counts(self, counts) < 0)
+    if (self->enter == NULL || self->leave == NULL || take_template(&self->template, blank) < 0
+        || find_twin(self) < 0 || take_counts(self, counts) < 0)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -329,7 +279,7 @@ static PyObject *local_new(PyTypeObject *type, PyObject *args, PyObject *keyword
 static int local_traverse(Local *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->blank);
+    Py_VISIT(self->template.blank);
     Py_VISIT(self->running);
     Py_VISIT(self->clock);
     Py_VISIT(self->params);
@@ -345,14 +295,12 @@ static void local_dealloc(Local *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     PyObject *const owned[] = {
-        self->blank, self->running, self->clock, self->params, self->result, self->function, self->gate, self->odd,
+        self->running, self->clock, self->params, self->result, self->function, self->gate, self->odd,
         self->not_begun, self->enter, self->leave,
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(owned); i++)
         Py_XDECREF(owned[i]);
-    for (int which = 0; which < KNOWN; which++)
-        Py_XDECREF(self->names[which]);
-    PyMem_Free(self->slots);
+    drop_template(&self->template);
     if (self->counts.obj != NULL)
         PyBuffer_Release(&self->counts);
     type->tp_free(self);

@@ -1,0 +1,152 @@
+/* Calls made like a blank one: what a constructor in Python takes longer for than for all the rest of a call. */
+
+#include "calls.h"
+
+static const char *const known_names[KNOWN] = {
+    "params", "deadline", "metadata", "peer", "answer_metadata", "begun", "ended",
+};
+
+/* Where a class keeps a slot, or 0 with TypeError. */
+static Py_ssize_t slot_offset(PyObject *class, PyObject *name)
+{
+    PyObject *slot = PyObject_GetAttr(class, name);
+    Py_ssize_t offset = 0;
+    if (slot != NULL && Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
+        PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
+        if (member->type == T_OBJECT_EX && !(member->flags & READONLY))
+            offset = member->offset;
+    }
+    Py_XDECREF(slot);
+    if (offset == 0 && !PyErr_Occurred())
+        PyErr_Format(PyExc_TypeError, "%S has no slot %S", class, name);
+    return offset;
+}
+
+int take_template(Template *template, PyObject *blank)
+{
+    PyObject *type = (PyObject *)Py_TYPE(blank), *slots = PyObject_GetAttrString(type, "__slots__");
+    PyObject *names = slots != NULL ? PySequence_Tuple(slots) : NULL;
+    Py_XDECREF(slots);
+    if (names == NULL)
+        return -1;
+    template->blank = Py_NewRef(blank);
+    template->count = PyTuple_GET_SIZE(names);
+    template->slots = PyMem_Calloc((size_t)template->count + 1, sizeof(Py_ssize_t));
+    int failed = template->slots == NULL ? (PyErr_NoMemory(), -1) : 0;
+    for (Py_ssize_t i = 0; !failed && i < template->count; i++)
+        failed = (template->slots[i] = slot_offset(type, PyTuple_GET_ITEM(names, i))) == 0 ? -1 : 0;
+    Py_DECREF(names);
+    for (int which = 0; !failed && which < KNOWN; which++) {
+        template->names[which] = PyUnicode_InternFromString(known_names[which]);
+        template->known[which] = template->names[which] != NULL ? slot_offset(type, template->names[which]) : 0;
+        failed = template->known[which] == 0 ? -1 : 0;
+    }
+    return failed;
+}
+
+void drop_template(Template *template)
+{
+    Py_CLEAR(template->blank);
+    for (int which = 0; which < KNOWN; which++)
+        Py_CLEAR(template->names[which]);
+    PyMem_Free(template->slots);
+    template->slots = NULL;
+}
+
+PyObject *new_call_like(const Template *template, PyObject *params, PyObject *deadline, PyObject *metadata,
+                        PyObject *peer)
+{
+    PyTypeObject *type = Py_TYPE(template->blank);
+    PyObject *call = type->tp_alloc(type, 0);
+    if (call == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < template->count; i++)
+        *slot_at(call, template->slots[i]) = Py_XNewRef(*slot_at(template->blank, template->slots[i]));
+    PyObject *const own[] = {params, deadline, metadata, peer}; /* as PARAMS to PEER */
+    for (int which = PARAMS; which <= PEER; which++) {
+        if (own[which] != NULL)
+            set_known(template, call, which, own[which]);
+    }
+    return call;
+}
+
+PyObject *known_of(const Template *template, PyObject *call, int which)
+{
+    PyObject *value = Py_IS_TYPE(call, Py_TYPE(template->blank)) ? *slot_at(call, template->known[which]) : NULL;
+    return value != NULL ? Py_NewRef(value) : PyObject_GetAttr(call, template->names[which]);
+}
+
+/* ---- for Python ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    PyObject_HEAD
+    Template template;
+} Maker;
+
+static PyObject *maker_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"blank", NULL};
+    PyObject *blank;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O:Maker", names, &blank))
+        return NULL;
+    Maker *self = (Maker *)type->tp_alloc(type, 0);
+    if (self != NULL && take_template(&self->template, blank) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static PyObject *maker_make(Maker *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError, "make(params, deadline, metadata)");
+        return NULL;
+    }
+    return new_call_like(&self->template, args[0], args[1], args[2], NULL);
+}
+
+static int maker_traverse(Maker *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->template.blank);
+    return 0;
+}
+
+/* No tp_clear: it never changes, and a cycle through it also goes through the blank call. */
+static void maker_dealloc(Maker *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    drop_template(&self->template);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef maker_methods[] = {
+    {"make", (PyCFunction)(void (*)(void))maker_make, METH_FASTCALL,
+     PyDoc_STR("make(params, deadline, metadata) -> a call like the blank one")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot maker_slots[] = {
+    {Py_tp_doc, PyDoc_STR("Makes calls like a blank one.")},
+    {Py_tp_new, maker_new},
+    {Py_tp_dealloc, maker_dealloc},
+    {Py_tp_traverse, maker_traverse},
+    {Py_tp_methods, maker_methods},
+    {0, NULL},
+};
+
+static PyType_Spec maker_spec = {
+    .name = "splnode.wire._native.Maker",
+    .basicsize = sizeof(Maker),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = maker_slots,
+};
+
+int add_calls(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &maker_spec, NULL);
+    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return failed;
+}
