@@ -132,10 +132,11 @@ class Member:
     def renew(self, instance: Instance) -> list[Line]:
         """The node is described anew; the channels that are not needed any more, which the caller closes.
 
-        A new epoch means a new life: what was held against the old one is forgotten.
+        A new epoch means a new life: what was held against the old one is forgotten. So it is where all its addresses
+        are new: what did not answer was the old ones.
         """
         before, self.instance = self.instance, instance
-        if instance.epoch != before.epoch:
+        if instance.epoch != before.epoch or not set(instance.endpoints) & set(before.endpoints):
             self.accrual.revive()
             self.misfits.clear()
             self.strikes, self.leaving, self.last_error = 0, "", ""

@@ -133,6 +133,13 @@ async def test_a_new_life_has_no_past():
     assert dialled[NEAR].forgotten
 
 
+async def test_nor_has_one_that_has_moved():
+    made, dialled = member((NEAR, "connects"))
+    made.accrual.eject(0, 0.5)
+    assert made.renew(instance(FAR)) == [dialled[NEAR]]
+    assert made.accrual.standing(0) is Standing.LIVE
+
+
 async def test_the_same_life_keeps_its_record():
     made, dialled = member((NEAR, "connects"))
     made.accrual.eject(0, 0.5)

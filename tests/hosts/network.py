@@ -88,6 +88,25 @@ class Network:
         """Plugs it in."""
         self._run("ip", "-n", self._switch, "link", "set", f"v{host}", "up")
 
+    def drop(self, host: int) -> None:
+        """The switch forwards nothing from or to the host any more, and nobody is told."""
+        self._filter(host, "drop")
+
+    def lose(self, host: int, percent: int) -> None:
+        """The switch loses so many in a hundred of the packets that the host sends."""
+        self._filter(host, f"numgen random mod 100 < {percent} drop", both=False)
+
+    def clear(self, host: int) -> None:
+        """Ends `drop` and `lose`."""
+        self._run("ip", "netns", "exec", self._switch, "nft", "delete", "table", "netdev", f"f{host}")
+
+    def _filter(self, host: int, rule: str, *, both: bool = True) -> None:
+        hooks = ("ingress", "egress") if both else ("ingress",)
+        chains = "".join(
+            f"chain {hook} {{ type filter hook {hook} device v{host} priority 0; {rule}; }}; " for hook in hooks
+        )
+        self._run("ip", "netns", "exec", self._switch, "nft", f"table netdev f{host} {{ {chains} }}")
+
     def disconnect(self, host: int) -> None:
         """Takes the interface away, as `docker network disconnect` does."""
         self._run("ip", "-n", self._switch, "link", "del", f"v{host}")

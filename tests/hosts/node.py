@@ -31,7 +31,8 @@ class HostNode:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.name = f"n{host}"
         self.served = 0.0
-        self._options = options
+        self.environ: dict[str, str] = {}
+        self.options = options
         text = f'[node]\nid = "{self.name}"\ndirectory = "state"\ndrain_seconds = 0.5\n{config}'
         (self.folder / "c.toml").write_text(text)
         self._node: asyncio.subprocess.Process | None = None
@@ -49,7 +50,7 @@ class HostNode:
         words = ["serve", "--config", str(self.folder / "c.toml"), "--insecure", "--listen", self.unix]
         listen = ["--listen", "tcp://0.0.0.0:9090"]
         with (self.folder / "log").open("ab") as log:
-            self._node = await self._splnode(*words, *listen, *self._options, stderr=log)
+            self._node = await self._splnode(*words, *listen, *self.options, stderr=log)
         assert self._node.stdout is not None
         line = await asyncio.wait_for(self._node.stdout.readline(), PATIENCE)
         assert line, (self.folder / "log").read_text()
@@ -101,7 +102,7 @@ class HostNode:
             await asyncio.wait([self._reading])
 
     async def _splnode(self, *words: str, stderr: Any = None) -> asyncio.subprocess.Process:
-        env = {**os.environ, "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
+        env = {**os.environ, "HOME": str(self.folder), "PYTHONPATH": str(ROOT), "SHOP_NAME": self.name, **self.environ}
         env.pop("SPLNODE_PEERS", None)
         command = self.network.command(self.host, sys.executable, "-m", "splnode", *words)
         return await asyncio.create_subprocess_exec(
