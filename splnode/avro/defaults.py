@@ -39,7 +39,9 @@ class Default:
     def make(self) -> Callable[[], Any]:
         """Gives the value, a fresh one each time where it could be changed."""
         value = self.value
-        return (lambda: fresh(value)) if isinstance(value, (dict, list)) else (lambda: value)
+        if self.depth > 1:
+            return lambda: fresh(value)
+        return value.copy if isinstance(value, (dict, list)) else lambda: value
 
 
 def fresh(value: Any) -> Any:
