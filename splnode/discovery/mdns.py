@@ -15,8 +15,10 @@ import contextlib
 import hashlib
 import ipaddress
 import logging
+import random
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
@@ -24,7 +26,7 @@ import structlog
 from zeroconf import DNSQuestionType, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from splnode.discovery.heard import Heard, Record, usable
+from splnode.discovery.heard import MOST, Heard, Record, usable
 from splnode.discovery.interfaces import DEFAULT, Interface, scan
 from splnode.discovery.netlink import NetworkChanges
 from splnode.discovery.resolver import ALL, Board, Instance, Instances
@@ -41,6 +43,13 @@ FORGET: Final = 8.0
 ASKING: Final = 64
 """Instances that are asked for what their announcement did not bring, at one time."""
 ASK_MS: Final = 3000
+ASK_PAUSES: Final = (0.0, 2.0, 10.0, 30.0, 60.0)
+"""Seconds before each time that one of them is asked: packets are lost, most of all when many speak at once."""
+BROWSE_AGAIN: Final = (10.0, 30.0)
+BROWSE_EVERY: Final = 60.0
+BROWSE_EACH: Final = 1.0
+"""Seconds after which everybody is asked anew, for whom nobody heard: twice soon, then every so often, and more seldom
+the more records there are, since the question names all that are known (RFC 6762, section 7.1)."""
 RETRY: Final = 5.0
 """Seconds after which sockets that could not be opened are tried again."""
 
@@ -74,6 +83,10 @@ class Mdns:
         self._infos: dict[str, AsyncServiceInfo] = {}
         self._changing = asyncio.Lock()
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(ASKING)
+        self._shared = False
+        self._browsed = 0
+        self._browse_at = 0.0
         self._watching: asyncio.Task[None] | None = None
         self._posting: asyncio.TimerHandle | None = None
         self._forgetting: asyncio.TimerHandle | None = None
@@ -140,6 +153,8 @@ class Mdns:
                     await changes.next()
                 found = await asyncio.to_thread(self._look, self._wanted)
                 async with self._changing:
+                    if self._zeroconf is not None and time.monotonic() >= self._browse_at:
+                        await self._browse(self._zeroconf)
                     if _used(found) != _used(self.interfaces) or (self._zeroconf is None and _used(found)):
                         await self._reopen(found)
                     self.interfaces = found
@@ -165,7 +180,7 @@ class Mdns:
             self.problem = "no interface can be used: " + ("; ".join(f"{i.name}: {i.reason}" for i in found) or "none")
             return
         # Where several share the port a unicast answer reaches only one of them: then everybody is asked to tell all.
-        question = DNSQuestionType.QM if _port_is_shared() else None
+        self._shared = _port_is_shared()
         try:
             self._zeroconf = _sockets(used)
             await self._zeroconf.zeroconf.async_wait_for_start()
@@ -175,9 +190,18 @@ class Mdns:
             self._zeroconf = None
             return
         self.problem = ""
-        self._browser = AsyncServiceBrowser(
-            self._zeroconf.zeroconf, TYPE, handlers=[self._event], question_type=question
-        )
+        self._browsed = 0
+        await self._browse(self._zeroconf)
+
+    async def _browse(self, zeroconf: AsyncZeroconf) -> None:
+        """Asks who is there. zeroconf asks a few times in the beginning, and then only after those it knows."""
+        if self._browser is not None:
+            await self._browser.async_cancel()
+        question = DNSQuestionType.QM if self._shared else None
+        self._browser = AsyncServiceBrowser(zeroconf.zeroconf, TYPE, handlers=[self._event], question_type=question)
+        usual = max(BROWSE_EVERY, BROWSE_EACH * len(self._heard)) * random.uniform(0.8, 1.2)
+        self._browse_at = time.monotonic() + (BROWSE_AGAIN[self._browsed] if self._browsed < 2 else usual)
+        self._browsed += 1
 
     async def _shut(self) -> None:
         """Closes the sockets without a goodbye."""
@@ -249,23 +273,37 @@ class Mdns:
 
     def _event(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
         """Called by zeroconf, in the loop, for each change of each name."""
+        asking = self._asking.get(name)
         if state_change is ServiceStateChange.Removed:
+            if asking is not None:
+                asking.cancel()
             self._heard.drop(name)
             self._post_soon()
             return
         info = AsyncServiceInfo(service_type, name)
         if info.load_from_cache(zeroconf):
+            if asking is not None:
+                asking.cancel()
             self._take(name, info)
-        elif name not in self._asking and len(self._asking) < ASKING:
-            task = asyncio.ensure_future(self._ask(zeroconf, info))
+        elif asking is None and len(self._asking) < MOST:
+            task = asyncio.ensure_future(self._ask(zeroconf, name))
             self._asking[name] = task
-            task.add_done_callback(lambda _: self._asking.pop(name, None))
+            task.add_done_callback(lambda done: self._asked(name, done))
 
-    async def _ask(self, zeroconf: Zeroconf, info: AsyncServiceInfo) -> None:
-        if await info.async_request(zeroconf, ASK_MS, DNSQuestionType.QM):
-            self._take(info.name, info)
-        else:
-            self._heard.reject(info.name, "it was announced, but nobody says where it is")
+    async def _ask(self, zeroconf: Zeroconf, name: str) -> None:
+        """Asks for what an announcement did not bring, until it is there or there is no hope."""
+        for pause in ASK_PAUSES:
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            async with self._places:
+                info = AsyncServiceInfo(TYPE, name)
+                if await info.async_request(zeroconf, ASK_MS, DNSQuestionType.QM):
+                    self._take(name, info)
+                    return
+            self._heard.reject(name, "it was announced, but nobody says where it is")
+
+    def _asked(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._asking.get(name) is task:
+            del self._asking[name]
 
     def _take(self, name: str, info: AsyncServiceInfo) -> None:
         try:

@@ -325,3 +325,40 @@ def test_names_on_the_network() -> None:
     assert long != label("a." + "b" * 70, "n" * 62 + "m")
     assert host_label("Kitchen_1", 255) == "splnode-kitchen-1-ff"
     assert len(host_label("n" * 63, 2**40)) == 63
+
+
+async def test_what_was_announced_in_part_is_asked_for_until_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ASK_MS", 50)
+    monkeypatch.setattr(module, "ASK_PAUSES", (0.0, 0.05, 0.05, 0.05))
+    answers = iter((False, False, True))
+    asked: list[str] = []
+
+    async def request(info: AsyncServiceInfo, *_: object) -> bool:
+        asked.append(info.name)
+        return next(answers)
+
+    monkeypatch.setattr(module.AsyncServiceInfo, "async_request", request)
+    monkeypatch.setattr(module.AsyncServiceInfo, "load_from_cache", lambda *_: False)
+    async with started() as here:
+        taken = asyncio.Event()
+        monkeypatch.setattr(here, "_take", lambda name, info: taken.set())
+        name = f"part-{named()}.{TYPE}"
+        assert here._zeroconf is not None
+        here._event(here._zeroconf.zeroconf, TYPE, name, module.ServiceStateChange.Added)
+        here._event(here._zeroconf.zeroconf, TYPE, name, module.ServiceStateChange.Updated)
+        await asyncio.wait_for(taken.wait(), 5)
+        assert asked == [name] * 3
+        assert "nobody says where it is" in here.rejected[name]
+        await asyncio.sleep(0)
+        assert name not in here._asking
+
+
+async def test_everybody_is_asked_anew_now_and_then() -> None:
+    async with started() as here:
+        assert here._zeroconf is not None
+        first, due = here._browser, here._browse_at
+        await here._browse(here._zeroconf)
+        assert here._browser is not first
+        assert here._browse_at - due > module.BROWSE_AGAIN[1] - module.BROWSE_AGAIN[0] - 5
+        await here._browse(here._zeroconf)
+        assert here._browse_at - due > module.BROWSE_EVERY * 0.8 - module.BROWSE_AGAIN[0] - 5
