@@ -9,6 +9,7 @@ One of the two places that translate: bytes, OSError, EOF and silence become Cal
 """
 
 import asyncio
+import sys
 import time
 import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -30,6 +31,10 @@ from splnode.wire.pipeline import Holder, Track, make_track
 
 LINGER: Final = 2.0
 """Seconds for what is written to leave when this end closes; after them the connection is cut."""
+
+_current_task: Callable[[Any], object] = asyncio.current_task
+if sys.version_info < (3, 12):  # there it is written in Python, and it is asked for each chunk that comes
+    _current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]  # asyncio's own
 
 
 class ClientConnection(asyncio.BufferedProtocol):
@@ -146,7 +151,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go."""
-        space = self._session.space
+        space = None if self._session.between else self._session.space
         self._direct = space is not None
         return self._shared if space is None else space
 
@@ -168,16 +173,23 @@ class ClientConnection(asyncio.BufferedProtocol):
         except RemoteWireError as error:
             self._end(str(error))
             return
-        for event in events:
-            self._take(event)
+        if events:
+            for event in events:
+                self._take(event)
         self._outbox.flush()
-        if session.failed is not None:
-            self._end(str(session.failed))
-        elif not self._ready.done() and session.refusal is not None:
-            self._ready.set_exception(session.refusal)
-            self._ready.exception()  # it is nobody's fault if nobody waits for it
+        if not session.between:
+            self._look_after()
         if self._line.waiting:
             self._line.go_on()
+
+    def _look_after(self) -> None:
+        """What else may have come of the peer's bytes, where those were not only answers."""
+        session = self._session
+        if session.failed is not None:
+            self._end(str(session.failed))
+        elif session.refusal is not None and not self._ready.done():
+            self._ready.set_exception(session.refusal)
+            self._ready.exception()  # it is nobody's fault if nobody waits for it
 
     def eof_received(self) -> bool:
         """The peer will send no more: nothing that is still due can come."""
@@ -216,7 +228,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             loop=self._loop,
             call_soon=self._loop.call_soon,
             clock=time.monotonic,
-            current_task=asyncio.current_task,
+            current_task=_current_task,
             task=asyncio.Task,
             done=done,
             cancelled=asyncio.CancelledError,

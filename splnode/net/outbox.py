@@ -71,7 +71,12 @@ class Outbox:
     def flush(self) -> None:
         """Sends all there is, now."""
         parts = self._source.data_to_send()
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if len(parts) == 1 and not self._parts:  # nearly always
+            self.written += len(parts[0])
+            self._transport.write(parts[0])
+        elif parts or self._parts:
             self._parts += parts
             self._size += sum(map(len, parts))
             self._write()

@@ -77,13 +77,15 @@ class ClientSession:
     message: responses come in the order of the calls, and `receive_eof` ends each body. `remembered` is what an
     earlier session to the same place learned, its `server_hash` and `server`: it saves a round trip.
 
-    The holder sends `data_to_send` after `start`, `call`, `cancel`, `ping` and `receive_data`. After a
+    `between` is True while an established Netty connection stands between two messages. The holder sends
+    `data_to_send` after `start`, `call`, `cancel`, `ping` and `receive_data`. After a
     RemoteWireError it closes; what was not answered is its own to fail, as it is at the end of the stream.
     """
 
     __slots__ = (
         "_answered", "_answers", "_attempt", "_bodies", "_denied", "_due", "_events", "_greeting", "_hello", "_limits",
-        "_metadata", "_most", "_netty", "_pair", "_peer", "_reader", "_shaking", "_stateless", "_waiting", "contract",
+        "_metadata", "_most", "_netty", "_pair", "_peer", "_reader", "_shaking", "_stateless", "_waiting", "between",
+        "contract",
         "failed", "framing", "pipeline",
     )  # fmt: skip
 
@@ -100,6 +102,7 @@ class ClientSession:
         self.contract = contract
         self.framing = framing
         self.failed: RemoteWireError | None = None
+        self.between = False
         self.pipeline = make_pipeline(limits.calls_per_connection, limits.message_bytes)
         self._limits = limits
         self._most = limits.calls_per_connection
@@ -317,21 +320,32 @@ class ClientSession:
         """
         if self.failed is not None:
             raise self.failed
-        events = self._events = []
+        events = self._events
         try:
-            if self._hello is not None:
-                data = self._negotiated(data)
-            if self._netty and self._pair is not None:
-                self._take_answers(data)
-            elif (data or self._reader.held) and not self._answered:
-                self._reader.feed(data)
-                self._read()
-                self._reader.make_room()
+            if not self.between:
+                self._take_all(data)
+            elif (done := self.pipeline.receive(data, self)) < len(data):
+                self._take_rest(data[done:] if done else data)
         except RemoteWireError as error:
-            self.failed = error
+            self.failed, self.between = error, False
             if not events:
                 raise
+        if events:
+            self._events = []
         return events
+
+    def _take_all(self, data: bytes) -> None:
+        """Whatever it is."""
+        reader = self._reader
+        if self._hello is not None:
+            data = self._negotiated(data)
+        if self._netty and self._pair is not None:
+            self._take_answers(data)
+        elif (data or reader.held) and not self._answered:
+            reader.feed(data)
+            self._read()
+            reader.make_room()
+        self.between = self.pipelined and reader.idle
 
     @property
     def space(self) -> memoryview | None:
@@ -382,7 +396,7 @@ class ClientSession:
 
     def _take_answers(self, data: bytes) -> None:
         """An established Netty connection: the pipeline takes what is whole, the reader what is not."""
-        reader, pipeline = self._reader, self.pipeline
+        reader = self._reader
         if not reader.idle:
             reader.feed(data)
             begun = reader.take(1)
@@ -391,13 +405,19 @@ class ClientSession:
                 return
             self._answer(*begun[0])
             data = reader.rest()
-        done = pipeline.receive(data, self)
+        done = self.pipeline.receive(data, self)
         if done < len(data):
-            reader.feed(data[done:] if done else data)
-            while messages := reader.take(self._most):
-                for serial, body in messages:
-                    self._answer(serial, body)
-            reader.make_room(self._locate)
+            self._take_rest(data[done:] if done else data)
+
+    def _take_rest(self, data: bytes) -> None:
+        """What begins with no whole ordinary message."""
+        reader = self._reader
+        reader.feed(data)
+        while messages := reader.take(self._most):
+            for serial, body in messages:
+                self._answer(serial, body)
+        reader.make_room(self._locate)
+        self.between = reader.idle
 
     def _answer(self, serial: int, body: Body) -> None:
         if isinstance(body, Apart):

@@ -396,15 +396,10 @@ async def test_a_caller_that_has_data_received_while_it_runs() -> None:
 
         waiting = asyncio.create_task(reached.client.wait(name="x"))
         await reached.begun()
-        session, connection._session = connection._session, type("Kept", (), {
-            "receive_data": lambda self, data: keep(bytes(data)) or [],
-            "failed": None,
-            "refusal": None,
-            "space": None,
-        })()  # fmt: skip
+        connection.data_received = keep
         reached.inventory.waiting["x"].set_result("there")
         await asyncio.wait_for(arrived.wait(), 5)
-        connection._session = session
+        del connection.data_received
         for data in received:
             connection.data_received(data)
         assert not waiting.done()
