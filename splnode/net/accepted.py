@@ -20,8 +20,9 @@ from splnode.net.peer import acknowledge
 from splnode.net.receiving import LOOK, shared_buffer
 from splnode.net.watched import WatchedConnection
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
+from splnode.wire.inbound import SLICE, TURN
 from splnode.wire.intake import Intake
-from splnode.wire.server import SLICE, TURN, ServerSession
+from splnode.wire.server import ServerSession
 
 FLOWING: Final = 16_384
 """Who sends so many bytes at a time does not wait until they are acknowledged."""

@@ -18,7 +18,7 @@ from splnode.rpc.call import current_call
 from splnode.rpc.client import Client
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
-from splnode.wire import server as wire_server
+from splnode.wire import inbound
 from splnode.wire.directory import Directory
 from tests.net.conftest import turns
 
@@ -162,7 +162,7 @@ async def test_a_timeout_in_the_first_step_ends_the_wait(stand: Stand) -> None:
 
     async def too_late() -> str:
         async with asyncio.timeout(-1):
-            await asyncio.sleep(10)
+            await asyncio.Event().wait()
         return "never"
 
     stand.play.waits |= {"waits": waits, "at once": at_once, "late": too_late}
@@ -379,7 +379,7 @@ async def test_what_nobody_waits_for_is_cancelled(stand: Stand) -> None:
     async def waits() -> str:
         began.set()
         try:
-            await asyncio.create_task(asyncio.sleep(30))
+            await asyncio.create_task(asyncio.Event().wait())
         except asyncio.CancelledError:
             cancelled.set()
             raise
@@ -411,7 +411,7 @@ async def test_a_handler_that_closes_its_connection(stand: Stand, message: str) 
     async def closes_then_waits() -> str:
         connection.close()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         return "to nobody"
 
     stand.play.sync["x"] = closes
@@ -481,7 +481,7 @@ async def test_a_route_that_is_taken_away(stand: Stand, message: str) -> None:
 
 
 async def test_long_handlers_of_one_peer_let_others_in_between(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (wire_server, accepted):
+    for module in (inbound, accepted):
         monkeypatch.setattr(module, "SLICE", 0.0)
     order: list[str] = []
     stand.play.sync |= {"a": lambda: str(order.append("a")), "b": lambda: str(order.append("b"))}
@@ -529,8 +529,12 @@ async def test_every_way_is_counted(stand: Stand) -> None:
 
 
 async def test_no_tasks_are_left_of_a_connection(stand: Stand) -> None:
+    async def waits() -> str:
+        await turns(3)
+        return "waited"
+
     async with splnode.connect(stand.listener.endpoints[0], PROTOCOL) as other:
-        stand.play.waits["x"] = lambda: asyncio.sleep(0.001, "slept")
+        stand.play.waits["x"] = waits
         await asyncio.gather(*(other.later(what="x") for _ in range(20)))
         stand.play.sync["y"] = lambda: "y"
         await asyncio.gather(*(other.later(what="y") for _ in range(20)))

@@ -7,8 +7,11 @@ import pytest
 from splnode.errors import RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.events import Errand, Request
+from splnode.wire.inbound import TURN
+from splnode.wire.intake import HEAVY
 from splnode.wire.message import QUICK_NODES
-from splnode.wire.server import HEAVY, LONG_TEXT, MOST_WEIGHT, TURN
+from splnode.wire.open_calls import MOST_WEIGHT
+from splnode.wire.server import LONG_TEXT
 from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, handshake, long, netty, protocol, spec, string
 from tests.wire.test_server import ADD, BOTH, OWN, PING, STRANGE, established, replies
 
