@@ -1,6 +1,6 @@
 """A node that calls com.acme.Shop at a steady rate, whatever comes of it, and says what came.
 
-    python -m tests.hosts.caller --config c.toml --rate 200 [--message where] [--policy least_request]
+    python -m tests.hosts.caller [--rate 200] [--message where] [--policy least_request]
 
 One JSON line for each call on stdout: when it began and ended (seconds of the monotonic clock, which all processes of
 this machine share), who answered, or the error. Until it is ended. Calls start at their time, however long the others
@@ -9,14 +9,16 @@ take: a node that stands still is seen as long as it stands.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import uvloop
 
-from splnode import config
+from splnode.config import Config, NodeConfig
 from splnode.errors import CallError
 from splnode.node import Node
 from splnode.rpc.client import Client
@@ -42,13 +44,17 @@ async def one(client: Client, message: str, route: Route) -> None:
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--message", default="where")
     parser.add_argument("--policy")
     order = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream has it
-    async with Node(config.load(order.config)) as node:
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        settings = NodeConfig(
+            id="caller", directory=folder, listen=("tcp://0.0.0.0:0",), insecure=True, drain_seconds=0
+        )
+        node = await stack.enter_async_context(Node(Config(node=settings)))
         client, route = node.client(str(SHOP)), Route(policy=order.policy)
         running: set[asyncio.Task[None]] = set()
         following = time.monotonic()

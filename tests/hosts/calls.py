@@ -5,34 +5,24 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.hosts.network import Network
 from tests.hosts.node import PATIENCE, ROOT
 
-CONFIG = """[node]
-id = "caller"
-directory = "state"
-insecure = true
-drain_seconds = 0.0
-listen = ["tcp://0.0.0.0:0"]
-"""
 Call = dict[str, Any]
 
 
 class Calls:
-    """`async with`: a caller on a host of the network, at `rate` calls a second; what it said is read as it comes."""
+    """`async with`: a caller at `rate` calls a second, started by `command`; what it said is read as it comes."""
 
     def __init__(
-        self, network: Network, host: int, folder: Path, *, rate: float = 200, message: str = "where", policy: str = ""
+        self, command: Sequence[str], folder: Path, *, rate: float = 200, message: str = "where", policy: str = ""
     ) -> None:
-        self.network = network
-        self.host = host
+        self.command = command
         self.folder = folder / f"caller-{message}-{policy}"
         self.rate = rate
         self.message = message
@@ -44,13 +34,12 @@ class Calls:
 
     async def __aenter__(self) -> "Calls":
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "c.toml").write_text(CONFIG)
-        words = ["-m", "tests.hosts.caller", "--config", str(self.folder / "c.toml"), "--rate", str(self.rate)]
-        words += ["--message", self.message, *(["--policy", self.policy] if self.policy else [])]
+        words = ["-m", "tests.hosts.caller", "--rate", str(self.rate), "--message", self.message]
+        words += ["--policy", self.policy] if self.policy else []
         env = {**os.environ, "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self.network.command(self.host, sys.executable, *words),
+                *self.command, *words,
                 env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, limit=1 << 20,
             )  # fmt: skip
         self._reading = asyncio.ensure_future(self._read(self._process))

@@ -4,10 +4,9 @@ Prints a table, and keeps it in the file that SPLNODE_FIGURES names: benchmarks/
 """
 
 import asyncio
-import json
-import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.calls import Calls
+from tests.hosts.figures import Figures
 from tests.hosts.network import Network, needs_namespaces
 from tests.hosts.node import HostNode
 from tests.require import require
@@ -26,8 +26,6 @@ TWO = f"{SHOP}/shop_2.avpr={SHOP}/shop.py:Shop2"
 CALLER = 4
 pytestmark = pytest.mark.slow
 
-FIGURES: dict[str, dict[str, float | int]] = {}
-
 
 @pytest.fixture(autouse=True)
 def able() -> None:
@@ -35,21 +33,11 @@ def able() -> None:
     require(shutil.which("nft") is not None, "nft", "apt-get install nftables")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def table() -> Iterator[None]:
-    """Prints what was measured, and keeps it where somebody asks for that."""
-    yield
-    print(f"\n{'fault':<44} {'calls':>6} {'lost':>5} {'longest gap':>12} {'last failure':>13} {'found again':>12}")
-    for fault, figures in FIGURES.items():
-        again = f"{figures['found_again']:10.2f} s" if "found_again" in figures else ""
-        if "share_of_slow" in figures:
-            again = f"{figures['share_of_slow']:.0%} of calls to it, p99 {figures['p99'] * 1000:.0f} ms"
-        print(
-            f"{fault:<44} {figures['calls']:>6} {figures['lost']:>5} {figures['longest_gap']:>10.2f} s "
-            f"{figures['last_failure']:>11.2f} s {again:>12}"
-        )
-    if os.environ.get("SPLNODE_FIGURES"):
-        Path(os.environ["SPLNODE_FIGURES"]).write_text(json.dumps(FIGURES, indent=1) + "\n")
+@pytest.fixture(scope="module")
+def figures() -> Iterator[Figures]:
+    made = Figures()
+    yield made
+    made.close()
 
 
 @asynccontextmanager
@@ -58,7 +46,6 @@ async def shop(
     *,
     message: str = "where",
     services: tuple[str, ...] = (ONE, ONE, ONE),
-    policy: str = "",
     rate: float = 200,
 ) -> AsyncIterator[tuple[list[HostNode], Calls]]:
     """Three nodes that serve the shop, and the caller, once all three have answered it."""
@@ -67,7 +54,7 @@ async def shop(
             HostNode(network, host, folder, "--service", service)
             for host, service in zip((1, 2, 3), services, strict=True)
         ]
-        calls = Calls(network, CALLER, folder, message=message, policy=policy, rate=rate)
+        calls = Calls(network.command(CALLER, sys.executable), folder, message=message, rate=rate)
         try:
             await asyncio.gather(*(node.start() for node in nodes))
             async with calls:
@@ -78,17 +65,7 @@ async def shop(
                 await node.close()
 
 
-def measured(fault: str, calls: Calls, since: float, **more: float) -> None:
-    FIGURES[fault] = {
-        "calls": len(calls.since(since)),
-        "lost": len(calls.failed(since)),
-        "longest_gap": round(calls.gap(since), 3),
-        "last_failure": round(calls.last_failure(since), 3),
-        **{name: round(value, 3) for name, value in more.items()},
-    }
-
-
-async def test_killed(tmp_path: Path) -> None:
+async def test_killed(figures: Figures, tmp_path: Path) -> None:
     async with shop(tmp_path) as ((one, *_), calls):
         since = one.send(signal.SIGKILL)
         await one.ended()
@@ -98,91 +75,91 @@ async def test_killed(tmp_path: Path) -> None:
         assert len(calls.failed(since - 1)) <= 5  # what was in flight there: a call takes a millisecond
         await one.start()
         again = await calls.answered_by("n1", since=one.served, within=10)
-        measured("kill -9 of one node", calls, since, found_again=again - one.served)
+        figures.add("kill -9 of one node", calls, since, found_again=again - one.served)
 
 
-async def test_paused_and_resumed(tmp_path: Path) -> None:
+async def test_paused_and_resumed(figures: Figures, tmp_path: Path) -> None:
     async with shop(tmp_path) as ((one, *_), calls):
         since = one.send(signal.SIGSTOP)
         await calls.rest(9)
         resumed = one.send(signal.SIGCONT)
         again = await calls.answered_by("n1", since=resumed, within=20)
         await calls.rest(1)
-        measured("pause of one node for 9 s", calls, since, found_again=again - resumed)
+        figures.add("pause of one node for 9 s", calls, since, found_again=again - resumed)
         assert calls.last_failure(since) < 4
         assert calls.gap(since) < 4
 
 
-async def test_a_cable_cut_for_20_s(tmp_path: Path) -> None:
-    async with shop(tmp_path) as (_, calls):
+async def test_a_cable_cut_for_20_s(figures: Figures, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (nodes, calls):
         since = time.monotonic()
-        calls.network.cut(1)
+        nodes[0].network.cut(1)
         await calls.rest(20)
-        calls.network.heal(1)
+        nodes[0].network.heal(1)
         healed = time.monotonic()
         again = await calls.answered_by("n1", since=healed, within=20)
         await calls.rest(1)
-        measured("cable of one node cut for 20 s", calls, since, found_again=again - healed)
+        figures.add("cable of one node cut for 20 s", calls, since, found_again=again - healed)
         assert calls.last_failure(since) < 4
 
 
-async def test_dropped_in_silence(tmp_path: Path) -> None:
-    async with shop(tmp_path) as (_, calls):
+async def test_dropped_in_silence(figures: Figures, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (nodes, calls):
         since = time.monotonic()
-        calls.network.drop(1)
+        nodes[0].network.drop(1)
         await calls.rest(10)
-        calls.network.clear(1)
+        nodes[0].network.clear(1)
         cleared = time.monotonic()
         again = await calls.answered_by("n1", since=cleared, within=20)
         await calls.rest(1)
-        measured("packets of one node dropped for 10 s", calls, since, found_again=again - cleared)
+        figures.add("packets of one node dropped for 10 s", calls, since, found_again=again - cleared)
         assert calls.last_failure(since) < 4
 
 
-async def test_a_third_of_the_packets_lost(tmp_path: Path) -> None:
-    async with shop(tmp_path) as (_, calls):
+async def test_a_third_of_the_packets_lost(figures: Figures, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (nodes, calls):
         since = time.monotonic()
-        calls.network.lose(1, 30)
+        nodes[0].network.lose(1, 30)
         await calls.rest(10)
-        calls.network.clear(1)
+        nodes[0].network.clear(1)
         await calls.rest(1)
-        measured("30 % of one node's packets lost for 10 s", calls, since)
+        figures.add("30 % of one node's packets lost for 10 s", calls, since)
         assert len(calls.failed(since)) < 0.02 * len(calls.since(since))
 
 
-async def test_disconnected_and_reconnected(tmp_path: Path) -> None:
-    async with shop(tmp_path) as (_, calls):
+async def test_disconnected_and_reconnected(figures: Figures, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (nodes, calls):
         since = time.monotonic()
-        calls.network.disconnect(1)
+        nodes[0].network.disconnect(1)
         await calls.rest(5)
-        calls.network.connect(1)
+        nodes[0].network.connect(1)
         connected = time.monotonic()
         again = await calls.answered_by("n1", since=connected, within=20)
-        measured("network taken away and given back after 5 s", calls, since, found_again=again - connected)
+        figures.add("network taken away and given back after 5 s", calls, since, found_again=again - connected)
         assert again - connected < 10
         assert calls.last_failure(since) < 4
 
 
-async def test_another_address(tmp_path: Path) -> None:
-    async with shop(tmp_path) as (_, calls):
+async def test_another_address(figures: Figures, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (nodes, calls):
         since = time.monotonic()
-        calls.network.disconnect(1)
-        calls.network.connect(1, 77)
+        nodes[0].network.disconnect(1)
+        nodes[0].network.connect(1, 77)
         again = await calls.answered_by("n1", since=since + 0.5, within=20)
-        measured("another address for one node", calls, since, found_again=again - since)
+        figures.add("another address for one node", calls, since, found_again=again - since)
         assert again - since < 10
 
 
-async def test_told_to_stop(tmp_path: Path) -> None:
+async def test_told_to_stop(figures: Figures, tmp_path: Path) -> None:
     async with shop(tmp_path) as ((one, *_), calls):
         since = one.send(signal.SIGTERM)
         assert await one.ended() == 0
         await calls.rest(1)
-        measured("SIGTERM of one node", calls, since)
+        figures.add("SIGTERM of one node", calls, since)
         assert calls.failed() == []
 
 
-async def test_a_rolling_restart(tmp_path: Path) -> None:
+async def test_a_rolling_restart(figures: Figures, tmp_path: Path) -> None:
     async with shop(tmp_path) as (nodes, calls):
         since = time.monotonic()
         for node in nodes:
@@ -190,14 +167,14 @@ async def test_a_rolling_restart(tmp_path: Path) -> None:
             assert await node.ended() == 0
             await node.start()
             await calls.answered_by(node.name, since=node.served, within=10)
-        measured("rolling restart of all three", calls, since)
+        figures.add("rolling restart of all three", calls, since)
         assert calls.failed() == []
 
 
-async def test_a_new_version_rolled_over_the_old(tmp_path: Path) -> None:
+async def test_a_new_version_rolled_over_the_old(figures: Figures, tmp_path: Path) -> None:
     async with shop(tmp_path, message="buy") as (nodes, calls):
         since = time.monotonic()
-        prices = Calls(calls.network, CALLER, tmp_path, message="price", rate=50)
+        prices = Calls(calls.command, tmp_path, message="price", rate=50)
         async with prices:
             await prices.answered_by("2")
             for node in nodes:
@@ -208,14 +185,14 @@ async def test_a_new_version_rolled_over_the_old(tmp_path: Path) -> None:
                 await calls.answered_by(node.name, since=node.served, within=10)
             changed = time.monotonic()
             await prices.until(lambda found: len(found) > 20, since=changed)
-        measured("a new version rolled: what resolves", calls, since)
+        figures.add("a new version rolled: what resolves", calls, since)
         assert calls.failed() == []
         assert all(not call["started"] for call in prices.failed())
         assert all("price" in call["text"] and "string" in call["text"] for call in prices.failed(changed))
         assert len(prices.failed(changed)) > 20  # no node has the old one any more
 
 
-async def test_frozen_by_a_handler_that_blocks(tmp_path: Path) -> None:
+async def test_frozen_by_a_handler_that_blocks(figures: Figures, tmp_path: Path) -> None:
     async with shop(tmp_path) as ((one, *_), calls):
         since = time.monotonic()
         blocking = asyncio.create_task(one.shell("call", "com.acme.Shop.block", "-d", '{"seconds": 8}'))
@@ -223,24 +200,24 @@ async def test_frozen_by_a_handler_that_blocks(tmp_path: Path) -> None:
         await blocking
         over = time.monotonic()
         again = await calls.answered_by("n1", since=over, within=20)
-        measured("one node frozen by a handler for 8 s", calls, since, found_again=again - over)
+        figures.add("one node frozen by a handler for 8 s", calls, since, found_again=again - over)
         assert calls.last_failure(since) < 4
 
 
 @pytest.mark.parametrize("policy", ["least_request", "round_robin", "weighted"])
-async def test_one_node_ten_times_slower(tmp_path: Path, policy: str) -> None:
+async def test_one_node_ten_times_slower(figures: Figures, tmp_path: Path, policy: str) -> None:
     with Network(CALLER) as network:
         nodes = [HostNode(network, host, tmp_path, "--service", ONE) for host in (1, 2, 3)]
         for node in nodes:
             node.environ["SHOP_SLOW"] = "0.2" if node.host == 3 else "0.02"
         try:
             await asyncio.gather(*(node.start() for node in nodes))
-            async with Calls(network, CALLER, tmp_path, policy=policy) as calls:
+            async with Calls(network.command(CALLER, sys.executable), tmp_path, policy=policy) as calls:
                 await calls.answered_by("n1", "n2", "n3")
                 since = time.monotonic()
                 await calls.rest(5)
                 share = calls.shares(since).get("n3", 0.0)
-                measured(f"one ten times slower, {policy}", calls, since, share_of_slow=share, p99=calls.p99(since))
+                figures.add(f"one ten times slower, {policy}", calls, since, share_of_slow=share, p99=calls.p99(since))
                 assert calls.failed() == []
                 assert share < (0.15 if policy == "least_request" else 0.4)
         finally:
@@ -248,7 +225,7 @@ async def test_one_node_ten_times_slower(tmp_path: Path, policy: str) -> None:
                 await node.close()
 
 
-async def test_all_gone_and_back(tmp_path: Path) -> None:
+async def test_all_gone_and_back(figures: Figures, tmp_path: Path) -> None:
     async with shop(tmp_path) as (nodes, calls):
         since = time.monotonic()
         for node in nodes:
@@ -260,5 +237,5 @@ async def test_all_gone_and_back(tmp_path: Path) -> None:
         back = min(node.served for node in nodes)
         again = await calls.answered_by("n1", "n2", "n3", since=back, within=20)
         await calls.rest(1)
-        measured("all nodes gone for 4 s and back", calls, since, found_again=again - back)
+        figures.add("all nodes gone for 4 s and back", calls, since, found_again=again - back)
         assert calls.failed(again) == []

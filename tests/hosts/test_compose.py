@@ -1,0 +1,149 @@
+"""docker-compose.yml on a real engine: what a newcomer types, and faults of containers while another host calls."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts.calls import Calls
+from tests.hosts.figures import Figures
+from tests.require import require
+
+ROOT = Path(__file__).parents[2]
+FILES = ("--file", "docker-compose.yml", "--file", "tests/hosts/compose.caller.yml", "--project-directory", ".")
+PROJECT = "splnodetest"
+BUILDS = 600
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(BUILDS)]
+
+
+def works(*words: str) -> bool:
+    return bool(shutil.which(words[0])) and subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def composer() -> list[str] | None:
+    """How Compose is called here: a part of the docker command, or a program."""
+    return next((words for words in (["docker", "compose"], ["docker-compose"]) if works(*words, "version")), None)
+
+
+def docker(*words: str, check: bool = True) -> str:
+    done = subprocess.run(["docker", *words], cwd=ROOT, capture_output=True, text=True, timeout=BUILDS, check=False)
+    assert not check or done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+def compose(*words: str, check: bool = True) -> str:
+    command = [*(composer() or []), "--project-name", PROJECT, *FILES, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=BUILDS, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def shell(host: str, *words: str) -> list[Any]:
+    """The results of a splnode command on a host."""
+    return [json.loads(line) for line in compose("exec", "--no-TTY", host, "splnode", *words).splitlines()]
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[None]:
+    """All hosts, up and healthy."""
+    require(works("docker", "info"), "docker", "start a Docker engine")
+    require(composer() is not None, "docker compose", "install Docker Compose")
+    try:
+        docker("build", "--network", "host", "--tag", "splnode", ".")
+        compose("up", "--detach", "--wait", "--no-build")
+        yield
+    finally:
+        compose("down", "--volumes", "--timeout", "5", check=False)
+
+
+@pytest.fixture(scope="module")
+def figures() -> Iterator[Figures]:
+    made = Figures()
+    yield made
+    made.close()
+
+
+@asynccontextmanager
+async def calling(folder: Path, *nodes: str) -> AsyncIterator[Calls]:
+    words = [*(composer() or []), "--project-name", PROJECT, *FILES, "exec", "--no-TTY", "caller", "python"]
+    async with Calls(words, folder) as calls:
+        await calls.answered_by(*nodes)
+        yield calls
+
+
+def container(host: str) -> str:
+    return compose("ps", "--quiet", host).strip()
+
+
+@pytest.mark.usefixtures("hosts")
+def test_the_image_is_small_and_runs_as_nobody_special() -> None:
+    base = next(
+        line.split("=")[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG PYTHON")
+    )
+    size, below = (int(docker("image", "inspect", "--format", "{{.Size}}", image)) for image in ("splnode", base))
+    assert size - below < 200e6
+    assert docker("run", "--rm", "--network", "none", "--entrypoint", "id", "splnode", "-u").strip() == "10001"
+    assert "codec: native" in docker("run", "--rm", "--network", "none", "splnode", "version")
+
+
+@pytest.mark.usefixtures("hosts")
+def test_each_host_is_healthy_and_sees_the_others() -> None:
+    for host in ("kitchen", "cellar", "attic", "garden"):
+        assert docker("inspect", "--format", "{{.State.Health.Status}}", container(host)).strip() == "healthy"
+    nodes = shell("kitchen", "nodes", "--json")
+    assert len(nodes) >= 3
+
+
+async def test_killed(hosts: None, figures: Figures, tmp_path: Path) -> None:
+    async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
+        since = time.monotonic()
+        compose("kill", "cellar")
+        await calls.rest(5)
+        assert calls.last_failure(since) < 4
+        compose("up", "--detach", "--wait", "--no-build", "--no-recreate", "cellar")
+        back = time.monotonic()
+        again = await calls.answered_by("cellar", since=back, within=20)
+        figures.add("container killed", calls, since, found_again=again - back)
+
+
+async def test_paused(hosts: None, figures: Figures, tmp_path: Path) -> None:
+    async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
+        since = time.monotonic()
+        compose("pause", "cellar")
+        await calls.rest(6)
+        compose("unpause", "cellar")
+        back = time.monotonic()
+        again = await calls.answered_by("cellar", since=back, within=20)
+        figures.add("container paused for 6 s", calls, since, found_again=again - back)
+        assert calls.last_failure(since) < 5
+
+
+async def test_its_network_taken_away_and_given_back(hosts: None, figures: Figures, tmp_path: Path) -> None:
+    async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
+        since = time.monotonic()
+        docker("network", "disconnect", f"{PROJECT}_house", container("attic"))
+        await calls.rest(5)
+        docker("network", "connect", "--ip", "10.78.1.13", f"{PROJECT}_house", container("attic"))
+        back = time.monotonic()
+        again = await calls.answered_by("attic", since=back, within=30)
+        figures.add("container's network taken away for 5 s", calls, since, found_again=again - back)
+        assert again - back < 10
+        assert calls.last_failure(since) < 5
+
+
+async def test_stopped_and_started(hosts: None, figures: Figures, tmp_path: Path) -> None:
+    async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
+        since = time.monotonic()
+        for host in ("cellar", "attic"):
+            restart = asyncio.create_task(asyncio.to_thread(compose, "restart", "--timeout", "30", host))
+            await restart
+            await calls.answered_by(host, since=time.monotonic(), within=20)
+        figures.add("rolling restart of containers", calls, since)
+        assert calls.failed(since) == []
