@@ -15,6 +15,7 @@ from splnode.rpc.channel import Channel, track_of
 from splnode.rpc.interceptor import Interceptor, chain
 from splnode.rpc.method import Method, make_method
 from splnode.rpc.naming import find_message, message_of
+from splnode.rpc.route import ANY, Route
 from splnode.wire.message import Contract
 
 
@@ -54,8 +55,14 @@ class Client:
         *,
         timeout: float | None = None,
         metadata: Mapping[str, bytes] | None = None,
+        route: Route = ANY,
     ) -> Coroutine[Any, Any, object]:
-        """Calls `message` with `params` by name; `timeout` in seconds (by default the client's)."""
+        """Calls `message` with `params` by name; `timeout` in seconds (by default the client's).
+
+        `route` says where the call wants to go among the nodes that serve this; a channel to one place has no choice.
+        """
+        if route is not ANY:
+            return self._routed(message, params, timeout, metadata, route)
         method = self._methods.get(message)
         if method is None:
             try:
@@ -71,15 +78,26 @@ class Client:
         *,
         timeout: float | None = None,
         metadata: Mapping[str, bytes] | None = None,
+        route: Route = ANY,
     ) -> Call:
         """The Call that `call` would make, for those who want its `answer_metadata` too: give it to `send`."""
         found = find_message(self.contract.protocol, message)
         until = deadline_for(self._timeout if timeout is None else timeout)
-        return Call(self.contract, found, params or {}, until, inherited_metadata(metadata))
+        return Call(self.contract, found, params or {}, until, inherited_metadata(metadata), route=route)
 
     def send(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries a Call made by `prepare`, once."""
         return self._proceed(call)
+
+    async def _routed(
+        self,
+        message: str,
+        params: Mapping[str, Any] | None,
+        timeout: float | None,
+        metadata: Mapping[str, bytes] | None,
+        route: Route,
+    ) -> object:
+        return await self.send(self.prepare(message, params, timeout=timeout, metadata=metadata, route=route))
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         if name.startswith("__"):  # asked of objects that are not made yet

@@ -4,6 +4,7 @@ from splnode.errors import CallError, Code, DeclaredError
 from splnode.rpc.call import Call
 from splnode.rpc.client import Client
 from splnode.rpc.interceptor import Proceed
+from splnode.rpc.route import ANY, Route
 from splnode.rpc.server import Server
 from splnode.wire.message import Contract
 from tests.rpc.conftest import PROTOCOL, Inventory, Item
@@ -45,3 +46,22 @@ async def test_methods_carry_the_name_and_are_made_once() -> None:
     assert client.add.__name__ == "add"
     with pytest.raises(AttributeError):
         client.__wrapped__  # noqa: B018 - what inspect and copy ask for
+
+
+async def test_where_a_call_wants_to_go_is_said_with_it() -> None:
+    seen: list[Call] = []
+
+    async def look(call: Call, proceed: Proceed) -> object:
+        seen.append(call)
+        return await proceed(call)
+
+    client = Client(Server(PROTOCOL, Inventory()), PROTOCOL, interceptors=[look])
+    wish = Route(policy="round_robin", to="n2")
+    assert await client.call("add", {"a": 1, "b": 2}, route=wish, timeout=5.0, metadata={"who": b"me"}) == 3
+    assert await client.call("add", {"a": 1, "b": 2}) == 3
+    assert await client.send(client.prepare("add", {"a": 1, "b": 2}, route=wish)) == 3
+    assert [call.route for call in seen] == [wish, ANY, wish]
+    assert seen[0].remaining < 5.0
+    assert seen[0].metadata == {"who": b"me"}
+    with pytest.raises(CallError, match="ad"):
+        await client.call("ad", route=wish)
