@@ -211,7 +211,9 @@ def _peers(roster: Roster, network: Network | None, listening: Sequence[Endpoint
     for each in present[:SHOWN]:
         where = f"{each.node or 'a node'} at {each.endpoints[0]} ({', '.join(each.sources)})"
         if each.problem:
-            yield Finding("peers", "BAD", f"{where}: {each.problem}", firewall_hint(each.endpoints[:1]))
+            refused = "refused" in each.problem  # somebody answered, so nothing stands between
+            fix = "start the node there, or correct its address" if refused else firewall_hint(each.endpoints[:1])
+            yield Finding("peers", "BAD", f"{where}: {each.problem}", fix)
         else:
             yield Finding("peers", "GOOD", f"{where}: {'it is about to stop' if each.state == 'drain' else 'found'}")
     if len(present) > SHOWN:

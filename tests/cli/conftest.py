@@ -59,7 +59,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home: no node, no profiles."""
     for name in list(os.environ):
-        if name.startswith(("SPLNODE_", "XDG_")):
+        if name.startswith(("SPLNODE_", "XDG_")) and name != "SPLNODE_ENGINE":  # a process has one engine
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))

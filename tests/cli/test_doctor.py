@@ -14,7 +14,7 @@ def test_what_is_wrong_and_the_exit_code(shell: Shell, mesh: Mesh) -> None:
     graded = {(row["check"], row["grade"]) for row in done.results}
     assert {("peers", "BAD"), ("peers", "GOOD"), ("clock", "GOOD"), ("multicast", "NOTE"), ("port", "GOOD")} <= graded
     (bad,) = (row for row in done.results if row["grade"] == "BAD")
-    assert "refused" in bad["text"] and "firewall" in bad["fix"]
+    assert "refused" in bad["text"] and "start the node there" in bad["fix"]
     assert shell("doctor", to=mesh.one).code == 0
 
 
