@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
+NATIVE = ("splnode.avro.codec", "splnode.wire", "splnode.net")
 CALLS = "splnode/wire/native"
 PARTS = ("module", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "room", "calls", "local")
 
@@ -18,9 +19,10 @@ def extension(name: str, sources: list[str]) -> Extension:
 
 
 setup(
-    package_data={"splnode.avro.codec": ["_native.pyi"], "splnode.wire": ["_native.pyi"]},  # beside pyproject.toml's
+    package_data={package: ["_native.pyi"] for package in NATIVE},  # beside pyproject.toml's
     ext_modules=[
         extension("splnode.avro.codec._native", ["splnode/avro/codec/_native.c"]),
         extension("splnode.wire._native", [f"{CALLS}/{part}.c" for part in PARTS]),
+        extension("splnode.net._native", ["splnode/net/native/blocking.c"]),
     ],
 )

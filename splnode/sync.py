@@ -7,7 +7,7 @@ It makes no event loop and no thread, and imports neither.
 """
 
 import os
-from _thread import allocate_lock, get_ident
+from _thread import get_ident
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -53,8 +53,7 @@ class Client:
         self.contract = contract
         self._channel = channel
         self._timeout = timeout
-        self._lock = allocate_lock()
-        self._owner = 0  # the thread whose call runs
+        self._lock, self._line = channel.lock, channel.line
         self._forks = _Process.forks
 
     @property
@@ -94,14 +93,14 @@ class Client:
         if lock.locked():
             return self._send_in_turn(call)
         with lock:
-            self._owner = get_ident()
+            self._line.owner = get_ident()
             return self._channel.call(call)
 
     def close(self) -> None:
         """Closes the connection; a later call connects again. A call of another thread ends first."""
         if self._forks != _Process.forks:
             self._channel.close()  # this process's copy of the socket
-        elif self._lock.locked() and self._owner == get_ident():
+        elif self._lock.locked() and self._line.owner == get_ident():
             raise LocalWireError("close() inside of a call of the same thread")
         else:
             with self._lock:
@@ -114,13 +113,13 @@ class Client:
         return method  # the next look-up does not come here
 
     def _send_in_turn(self, call: Call) -> Any:
-        if self._owner == get_ident():
+        if self._line.owner == get_ident():
             raise LocalWireError(f"{call.name}: this thread is in the middle of another call of the same client")
         if not self._lock.acquire(timeout=max(0.0, call.remaining)):
             text = f"{call.name}: not sent before the deadline: another thread's call was under way"
             raise CallError(Code.DEADLINE_EXCEEDED, text, started=False)
         try:
-            self._owner = get_ident()
+            self._line.owner = get_ident()
             return self._channel.call(call)
         finally:
             self._lock.release()
@@ -136,7 +135,7 @@ def _method(client: Client, message: Message) -> Callable[..., Any]:
         return send(Call(contract, message, params, deadline_for(timeout), inherited_metadata(None)))
 
     method.__name__, method.__doc__ = message.name, message.doc
-    return method
+    return client._channel.method(message, timeout, method)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """splnode.sync: the calls of the library without a loop, over everything that it speaks."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -325,6 +327,68 @@ def test_a_connection_that_breaks_under_a_call() -> None:
             client.add(1, 2)
         assert (failed.value.code, failed.value.started) == (Code.UNAVAILABLE, True)
         assert peer.accepted == 1
+
+
+def test_what_is_kept_of_many_calls_is_nothing(local: Served) -> None:
+    failures = (CallError, EncodeError, OutOfStock)
+    with local.client() as client:
+
+        def some(count: int) -> None:
+            for number in range(count):
+                assert client.add(number, b=number) == 2 * number
+                for way in (
+                    lambda: client.reserve(item={"sku": "A1", "count": 11}),
+                    lambda: client.fail(how="code"),
+                    lambda: client.add(a="x", b=1),
+                    lambda: client.call("add", {"a": 1}, timeout=0),
+                ):
+                    with pytest.raises(failures):
+                        way()
+
+        some(50)
+        gc.collect()
+        before = len(gc.get_objects())
+        some(200)
+        gc.collect()
+        assert len(gc.get_objects()) - before < 100
+
+
+def test_a_client_that_nobody_has_any_more_is_gone(local: Served) -> None:
+    with local.client() as client:
+        assert client.add(1, 2) == 3
+        method, found = client.add, weakref.ref(client)
+        assert method(1, b=3) == 4
+    del client, method
+    gc.collect()
+    assert found() is None
+
+
+def test_a_value_with_code_of_its_own_cannot_call_within_the_call(local: Served) -> None:
+    with local.client() as client:
+
+        class Sneaky(dict[str, object]):
+            def __iter__(self) -> Iterator[str]:
+                raise AssertionError("read")
+
+            def items(self) -> Any:
+                with contextlib.suppress(LocalWireError):
+                    client.add(1, 2)
+                return super().items()
+
+        assert client.add(1, 2) == 3
+        with contextlib.suppress(AssertionError):
+            client.echo(value=Sneaky(x=1))
+        assert client.add(1, 2) == 3
+
+
+def test_unusual_arguments_take_the_general_way(local: Served) -> None:
+    with local.client() as client:
+        name = "".join(["a", "b"])[:1] + ""
+        assert client.add(**{name: 1, "b": 2}) == 3
+        for args, params in (((1, 2), {"b": 3}), ((1,), {"c": 2}), ((), {"b": 2})):
+            with pytest.raises((TypeError, EncodeError)):
+                client.add(*args, **params)
+        assert client.add(1, 2) == 3
 
 
 def test_it_imports_no_loop_and_no_threads() -> None:

@@ -15,19 +15,25 @@ another: bytes, OSError, EOF and silence become the same CallErrors here.
 Whatever else leaves a call in the middle, Ctrl-C too, closes the connection: the next call begins on a new one.
 """
 
+import os
 import time
 import typing
-from typing import Final
+from _thread import LockType, allocate_lock
+from collections.abc import Callable
+from functools import cache
+from sys import intern
+from typing import Any, Final
 
-from splnode.avro.protocol import Protocol
+from splnode.avro.protocol import Message, Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, RemoteWireError, SplnodeError
 from splnode.net.reasons import lost
 from splnode.net.stream import CONNECT_TIMEOUT, Stream, dial
-from splnode.rpc.call import TIMEOUT_KEY, Call
+from splnode.rpc.call import LONGEST, TIMEOUT_KEY, Call, _limit, running
 from splnode.wire.client import ClientSession
 from splnode.wire.events import Event, Response
-from splnode.wire.message import Contract
+from splnode.wire.message import ClientCall, Contract
+from splnode.wire.metadata import metadata_codec
 
 KEEPALIVE_ACTIVE: Final = 30.0
 KEEPALIVE_IDLE: Final = 60.0
@@ -35,8 +41,17 @@ KEEPALIVE_TIMEOUT: Final = 10.0
 """Seconds: the defaults of `[channels]` in the config."""
 
 
+FIELDS: Final = 8
+"""Parameters of a message that the native engine calls."""
+LEAST: Final = 0.2
+"""Seconds: shorter timeouts are measured by `poll` from the start."""
+
+
 class Carrier(typing.Protocol):
-    """A channel that blocks, whatever it speaks."""
+    """A channel that blocks, whatever it speaks. Who calls holds its `lock`, and says so in `line.owner`."""
+
+    lock: LockType
+    line: Any
 
     @property
     def is_open(self) -> bool:
@@ -60,9 +75,50 @@ class Carrier(typing.Protocol):
         """Carries one call."""
         ...
 
+    def method(self, message: Message, timeout: float, slow: Callable[..., Any]) -> Callable[..., Any]:
+        """Something quicker that does what `slow` does, or `slow`."""
+        ...
+
     def close(self) -> None:
         """Closes the connection. The next call dials again."""
         ...
+
+
+class NoLine:
+    """Where there is no native engine: the state of a `_native.Line`, which makes no calls."""
+
+    __slots__ = ("heard", "owner")
+
+    def __init__(self) -> None:
+        self.heard = 0.0
+        self.owner = 0
+
+    def open(self, fd: int, largest: int, serial: Callable[[], int]) -> None:
+        """There is a connection."""
+
+    def shut(self) -> None:
+        """There is none any more."""
+
+
+@cache
+def _built() -> Any:
+    try:
+        from splnode.net import _native  # noqa: PLC0415 - C, built or not
+    except ImportError:
+        return None
+    os.register_at_fork(after_in_child=_native.forked)
+    return _native
+
+
+def _native() -> Any:
+    """The native engine; None where it was not built, or SPLNODE_ENGINE names the plain one."""
+    return None if os.environ.get("SPLNODE_ENGINE") == "plain" else _built()
+
+
+def make_line(lock: LockType) -> Any:
+    """A `_native.Line`, or what stands in for it."""
+    native = _native()
+    return NoLine() if native is None else native.Line(lock, running, _limit, KEEPALIVE_IDLE)
 
 
 def channel_to(endpoint: Endpoint, contract: Contract, connect_timeout: float = CONNECT_TIMEOUT) -> Carrier:
@@ -78,7 +134,7 @@ class BlockingChannel:
     """One endpoint in netty, spec or sasl framing. Not thread-safe; whoever made it closes it."""
 
     __slots__ = (
-        "_connect_timeout", "_heard", "_in_use", "_netty", "_session", "_stream", "contract", "endpoint",
+        "_connect_timeout", "_in_use", "_netty", "_session", "_stream", "contract", "endpoint", "line", "lock",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, contract: Contract, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
@@ -89,7 +145,8 @@ class BlockingChannel:
         self._stream: Stream | None = None
         self._session: ClientSession | None = None  # it outlives its connection, for what it learned
         self._in_use = False  # a call is on its way, or was left there
-        self._heard = 0.0
+        self.lock = allocate_lock()
+        self.line = make_line(self.lock)
 
     @property
     def is_open(self) -> bool:
@@ -131,7 +188,9 @@ class BlockingChannel:
             self.close()
             raise
         else:
-            self._session, self._heard = session, time.monotonic()
+            self._session, self.line.heard = session, time.monotonic()
+            if self._netty:
+                self.line.open(stream.descriptor, self.contract.limits.message_bytes, session.pipeline.serial)
             return
         self.close()
         raise error
@@ -140,10 +199,43 @@ class BlockingChannel:
         """Carries one call, and gives or raises what `rpc.channel.Channel.call` does."""
         if self._in_use:
             self.close()
+        return self._carry(call)
+
+    def method(self, message: Message, timeout: float, slow: Callable[..., Any]) -> Callable[..., Any]:
+        """What makes the ordinary call of `slow` with no Python in between; `slow` itself where that cannot be."""
+        native, names = _native(), tuple(intern(field.name) for field in message.request.fields)
+        timeout = min(timeout, LONGEST)
+        if native is None or message.one_way or not self._netty or len(names) > FIELDS or timeout < LEAST:
+            return slow
+        assert isinstance(self.line, native.Line)  # the same engine made it
+        metadata = metadata_codec(self.contract.limits).write({TIMEOUT_KEY: b"%d" % (int(timeout * 1000) - 1)})
+
+        def prepare() -> tuple[object, object, bytes, ClientCall] | None:
+            if self.server is None:
+                return None
+            try:
+                call = self.contract.calling(self.server).prepare(message.name)
+            except CallError:  # `slow` raises it
+                return None
+            encode, decode = getattr(call.request.encode, "__self__", None), getattr(call.decode, "__self__", None)
+            return encode, decode, metadata + call.request.name, call
+
+        made: Callable[..., Any] = native.Method(self.line, names, timeout, prepare, slow, self._resume, self._abort)
+        return made
+
+    def _resume(self, found: ClientCall, serial: int, deadline: float, data: bytes | None) -> object:
+        """The rest of a call that `method` has sent, and whose answer is not there yet, or no plain value."""
+        assert self._session is not None  # there is a connection
+        self._session.pipeline.expect(serial, found)
+        return self._carry(Call(self.contract, found.message, {}, deadline), serial, data)
+
+    def _carry(self, call: Call, serial: int = -1, data: bytes | None = None) -> object:
+        """A call, or the rest of one that was sent with that serial."""
         self._in_use = True
         try:
-            serial = self._submit(call)
-            result = self._answer(serial, call) if serial >= 0 else None
+            if serial < 0:
+                serial = self._submit(call)
+            result = self._answer(serial, call, data) if serial >= 0 else None
         except SplnodeError:  # who raised it left the connection as it should be
             self._in_use = False
             raise
@@ -168,6 +260,7 @@ class BlockingChannel:
     def close(self) -> None:
         """Closes the connection. The next call dials again."""
         stream, self._stream, self._in_use = self._stream, None, False
+        self.line.shut()
         if stream is not None:
             stream.close()
 
@@ -202,7 +295,7 @@ class BlockingChannel:
     def _ready(self, call: Call) -> Stream:
         """A connection on which nothing waits to be read, and which is still there."""
         stream = self._stream
-        if stream is not None and time.monotonic() - self._heard > KEEPALIVE_IDLE:
+        if stream is not None and time.monotonic() - self.line.heard > KEEPALIVE_IDLE:
             stream = self._probed(call)
         try:
             while stream is not None and not stream.quiet():  # late answers, or the end
@@ -236,8 +329,8 @@ class BlockingChannel:
         assert self._stream is not None  # it was just dialled
         return self._stream
 
-    def _answer(self, serial: int, call: Call) -> object:
-        response = self._response(serial, call.deadline)
+    def _answer(self, serial: int, call: Call, data: bytes | None) -> object:
+        response = self._response(serial, call.deadline, data)
         if response is None:
             self._give_up(serial)
             raise call.expired()
@@ -250,15 +343,15 @@ class BlockingChannel:
         finally:
             del error, response  # the error holds its traceback, that this frame, and this would hold the error
 
-    def _response(self, serial: int, deadline: float) -> Response | None:
-        """The response to that call, or None at its deadline. CallError if the connection ends before."""
+    def _response(self, serial: int, deadline: float, data: bytes | None = None) -> Response | None:
+        """The response to that call, or None at its deadline; `data` has come already. CallError if it ends before."""
         stream, pinged = self._stream, False
         assert stream is not None  # something was just sent
-        until = min(deadline, self._heard + KEEPALIVE_ACTIVE) if self._netty else deadline
+        until = min(deadline, self.line.heard + KEEPALIVE_ACTIVE) if self._netty else deadline
         while True:
             try:
                 found = None
-                for event in self._take(stream.receive(until)):
+                for event in self._take(stream.receive(until) if data is None else data):
                     if type(event) is Response and event.serial == serial:
                         found = event
             except TimeoutError:
@@ -276,7 +369,8 @@ class BlockingChannel:
                 raise lost(self.endpoint, _said(error), started=True) from error
             if found is not None:
                 return found
-            pinged, until = False, min(deadline, self._heard + KEEPALIVE_ACTIVE) if self._netty else deadline
+            data = None
+            pinged, until = False, min(deadline, self.line.heard + KEEPALIVE_ACTIVE) if self._netty else deadline
 
     def _take(self, data: bytes) -> list[Event]:
         """What the bytes mean. ConnectionError for their end, RemoteWireError; events before a fault come first."""
@@ -285,7 +379,7 @@ class BlockingChannel:
         if not data:
             session.receive_eof()
             raise ConnectionError("the peer closed the connection")
-        self._heard = time.monotonic()
+        self.line.heard = time.monotonic()
         events = session.receive_data(data)
         if session.failed is not None:
             self.close()

@@ -5,12 +5,14 @@ the deadline.
 """
 
 import time
-from collections.abc import Generator
-from typing import TypeVar
+from _thread import allocate_lock
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
-from splnode.avro.protocol import Protocol
+from splnode.avro.protocol import Message, Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
+from splnode.net.blocking import NoLine
 from splnode.net.http_exchange import HttpExchange, HttpFault, carry, discover
 from splnode.net.reasons import lost
 from splnode.net.stream import CONNECT_TIMEOUT, Stream, dial
@@ -24,7 +26,7 @@ R = TypeVar("R")
 class BlockingHttpChannel:
     """One `http+avro` endpoint. Not thread-safe; whoever made it closes it."""
 
-    __slots__ = ("_connect_timeout", "_http", "_in_use", "_known", "_stream", "contract", "endpoint")
+    __slots__ = ("_connect_timeout", "_http", "_in_use", "_known", "_stream", "contract", "endpoint", "line", "lock")
 
     def __init__(self, endpoint: Endpoint, contract: Contract, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
         self.endpoint = endpoint
@@ -34,6 +36,8 @@ class BlockingHttpChannel:
         self._http = HttpExchange(endpoint, contract.limits)
         self._known: tuple[bytes, Protocol] | None = None  # saves a POST
         self._in_use = False  # a call is on its way, or was left there
+        self.lock = allocate_lock()
+        self.line = NoLine()
 
     @property
     def is_open(self) -> bool:
@@ -70,6 +74,10 @@ class BlockingHttpChannel:
             raise error
         finally:
             del error, response  # the error holds its traceback, that this frame, and this would hold the error
+
+    def method(self, message: Message, timeout: float, slow: Callable[..., Any]) -> Callable[..., Any]:
+        """`slow`: there is nothing quicker over HTTP."""
+        return slow
 
     def discover(self, until: float) -> Protocol:
         """The protocol that the server says it serves, from a handshake with no call behind it."""

@@ -46,6 +46,11 @@ class Stream:
         self._poll.register(connected, select.POLLIN)
         self._filled = False  # the last read took all that it could
 
+    @property
+    def descriptor(self) -> int:
+        """The socket's."""
+        return self._socket.fileno()
+
     def quiet(self) -> bool:
         """True while there is nothing to read: no bytes, no end."""
         return not self._poll.poll(0)
