@@ -245,6 +245,7 @@ def test_the_call_is_as_any_other(site: Site) -> None:
         call = current_call()
         assert call.begun
         assert not call.ended
+        assert all(hasattr(call, name) for name in Call.__slots__)
         calls.append((call.contract, call.message, dict(call.params), call.deadline, call.peer, call.checked))
         calls.append((call, a, b, dict(call.answer_metadata)))
         return 0

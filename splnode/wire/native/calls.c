@@ -3,13 +3,12 @@
 #include "calls.h"
 
 static const char *const known_names[KNOWN] = {
-    "params", "deadline", "metadata", "peer", "answer_metadata", "begun", "ended",
+    "params", "deadline", "metadata", "peer", "contract", "message", "answer_metadata", "begun", "ended",
 };
 
-/* Where a class keeps a slot, or 0 with TypeError. */
-static Py_ssize_t slot_offset(PyObject *class, PyObject *name)
+Py_ssize_t slot_offset(PyObject *class, const char *name)
 {
-    PyObject *slot = PyObject_GetAttr(class, name);
+    PyObject *slot = PyObject_GetAttrString(class, name);
     Py_ssize_t offset = 0;
     if (slot != NULL && Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
         PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
@@ -18,7 +17,7 @@ static Py_ssize_t slot_offset(PyObject *class, PyObject *name)
     }
     Py_XDECREF(slot);
     if (offset == 0 && !PyErr_Occurred())
-        PyErr_Format(PyExc_TypeError, "%S has no slot %S", class, name);
+        PyErr_Format(PyExc_TypeError, "%S has no slot %s", class, name);
     return offset;
 }
 
@@ -33,12 +32,15 @@ int take_template(Template *template, PyObject *blank)
     template->count = PyTuple_GET_SIZE(names);
     template->slots = PyMem_Calloc((size_t)template->count + 1, sizeof(Py_ssize_t));
     int failed = template->slots == NULL ? (PyErr_NoMemory(), -1) : 0;
-    for (Py_ssize_t i = 0; !failed && i < template->count; i++)
-        failed = (template->slots[i] = slot_offset(type, PyTuple_GET_ITEM(names, i))) == 0 ? -1 : 0;
+    for (Py_ssize_t i = 0; !failed && i < template->count; i++) {
+        const char *name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, i));
+        template->slots[i] = name != NULL ? slot_offset(type, name) : 0;
+        failed = template->slots[i] == 0 ? -1 : 0;
+    }
     Py_DECREF(names);
     for (int which = 0; !failed && which < KNOWN; which++) {
         template->names[which] = PyUnicode_InternFromString(known_names[which]);
-        template->known[which] = template->names[which] != NULL ? slot_offset(type, template->names[which]) : 0;
+        template->known[which] = template->names[which] != NULL ? slot_offset(type, known_names[which]) : 0;
         failed = template->known[which] == 0 ? -1 : 0;
     }
     return failed;

@@ -12,7 +12,7 @@
 enum { CALLS, IN_FLIGHT, NANOSECONDS, TIMES, PLACES = TIMES + BUCKETS }; /* and these */
 
 /* The slots that mean something here. */
-enum { PARAMS, DEADLINE, METADATA, PEER, ANSWER_METADATA, BEGUN, ENDED, KNOWN };
+enum { PARAMS, DEADLINE, METADATA, PEER, CONTRACT, MESSAGE, ANSWER_METADATA, BEGUN, ENDED, KNOWN };
 
 /* A blank call, that others are made like: without its constructor, slot by slot. Zeroed memory is an empty one. */
 typedef struct {
@@ -21,6 +21,9 @@ typedef struct {
     Py_ssize_t count, *slots; /* the offsets of all slots, */
     Py_ssize_t known[KNOWN];  /* and of those */
 } Template;
+
+/* Where a class keeps a slot, or 0 with TypeError. */
+Py_ssize_t slot_offset(PyObject *class, const char *name);
 
 /* -1 with TypeError or AttributeError if calls of the class have not all of that in slots. */
 int take_template(Template *template, PyObject *blank);

@@ -6,27 +6,18 @@
  * buffer is held until `run` returns. A handler that comes back to `run` itself finds the intake busy.
  */
 
+#include "calls.h"
 #include "frames.h"
 #include "stage.h"
-#include <structmember.h>
 
 #define HEAVY 65536            /* as in intake.py */
 #define ENOUGH (256 * 1024)    /* as in intake.py */
-#define BUCKETS 28             /* as in intake.py */
 #define SHORTEST_HANDSHAKE 34  /* handshake.SHORTEST_REQUEST */
 #define HASH 16
 #define NAME_LONGEST 63        /* bytes of a name whose length is one byte */
 #define KNOWN_LONGEST 256      /* bytes of metadata that are remembered */
 #define KEPT_OUTPUT (64 * 1024) /* bytes of the output buffer that are kept */
 #define FEW 8                  /* parameters that need no allocation */
-
-enum { CALLS, IN_FLIGHT, NANOSECONDS, TIMES, PLACES = TIMES + BUCKETS };
-
-/* The slots of a call, in the order of `slot_names`. */
-enum { CONTRACT, MESSAGE, PARAMS, DEADLINE, METADATA, PEER, CHECKED, ANSWER_METADATA, BEGUN, ENDED, SLOTS };
-static const char *const slot_names[SLOTS] = {
-    "contract", "message", "params", "deadline", "metadata", "peer", "checked", "answer_metadata", "begun", "ended",
-};
 
 /* How one message of one client is read, run and answered. */
 typedef struct {
@@ -45,7 +36,7 @@ typedef struct {
     State *state; /* of the module, which the type holds */
     PyObject *entry_type, *enter, *leave; /* the last two are names */
     PyObject *call, *peer, *running, *context, *clock, *allowed, *handler, *unusual; /* handed in */
-    Py_ssize_t slots[SLOTS]; /* their offsets in a call */
+    Template template; /* of the calls that are made here: begun, with `peer` */
     Py_ssize_t largest;
     PyObject *read_metadata; /* a Decoder */
     uint8_t hash[HASH];
@@ -89,27 +80,6 @@ static double number_of(PyObject *result) /* steals; may be NULL */
     double number = result != NULL ? PyFloat_AsDouble(result) : -1.0;
     Py_XDECREF(result);
     return number;
-}
-
-/* Where a class keeps a slot, or 0 with TypeError. */
-static Py_ssize_t slot_offset(PyObject *class, const char *name)
-{
-    PyObject *slot = PyObject_GetAttrString(class, name);
-    Py_ssize_t offset = 0;
-    if (slot != NULL && Py_TYPE(slot) == &PyMemberDescr_Type) {
-        PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
-        if (member->type == T_OBJECT_EX && !(member->flags & READONLY))
-            offset = member->offset;
-    }
-    Py_XDECREF(slot);
-    if (offset == 0 && !PyErr_Occurred())
-        PyErr_Format(PyExc_TypeError, "%S has no slot %s", class, name);
-    return offset;
-}
-
-static inline PyObject **slot_at(PyObject *object, Py_ssize_t offset)
-{
-    return (PyObject **)((char *)object + offset);
 }
 
 /* ---- one message ----------------------------------------------------------------------------------- */
@@ -372,30 +342,20 @@ static int enter_gate(Intake *self, const Entry *entry)
     return TAKEN;
 }
 
-/* What call(contract, message, params, deadline, metadata, peer, True) makes, begun. */
+/* What call(contract, message, params, deadline, metadata, peer, True) would make, begun. */
 static PyObject *new_call(Intake *self, const Entry *entry, PyObject *params, double deadline, PyObject *metadata)
 {
     PyObject *until = PyFloat_FromDouble(deadline);
-    PyTypeObject *type = (PyTypeObject *)self->call;
-    PyObject *call = until != NULL ? type->tp_alloc(type, 0) : NULL;
-    if (call == NULL) {
-        Py_XDECREF(until);
-        return NULL;
+    PyObject *call = until != NULL ? new_call_like(&self->template, params, until, metadata, NULL) : NULL;
+    Py_XDECREF(until);
+    if (call != NULL) {
+        set_known(&self->template, call, CONTRACT, entry->contract);
+        set_known(&self->template, call, MESSAGE, entry->message);
     }
-    PyObject *const values[SLOTS] = {
-        entry->contract, entry->message, params, until, metadata, self->peer, Py_True, self->empty, Py_True, Py_False,
-    };
-    for (int i = 0; i < SLOTS; i++)
-        *slot_at(call, self->slots[i]) = Py_NewRef(values[i]);
-    Py_DECREF(until);
     return call;
 }
 
-static void end_call(Intake *self, PyObject *call)
-{
-    PyObject **ended = slot_at(call, self->slots[ENDED]);
-    Py_XSETREF(*ended, Py_NewRef(Py_True));
-}
+static void end_call(Intake *self, PyObject *call) { set_known(&self->template, call, ENDED, Py_True); }
 
 /* function(**params), by the names of the function. */
 static PyObject *call_function(const Entry *entry, PyObject *params)
@@ -470,13 +430,10 @@ static int write_answer(Intake *self, const Entry *entry, uint32_t serial, PyObj
 
 static int has_metadata(Intake *self, PyObject *call)
 {
-    PyObject *metadata = *slot_at(call, self->slots[ANSWER_METADATA]);
-    return metadata == self->empty || metadata == NULL ? 0 : PyObject_IsTrue(metadata);
-}
-
-static inline bool is_awaitable(PyObject *value)
-{
-    return Py_TYPE(value)->tp_as_async != NULL && Py_TYPE(value)->tp_as_async->am_await != NULL;
+    const Template *template = &self->template;
+    PyObject *metadata = *slot_at(call, template->known[ANSWER_METADATA]);
+    bool own = metadata != NULL && metadata != *slot_at(template->blank, template->known[ANSWER_METADATA]);
+    return own ? PyObject_IsTrue(metadata) : 0;
 }
 
 /* The handler has raised. */
@@ -645,18 +602,6 @@ static int run_async(Intake *self, const Entry *entry, uint32_t serial, PyObject
     return done;
 }
 
-/* Counts a call that has ended after so many seconds. */
-static void count(const Entry *entry, double seconds)
-{
-    int64_t *counts = entry->counts.buf, nanoseconds = (int64_t)(seconds * 1e9);
-    int place = 0;
-    for (int64_t rest = nanoseconds / 1000; rest > 0 && place < BUCKETS - 1; rest >>= 1)
-        place++;
-    counts[CALLS]++;
-    counts[NANOSECONDS] += nanoseconds;
-    counts[TIMES + place]++;
-}
-
 /* The message of an ordinary frame and its parameters, a new reference. NULL, perhaps with an exception: LEFT. */
 static PyObject *read_params(Intake *self, const Entry *entry, const uint8_t *at, const uint8_t *end)
 {
@@ -732,7 +677,7 @@ static int run_frames(Intake *self, const uint8_t **at, const uint8_t *end, Py_s
             if (then == -1.0 && PyErr_Occurred())
                 done = FAILED;
             else if (done == TAKEN)
-                count(entry, then - now);
+                count_call(entry->counts.buf, then - now);
             now = then;
             self->over = now >= until || self->out.used >= ENOUGH;
         }
@@ -860,18 +805,27 @@ static PyObject *metadata_decoder(State *state, PyObject *limits)
     return decoder;
 }
 
+/* The call that others are made like. */
+static int init_template(Intake *self)
+{
+    PyObject *blank =
+        PyObject_CallFunction(self->call, "OO{}dOOO", Py_None, Py_None, 0.0, self->empty, self->peer, Py_True);
+    int failed = blank == NULL ? -1 : take_template(&self->template, blank);
+    if (!failed)
+        set_known(&self->template, blank, BEGUN, Py_True);
+    Py_XDECREF(blank);
+    return failed;
+}
+
 static int init_intake(Intake *self, PyObject *limits)
 {
-    for (int i = 0; i < SLOTS; i++)
-        if ((self->slots[i] = slot_offset(self->call, slot_names[i])) == 0)
-            return -1;
     PyObject *largest = PyObject_GetAttrString(limits, "message_bytes"), *nothing = PyDict_New();
     self->largest = largest != NULL ? PyLong_AsSsize_t(largest) : -1;
     self->empty = nothing != NULL ? PyDictProxy_New(nothing) : NULL;
     self->empty_allowed = Py_NAN;
     Py_XDECREF(largest);
     Py_XDECREF(nothing);
-    if (self->empty == NULL || PyErr_Occurred())
+    if (self->empty == NULL || PyErr_Occurred() || init_template(self) < 0)
         return -1;
     return (self->read_metadata = metadata_decoder(self->state, limits)) != NULL ? 0 : -1;
 }
@@ -946,6 +900,7 @@ static int intake_traverse(Intake *self, visitproc visit, void *arg)
     Py_VISIT(self->last);
     Py_VISIT(self->known_metadata);
     Py_VISIT(self->empty);
+    Py_VISIT(self->template.blank);
     Py_VISIT(self->gate);
     Py_VISIT(self->tasks);
     Py_VISIT(self->suspended);
@@ -990,6 +945,7 @@ static void intake_dealloc(Intake *self)
     Py_XDECREF(self->read_metadata);
     Py_XDECREF(self->known_metadata);
     Py_XDECREF(self->empty);
+    drop_template(&self->template);
     Py_XDECREF(self->gate);
     Py_XDECREF(self->tasks);
     Py_XDECREF(self->suspended);
