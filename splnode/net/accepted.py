@@ -34,8 +34,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     """One accepted connection: its session, and the calls it has running."""
 
     __slots__ = (
-        "_brim", "_direct", "_due", "_eof", "_full", "_greeted", "_held", "_intake", "_outbox", "_session", "_shared",
-        "_swift", "_taking",
+        "_brim", "_direct", "_due", "_eof", "_flowing", "_full", "_greeted", "_held", "_intake", "_outbox", "_session",
+        "_shared", "_swift", "_taking",
     )  # fmt: skip
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
@@ -55,6 +55,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._eof = False
         self._shared = shared_buffer()
         self._direct = False  # the session has a place for what comes next
+        self._flowing = False  # much came at a time
         self._taking = False  # what came is being given to handlers; some of it may be answered at once
         self._due = False  # some of it was
         self._intake: Intake | None = None
@@ -82,10 +83,10 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if self._swift is not None and self._session.in_flight < self._brim:
             self._run(self._swift, nbytes)
             return
+        self._flowing = nbytes >= FLOWING
         if not self._direct:
             self.data_received(self._shared[:nbytes].tobytes())
             return
-        self._direct = nbytes >= FLOWING
         self._received += nbytes
         self._session.received(nbytes)
         self.data_received(b"")
@@ -103,6 +104,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         elif answers := intake.take():
             self._outbox.write(answers)
         if taken < nbytes:
+            self._flowing = nbytes >= FLOWING
             self._received += taken
             self.data_received(self._shared[taken:nbytes].tobytes())
         else:
@@ -136,7 +138,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             self._shared = shared_buffer(LOOK)
             self._host.patience.discard(self)
         self._outbox.collect()
-        if not events and session.unread and not self._direct and self._transport is not None:
+        if not events and session.unread and not self._flowing and self._transport is not None:
             acknowledge(self._transport)
         if session.full or session.pending:
             self._wait()

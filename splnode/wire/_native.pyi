@@ -39,6 +39,8 @@ class Intake:
         self, data: bytes | bytearray | memoryview, start: int, most: int, seconds: float, size: int = ..., /
     ) -> int:
         """Runs the ordinary requests from `start` on; the place behind the last one."""
+    def run_apart(self, serial: int, rest: bytes, at: int, part: bytes, /) -> bool:
+        """Runs a request with a large parameter that was received by itself."""
     def take(self) -> bytes:
         """The answers that were not taken yet."""
     def close(self) -> None:

@@ -193,6 +193,21 @@ class Intake:
             self._leave()
         return start
 
+    def run_apart(self, serial: int, rest: bytes, at: int, part: bytes) -> bool:
+        """Runs a request whose parameter `part`, which belongs at `at` of the `rest`, was received by itself.
+
+        False, and nothing has been done, if it is not ordinary but for that. Nor is it where its handler may wait: what
+        is large is weighed while it is kept.
+        """
+        if self._busy or self.stopped:
+            return False
+        self._busy = True
+        try:
+            return self._take(serial, rest, self._clock(), at, part)
+        finally:
+            self._busy = False
+            self._leave()
+
     def take(self) -> bytes:
         """The answers that were not taken yet."""
         out = bytes(self._out)
@@ -208,7 +223,7 @@ class Intake:
     def _goes_on(self, most: int) -> bool:
         return self.served < most and not self.over and not self.stopped
 
-    def _take(self, serial: int, body: bytes, now: float) -> bool:
+    def _take(self, serial: int, body: bytes, now: float, at: int = 0, part: bytes = b"") -> bool:
         """False, and nothing has been done, if it is not ordinary."""
         if len(body) >= SHORTEST_REQUEST and body.startswith(self._client_hash):
             return False
@@ -219,8 +234,8 @@ class Intake:
             handler = self._find(name, codec) if codec is not None else None
             if codec is None or handler is None or handler.asynchronous:
                 return False
-            params, end = codec.decode(body, start)
-        except (DataError, RemoteWireError):
+            params, end = codec.decode_apart(body, start, at, part) if part else codec.decode(body, start)
+        except (DataError, RemoteWireError, ValueError):
             return False  # the session says what is wrong with it
         allowed = self._allowed(metadata)
         if end != len(body) or allowed <= 0 or not self._enter(handler.gate):

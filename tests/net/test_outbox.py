@@ -61,6 +61,25 @@ async def test_every_write_ends_in_one_that_may_pause() -> None:
     assert transport.last == [b"b", b"c"]
 
 
+class Gathering(Transport):
+    """As uvloop's: one write of all parts, after which it may pause its protocol."""
+
+    __module__ = "uvloop.loop"
+
+    def writelines(self, parts: object) -> None:
+        super().writelines(parts)
+        self.last.append(b"|".join(parts))  # type: ignore[arg-type]  # as above
+
+
+async def test_parts_go_in_one_write_where_that_may_pause() -> None:
+    session, transport = Session(), Gathering()
+    outbox = Outbox(session)
+    outbox.open(transport)
+    session.parts += [b"a", b"b"]
+    outbox.flush()
+    assert (transport.last, transport.data) == ([b"a|b"], b"ab")
+
+
 async def test_much_goes_at_once() -> None:
     session, transport, outbox = opened()
     session.parts.append(b"a")

@@ -551,6 +551,60 @@ def test_a_clock_or_a_gate_that_fails_ends_the_run_alone(make: Any) -> None:
     assert site.run(add(1, 1, 2)) == three(1, 3)
 
 
+LONG = "long " * 20_000
+
+
+def apart(name: str = "echo", text: str = LONG, metadata: bytes = b"\0") -> tuple[bytes, int, bytes]:
+    """A request whose text was received by itself: the rest, where it belongs, the text."""
+    rest = metadata + string(name) + long(len(text))
+    return rest, len(rest), text.encode()
+
+
+def test_a_large_parameter_that_was_received_by_itself(site: Site) -> None:
+    assert site.intake.run_apart(7, *apart()) is True
+    assert site.intake.take() == netty(7, b"\0\0" + string(LONG))
+    assert site.counts[CALLS] == 1
+    assert site.intake.run_apart(8, *apart("log")) is True
+    assert site.intake.take() == b""
+
+
+def test_what_is_not_ordinary_is_left_alone_if_it_is_large_too(site: Site) -> None:
+    rest, at, text = apart()
+    for odd in (
+        (rest, at, text[1:]),
+        (rest, at - 1, text),
+        (rest + b"behind", at, text),
+        (rest, at + 1, text),
+        (rest, -1, text),
+        (HASH + bytes(20) + rest, at + len(HASH) + 20, text),
+        apart("add"),
+        apart("unheard of"),
+        apart(metadata=hex_bytes("02 02 74 04 2d 31 00")),  # no time left
+    ):
+        assert site.intake.run_apart(7, *odd) is False
+    site.intake.stopped = True
+    assert site.intake.run_apart(7, *apart()) is False
+    assert (site.intake.take(), site.odd) == (b"", [])
+
+
+def test_within_its_gate_and_not_within_another_run(site: Site) -> None:
+    site.gate = Doorkeeper()
+    inside: list[object] = []
+
+    def echo(text: str) -> str:
+        assert site.gate is not None
+        inside.append((site.gate.inside, site.intake.run_apart(8, *apart())))
+        return "short"
+
+    site.functions["echo"] = echo
+    assert site.intake.run_apart(7, *apart()) is True
+    assert inside == [(1, False)]
+    assert site.gate.inside == 0
+    assert site.intake.take() == netty(7, b"\0\0" + string("short"))
+    site.gate.open = False
+    assert site.intake.run_apart(7, *apart()) is False
+
+
 def test_nothing_is_kept_of_calls(site: Site) -> None:
     def fails(text: str) -> str:
         raise ValueError(text)

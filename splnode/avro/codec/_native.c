@@ -1097,27 +1097,36 @@ static PyObject *decoder_locate(Codec *self, PyObject *args)
     return Py_BuildValue("nn", (Py_ssize_t)(aside.at - bytes), aside.size);
 }
 
+static PyObject *decode_apart(Codec *self, const uint8_t **at, const uint8_t *end, const uint8_t *place,
+                              PyObject *part)
+{
+    if (place < *at || place > end || PyBytes_GET_SIZE(part) <= end - place)
+        return fail(PyExc_ValueError, "no place for a part of more bytes than are behind it");
+    Aside aside = {part, place, PyBytes_GET_SIZE(part)};
+    Reader in = {new_budget(self), *at, end, &aside};
+    PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+    if (value == NULL)
+        blame_depth(self->state, &self->limits);
+    else if (aside.at != NULL) {
+        Py_CLEAR(value);
+        fail(self->state->decode_error, "no value where the part belongs");
+    }
+    *at = in.p;
+    return value;
+}
+
 static PyObject *decoder_decode_apart(Codec *self, PyObject *args)
 {
     PyObject *data, *part;
-    Py_ssize_t start, at;
-    if (!PyArg_ParseTuple(args, "SnnS:decode_apart", &data, &start, &at, &part))
+    Py_ssize_t start, place;
+    if (!PyArg_ParseTuple(args, "SnnS:decode_apart", &data, &start, &place, &part))
         return NULL;
-    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data), *end = bytes + PyBytes_GET_SIZE(data);
-    if (start < 0 || at < start || at > end - bytes || PyBytes_GET_SIZE(part) <= end - bytes - at)
+    Py_ssize_t size = PyBytes_GET_SIZE(data);
+    if (start < 0 || start > size || place < start || place > size)
         return fail(PyExc_ValueError, "no place for a part of more bytes than are behind it");
-    Aside aside = {part, bytes + at, PyBytes_GET_SIZE(part)};
-    Reader in = {new_budget(self), bytes + start, end, &aside};
-    PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
-    if (value == NULL) {
-        blame_depth(self->state, &self->limits);
-        return NULL;
-    }
-    if (aside.at != NULL) {
-        Py_DECREF(value);
-        return fail(self->state->decode_error, "no value where the part belongs");
-    }
-    return pair(value, PyLong_FromSsize_t(in.p - bytes));
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data), *at = bytes + start;
+    PyObject *value = decode_apart(self, &at, bytes + size, bytes + place, part);
+    return value != NULL ? pair(value, PyLong_FromSsize_t(at - bytes)) : NULL;
 }
 
 /* ---- what a value must be like to be taken --------------------------------------------------------- */
@@ -3269,10 +3278,18 @@ static PyObject *api_decode(PyObject *decoder, const uint8_t **at, const uint8_t
     return value;
 }
 
+static PyObject *api_decode_apart(PyObject *decoder, const uint8_t **at, const uint8_t *end, const uint8_t *place,
+                                  PyObject *part)
+{
+    return decode_apart((Codec *)decoder, at, end, place, part);
+}
+
 static int add_api(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    state->api = (CodecApi){api_is_encoder, api_is_decoder, api_encode, api_encode_fields, api_decode};
+    state->api = (CodecApi){
+        api_is_encoder, api_is_decoder, api_encode, api_encode_fields, api_decode, api_decode_apart,
+    };
     PyObject *capsule = PyCapsule_New(&state->api, SPLNODE_CODEC_CAPSULE, NULL);
     int failed = capsule == NULL ? -1 : PyModule_AddObjectRef(module, "_api", capsule);
     Py_XDECREF(capsule);

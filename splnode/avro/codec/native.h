@@ -55,6 +55,10 @@ typedef struct {
     /* The datum that begins at `*at`, which moves behind it. NULL with an exception as of Decoder.decode. The bytes
      * must stay where they are meanwhile, whatever Python code runs. */
     PyObject *(*decode)(PyObject *decoder, const uint8_t **at, const uint8_t *end);
+
+    /* The same where `part`, bytes of more than `end - place`, stood at `place`. As of Decoder.decode_apart. */
+    PyObject *(*decode_apart)(PyObject *decoder, const uint8_t **at, const uint8_t *end, const uint8_t *place,
+                              PyObject *part);
 } CodecApi;
 
 #endif

@@ -602,10 +602,19 @@ static int run_async(Intake *self, const Entry *entry, uint32_t serial, PyObject
     return done;
 }
 
+/* A large value that was received by itself, and where it belongs. */
+typedef struct {
+    const uint8_t *place;
+    PyObject *part;
+} Apart;
+
 /* The message of an ordinary frame and its parameters, a new reference. NULL, perhaps with an exception: LEFT. */
-static PyObject *read_params(Intake *self, const Entry *entry, const uint8_t *at, const uint8_t *end)
+static PyObject *read_params(Intake *self, const Entry *entry, const uint8_t *at, const uint8_t *end,
+                             const Apart *apart)
 {
-    PyObject *params = self->state->api->decode(entry->decoder, &at, end);
+    const CodecApi *api = self->state->api;
+    PyObject *params = apart == NULL ? api->decode(entry->decoder, &at, end)
+                                     : api->decode_apart(entry->decoder, &at, end, apart->place, apart->part);
     if (params == NULL)
         forgive();
     else if (at != end || !PyDict_CheckExact(params))
@@ -613,8 +622,9 @@ static PyObject *read_params(Intake *self, const Entry *entry, const uint8_t *at
     return params;
 }
 
-/* Runs the request of a frame, unless it is LEFT to the session, and nothing has been done. `*entry` is its message. */
-static int take_frame(Intake *self, const Frame *frame, double now, Entry **entry)
+/* Runs the request of a frame, unless it is LEFT to the session, and nothing has been done. `*entry` is its message.
+ * `apart` is NULL, or what the frame lacks: then it is only run if it is done with at once. */
+static int take_frame(Intake *self, const Frame *frame, const Apart *apart, double now, Entry **entry)
 {
     const uint8_t *at = frame->body, *end = at + frame->length;
     PyObject *metadata;
@@ -632,13 +642,15 @@ static int take_frame(Intake *self, const Frame *frame, double now, Entry **entr
     *entry = find_entry(self, at, length);
     Py_XINCREF(*entry);
     int done = *entry != NULL && (*entry)->handler != NULL ? TAKEN : LEFT;
+    if (done == TAKEN && (*entry)->asynchronous && apart != NULL)
+        done = LEFT;
     if (done == TAKEN && (*entry)->asynchronous) {
         int alone = is_alone(self);
         done = alone > 0 ? TAKEN : alone == 0 ? LEFT : FAILED;
     }
     if (done == TAKEN)
         done = enter_gate(self, *entry);
-    PyObject *params = done == TAKEN ? read_params(self, *entry, at + length, end) : NULL;
+    PyObject *params = done == TAKEN ? read_params(self, *entry, at + length, end, apart) : NULL;
     if (params != NULL && !self->stopped) {
         PyObject *call = new_call(self, *entry, params, now + allowed, metadata);
         if (call == NULL)
@@ -669,7 +681,7 @@ static int run_frames(Intake *self, const uint8_t **at, const uint8_t *end, Py_s
     const uint8_t *next = *at;
     while (self->served < most && !self->over && !self->stopped && next_frame(&next, end, self->largest, &frame)) {
         Entry *entry = NULL;
-        int done = take_frame(self, &frame, now, &entry);
+        int done = take_frame(self, &frame, NULL, now, &entry);
         if (done > LEFT) {
             *at = next;
             self->served++;
@@ -696,12 +708,12 @@ static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t narg
     }
     Py_ssize_t start = PyLong_AsSsize_t(args[1]), most = PyLong_AsSsize_t(args[2]);
     double seconds = PyFloat_AsDouble(args[3]);
+    Py_ssize_t size = nargs == 5 ? PyLong_AsSsize_t(args[4]) : -1;
     if (PyErr_Occurred())
         return NULL;
     Py_buffer data;
     if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
         return NULL;
-    Py_ssize_t size = nargs == 5 ? PyLong_AsSsize_t(args[4]) : -1;
     int failed = 0;
     if (nargs == 4)
         size = data.len;
@@ -723,6 +735,43 @@ static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t narg
     start = at - (const uint8_t *)data.buf;
     PyBuffer_Release(&data);
     return failed ? NULL : PyLong_FromSsize_t(start);
+}
+
+static int run_apart(Intake *self, const Frame *frame, const Apart *apart)
+{
+    double now = number_of(PyObject_CallNoArgs(self->clock));
+    if (now == -1.0 && PyErr_Occurred())
+        return FAILED;
+    Entry *entry = NULL;
+    int done = take_frame(self, frame, apart, now, &entry);
+    if (done == TAKEN) {
+        double then = number_of(PyObject_CallNoArgs(self->clock));
+        if (then == -1.0 && PyErr_Occurred())
+            done = FAILED;
+        else
+            count_call(entry->counts.buf, then - now);
+    }
+    Py_XDECREF(entry);
+    return done;
+}
+
+static PyObject *intake_run_apart(Intake *self, PyObject *args)
+{
+    unsigned long serial;
+    PyObject *rest, *part;
+    Py_ssize_t at;
+    if (!PyArg_ParseTuple(args, "kSnS:run_apart", &serial, &rest, &at, &part))
+        return NULL;
+    Frame frame = {(uint32_t)serial, (const uint8_t *)PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest)};
+    if (self->busy || self->stopped || at < 0 || at > frame.length)
+        Py_RETURN_FALSE;
+    Apart apart = {frame.body + at, part};
+    self->busy = true;
+    int done = run_apart(self, &frame, &apart);
+    self->busy = false;
+    if (leave_gate(self) < 0 || done == FAILED)
+        return NULL;
+    return PyBool_FromLong(done > LEFT);
 }
 
 static PyObject *intake_take(Intake *self, PyObject *Py_UNUSED(ignored))
@@ -966,6 +1015,7 @@ static void intake_dealloc(Intake *self)
 static PyMethodDef intake_methods[] = {
     {"begin", (PyCFunction)intake_begin, METH_VARARGS, PyDoc_STR("begin(client_hash, calls)")},
     {"run", (PyCFunction)(void (*)(void))intake_run, METH_FASTCALL, PyDoc_STR("run(data, start, most, seconds, size) -> end")},
+    {"run_apart", (PyCFunction)intake_run_apart, METH_VARARGS, PyDoc_STR("run_apart(serial, rest, at, part) -> bool")},
     {"take", (PyCFunction)intake_take, METH_NOARGS, PyDoc_STR("take() -> bytes")},
     {"close", (PyCFunction)intake_close, METH_NOARGS, PyDoc_STR("close()")},
     {NULL, NULL, 0, NULL},
