@@ -138,7 +138,9 @@ class _Route:
             raise call.expired(started=False)
         served = typing.cast("Call", odd.call)
         if odd.what == UNFIT:
-            raise self._unfit(served, odd.value)
+            if isinstance(odd.value, DataError):
+                raise internal(served, odd.value) from odd.value
+            raise odd.value
         work = self._proceed(served) if odd.what == FULL else _finish(odd, typing.cast("Tally", self._tally))
         return await self._answer(call, served, work)
 
@@ -154,7 +156,7 @@ class _Route:
         try:
             return None if self._message.one_way else self._result(result)
         except DataError as error:
-            raise self._unfit(served, error) from error
+            raise internal(served, error) from error
 
     def _near(self, ready: Ready) -> Local:
         return local(
@@ -167,11 +169,6 @@ class _Route:
             gate=ready.gate,
             counts=ready.tally.counts,
         )
-
-    @staticmethod
-    def _unfit(served: Call, error: Exception) -> Exception:
-        """What becomes of an error that an answer's value makes: the handler's fault, if it is one of data."""
-        return internal(served, error) if isinstance(error, DataError) else error
 
     def _find(self, call: Call) -> Message:
         message = self._server.protocol.messages.get(call.message.name)

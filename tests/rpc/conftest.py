@@ -1,4 +1,7 @@
-"""One service, and the four ways to reach it: in process, Unix socket, TCP, HTTP."""
+"""One service, and the ways to reach it: in process, Unix socket, TCP, HTTP.
+
+In most an interceptor watches, so that every call goes the general way; the bare ones are for what goes faster.
+"""
 
 import asyncio
 import contextlib
@@ -21,7 +24,7 @@ from splnode.rpc.interceptor import Proceed
 from splnode.rpc.server import Server, blocking
 
 PROTOCOL = Protocol.load(Path(__file__).with_name("inventory.avpr"))
-WAYS = ("process", "codec", "unix", "tcp", "spec", "sasl", "http")
+WAYS = ("process", "process-bare", "codec", "codec-bare", "unix", "tcp", "tcp-bare", "spec", "sasl", "http")
 
 
 class OutOfStock(DeclaredError):
@@ -46,6 +49,7 @@ class Inventory:
         self.began = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.told: list[str] = []
+        self.ran: list[str] = []
         self.heard = asyncio.Event()
         self.release = threading.Event()
         self.blocked_in = ""
@@ -53,12 +57,14 @@ class Inventory:
 
     async def reserve(self, item: Item) -> Item:
         assert isinstance(item, Item)
+        self.ran.append("reserve")
         if item.count > 10:
             raise OutOfStock(sku=item.sku, left=10)
         item.tags.append("reserved")
         return item
 
     def echo(self, value: object) -> object:
+        self.ran.append("echo")
         return value
 
     def add(self, a: int, b: int) -> int:
@@ -106,7 +112,7 @@ class Inventory:
 
 
 class Reach:
-    """A client, the implementation behind it, and what its interceptor saw."""
+    """A client, the implementation behind it, and the calls that its interceptor saw, or its handlers."""
 
     def __init__(self, client: Client, inventory: Inventory, calls: list[str], way: str) -> None:
         self.client = client
@@ -118,19 +124,22 @@ class Reach:
 @contextlib.asynccontextmanager
 async def reach(way: str, directory: Path, protocol: Protocol = PROTOCOL) -> AsyncIterator[Reach]:
     """The same service by `way`; the client speaks `protocol`, the server always PROTOCOL."""
-    inventory, calls = Inventory(), []
+    inventory = Inventory()
+    way, bare = way.removesuffix("-bare"), way.endswith("-bare")
+    calls: list[str] = inventory.ran if bare else []
 
     async def watch(call: Call, proceed: Proceed) -> object:
         calls.append(call.message.name)
         return await proceed(call)
 
+    watching = () if bare else (watch,)
     if way in ("process", "codec"):
-        server = Server(PROTOCOL, inventory, interceptors=(Admission(), watch), force_codec=way == "codec")
+        server = Server(PROTOCOL, inventory, interceptors=(Admission(), *watching), force_codec=way == "codec")
         yield Reach(Client(server, protocol, timeout=10), inventory, calls, way)
         await server.close()
         return
     endpoint = f"unix://{directory}/s" if way == "unix" else "tcp://127.0.0.1:0"
-    async with splnode.listen([endpoint], {PROTOCOL: inventory}, interceptors=(watch,)) as listening:
+    async with splnode.listen([endpoint], {PROTOCOL: inventory}, interceptors=watching) as listening:
         where = str(listening.endpoints[0])
         if way == "http":
             where = where.replace("tcp://", "http+avro://") + "/com.acme.Inventory"
