@@ -45,11 +45,11 @@ ASKING: Final = 64
 ASK_MS: Final = 3000
 ASK_PAUSES: Final = (0.0, 2.0, 10.0, 30.0, 60.0)
 """Seconds before each time that one of them is asked: packets are lost, most of all when many speak at once."""
-BROWSE_AGAIN: Final = (10.0, 30.0)
+BROWSE_AGAIN: Final = (10.0, 20.0, 40.0, 80.0)
 BROWSE_EVERY: Final = 60.0
 BROWSE_EACH: Final = 1.0
-"""Seconds after which everybody is asked anew, for whom nobody heard: twice soon, then every so often, and more seldom
-the more records there are, since the question names all that are known (RFC 6762, section 7.1)."""
+"""Seconds after which everybody is asked anew, for whom nobody heard: soon at first, then every so often, and more
+seldom the more records there are, since the question names all that are known (RFC 6762, section 7.1)."""
 RETRY: Final = 5.0
 """Seconds after which sockets that could not be opened are tried again."""
 
@@ -200,7 +200,8 @@ class Mdns:
         question = DNSQuestionType.QM if self._shared else None
         self._browser = AsyncServiceBrowser(zeroconf.zeroconf, TYPE, handlers=[self._event], question_type=question)
         usual = max(BROWSE_EVERY, BROWSE_EACH * len(self._heard)) * random.uniform(0.8, 1.2)
-        self._browse_at = time.monotonic() + (BROWSE_AGAIN[self._browsed] if self._browsed < 2 else usual)
+        soon = self._browsed < len(BROWSE_AGAIN)
+        self._browse_at = time.monotonic() + (BROWSE_AGAIN[self._browsed] if soon else usual)
         self._browsed += 1
 
     async def _shut(self) -> None:

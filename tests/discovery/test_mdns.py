@@ -359,6 +359,7 @@ async def test_everybody_is_asked_anew_now_and_then() -> None:
         first, due = here._browser, here._browse_at
         await here._browse(here._zeroconf)
         assert here._browser is not first
-        assert here._browse_at - due > module.BROWSE_AGAIN[1] - module.BROWSE_AGAIN[0] - 5
-        await here._browse(here._zeroconf)
-        assert here._browse_at - due > module.BROWSE_EVERY * 0.8 - module.BROWSE_AGAIN[0] - 5
+        assert here._browse_at > due
+        for _ in module.BROWSE_AGAIN:
+            await here._browse(here._zeroconf)
+        assert here._browse_at - due >= module.BROWSE_EVERY * 0.8 - module.BROWSE_AGAIN[0]
