@@ -14,7 +14,7 @@ import structlog
 from splnode.limits import Limits
 from splnode.net.errands import Errands
 from splnode.net.ledger import Ledger, Scales
-from splnode.net.serving import Running, Serving
+from splnode.net.serving import Open, Serving
 from splnode.rpc.call import DEFAULT_TIMEOUT, Peer, outside
 from splnode.rpc.channel import Channel
 from splnode.rpc.expiry import Expiry
@@ -103,7 +103,7 @@ class Host:
         self._scales = Scales(most, share)
         self._room = most_connections()
         self._crowded = False
-        self._expiry: Expiry[Running] = Expiry(lambda running: running.serving.expire(running))
+        self._expiry: Expiry[Open] = Expiry(lambda running: running.serving.expire(running))
         self._context = outside()
         self._empty: asyncio.Event | None = None
 

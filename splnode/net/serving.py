@@ -20,7 +20,7 @@ from splnode.rpc.expiry import Expiry
 from splnode.rpc.failure import internal
 from splnode.rpc.handler import Inline
 from splnode.wire.events import Request
-from splnode.wire.intake import Intake, Tasks, intake
+from splnode.wire.intake import Intake, Stage, Tasks, intake
 from splnode.wire.message import ServerCall
 from splnode.wire.server import ServerSession
 
@@ -32,29 +32,20 @@ RETRY_AFTER: Final = 0.5
 class Running:
     """One call of a peer: its request, its task. `begun`: a handler may have run."""
 
-    __slots__ = ("begun", "call", "request", "serving", "task")
+    __slots__ = ("begun", "call", "request", "serial", "serving", "task", "weight")
 
     def __init__(self, serving: "Serving", request: Request, call: Call) -> None:
-        self.serving = serving
+        self.serving: Serving = serving
         self.request = request
+        self.serial = request.serial
+        self.weight = request.weight
         self.call = call
         self.task: asyncio.Task[None] | None = None
         self.begun = False
 
 
-class Suspended(Running):
-    """One that the intake began: its `handler`, whether it is `placed` there, and when it `began`."""
-
-    __slots__ = ("began", "handler", "placed")
-
-    def __init__(
-        self, serving: "Serving", request: Request, call: Call, handler: Inline, placed: bool, began: float
-    ) -> None:
-        super().__init__(serving, request, call)
-        self.handler = handler
-        self.placed = placed
-        self.began = began
-        self.begun = True
+Open = Running | Stage
+"""A call that is not answered yet: one of a task of its own, or one that the intake has begun."""
 
 
 class Serving:
@@ -76,7 +67,7 @@ class Serving:
         session: ServerSession,
         channel: Channel,
         peer: Peer,
-        expiry: Expiry[Running],
+        expiry: Expiry[Open],
         answered: Callable[[], None],
         context: Context,
         scales: Scales,
@@ -92,7 +83,7 @@ class Serving:
         self._share = scales.share
         self._begun = 0
         self._turns: deque[asyncio.Future[None]] = deque()
-        self._running: set[Running] = set()
+        self._running: set[Open] = set()
         self._loop = asyncio.get_running_loop()
         self._held: asyncio.Event | None = None
         self._closed = False
@@ -127,7 +118,9 @@ class Serving:
                 asyncio.tasks._leave_task,
                 asyncio.current_task,
                 self._suspended,
-                self._carried_out,
+                self._ended,
+                self._answered_there,
+                self._answer,
             ),
         )
         self._check()
@@ -168,14 +161,14 @@ class Serving:
     def cancel(self, serial: int) -> None:
         """The peer no longer wants the answer to that request."""
         for running in self._running:
-            if running.request.serial == serial and running.task is not None:
+            if running.serial == serial and running.task is not None:
                 running.task.cancel()
                 # A task that has not begun to run never will, and so cannot answer for itself.
                 if not running.begun and self._forget(running):
                     self._answer(running, error=_cancelled(running))
                 return
 
-    def expire(self, running: Running) -> None:
+    def expire(self, running: Open) -> None:
         """The deadline has come: the peer is answered at once, the handler cancelled."""
         if self._forget(running):
             self._answer(running, error=running.call.expired(started=running.begun))
@@ -206,7 +199,8 @@ class Serving:
         self, handler: Inline, serial: int, codec: ServerCall, call: Call, value: Any, error: Any, began: float
     ) -> None:
         """What came of a call that the intake ran, and has no plain answer (see `Intake`)."""
-        running = Running(self, self._session.adopt(serial, codec, call.params, call.metadata), call)
+        self._session.hold(serial)
+        running = Running(self, _request(serial, codec, call), call)
         running.begun = True
         if not self._closed:  # else nobody waits for it
             self._running.add(running)
@@ -226,36 +220,37 @@ class Serving:
             self._expiry.discard(running)
             self._loop.call_soon(running.task.cancel)
 
-    def _suspended(
-        self, handler: Inline, serial: int, codec: ServerCall, call: Call, task: Any, placed: bool, began: float
-    ) -> Suspended:
-        """A call that the intake began waits for something; `task` will carry it out."""
-        request = self._session.adopt(serial, codec, call.params, call.metadata)
-        running = Suspended(self, request, call, handler, placed, began)
-        running.task = task
+    def _suspended(self, stage: Stage) -> None:
+        """A call that the intake began waits for something; the stage's task will carry it out."""
+        stage.serving = self
+        self._session.hold(stage.serial)
         self._begun += 1
-        self._check()
+        if self._begun >= self._share:
+            self._check()
         if self._closed:  # by the handler itself; nobody waits for it
-            self._loop.call_soon(task.cancel)
+            self._loop.call_soon(stage.task.cancel)
         else:
-            self._running.add(running)
-            self._expiry.add(running, call.deadline)
-        return running
+            self._running.add(stage)
+            self._expiry.add(stage, stage.call.deadline)
 
-    def _carried_out(self, running: Suspended, value: object, error: BaseException | None) -> bool:
-        """It has ended. False if the error ends its task too."""
+    def _ended(self, stage: Stage, error: BaseException | None) -> bool:
+        """It has ended. Whether somebody waits for its value, or whether its error was dealt with."""
         self._leave()
-        told = running.handler.carried_out(running.call, error, running.began, placed=running.placed)
+        if error is None:
+            return self._forget(stage)
+        told = stage.handler.failed(stage.call, error, stage.began)
         if isinstance(told, asyncio.CancelledError):
             # By its deadline or because the peer has gone, and then it is forgotten already; or by the peer.
-            if self._forget(running):
-                self._answer(running, error=_cancelled(running))
+            told = _cancelled(stage)
+        elif not isinstance(told, (CallError, DeclaredError)):
             return False
-        if told is not None and not isinstance(told, (CallError, DeclaredError)):
-            return False
-        if self._forget(running):
-            self._answer(running, value, told)
-        return True
+        if self._forget(stage):
+            self._answer(stage, error=told)
+        return not isinstance(error, asyncio.CancelledError)
+
+    def _answered_there(self, stage: Stage) -> None:
+        self._session.release(stage.serial)
+        self._answered()
 
     async def _serve(self, running: Running, work: Coroutine[Any, Any, object] | None = None) -> None:
         """Answers with what `work` gives, which is what is left of a call, or with what the channel gives."""
@@ -311,18 +306,19 @@ class Serving:
         self._begun -= 1
         self._check()
 
-    def _forget(self, running: Running) -> bool:
+    def _forget(self, running: Open) -> bool:
         """True if the call was still waiting for its answer."""
         if running not in self._running:
             return False
         self._running.remove(running)
         self._expiry.discard(running)
-        if running.request.weight:
-            self._scales.take(running.request.weight)
+        if running.weight:
+            self._scales.take(running.weight)
         return True
 
-    def _answer(self, running: Running, value: object = None, error: CallError | DeclaredError | None = None) -> None:
-        request, call = running.request, running.call
+    def _answer(self, running: Open, value: object = None, error: CallError | DeclaredError | None = None) -> None:
+        call = running.call
+        request = running.request if isinstance(running, Running) else _request(running.serial, running.codec, call)
         try:
             if error is None:
                 self._session.respond(request, value, call.answer_metadata)
@@ -331,6 +327,11 @@ class Serving:
         except Exception as unfit:  # noqa: BLE001 - values and metadata are the handler's, and of whatever class
             self._session.fail(request, internal(call, unfit))
         self._answered()
+
+
+def _request(serial: int, codec: ServerCall, call: Call) -> Request:
+    """What a call of the intake would have come as."""
+    return Request(serial, codec, call.params, call.metadata, codec.one_way, b"")
 
 
 def _close(*work: object) -> None:
@@ -344,5 +345,5 @@ async def _raise(error: BaseException) -> object:
     raise error
 
 
-def _cancelled(running: Running) -> CallError:
+def _cancelled(running: Open) -> CallError:
     return CallError(Code.CANCELLED, f"{running.call.name} was cancelled", started=running.begun)

@@ -48,23 +48,18 @@ class Inline(Handler):
         """Another, that can be withdrawn by itself."""
         return type(self)(self.function, self.fields, self.names, self.gate, self.tally, self.asynchronous)
 
-    def carried_out(
-        self, call: Call, error: BaseException | None, began: float, *, placed: bool
-    ) -> BaseException | None:
-        """As `ended`, of a call that was suspended, in the task that carried it out; it leaves its place."""
-        call.ended = True
-        if placed and self.gate is not None:
-            self.gate.leave()
-        told = tell(call, error, asked=is_cancelled()) if error is not None else None
-        self.tally.end(time.monotonic() - began, told)
-        return told
-
     def ended(self, call: Call, error: BaseException | None, began: float) -> BaseException | None:
         """Counts a call that has ended, and gives what may be told of its `error`.
 
         An error that is neither a CallError nor a DeclaredError ends more than the call: it is to be raised.
         """
         told = tell(call, error, asked=False) if error is not None else None
+        self.tally.ended(time.monotonic() - began, told)
+        return told
+
+    def failed(self, call: Call, error: BaseException, began: float) -> BaseException:
+        """The same of a call that was suspended, in the task that has carried it out."""
+        told = tell(call, error, asked=is_cancelled())
         self.tally.ended(time.monotonic() - began, told)
         return told
 

@@ -78,13 +78,58 @@ class Handler:
         self.withdrawn = False
 
 
+class Stage(Protocol):
+    """A call of an async handler that was suspended, as the native engine has it. `serving` is its holder's."""
+
+    serving: Any
+
+    @property
+    def call(self) -> Any:
+        """The call; `task` carries it out."""
+        ...
+
+    @property
+    def task(self) -> Any:
+        """To be cancelled where nobody waits for the call any more."""
+        ...
+
+    @property
+    def handler(self) -> Any:
+        """The Handler."""
+        ...
+
+    @property
+    def codec(self) -> ServerCall:
+        """How its answer is written."""
+        ...
+
+    @property
+    def serial(self) -> int:
+        """The request's."""
+        ...
+
+    @property
+    def began(self) -> float:
+        """When, by the clock."""
+        ...
+
+    @property
+    def begun(self) -> bool:
+        """True: its handler was called."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """0: only small requests come here."""
+        ...
+
+
 class Tasks(NamedTuple):
     """What async handlers need of the event loop.
 
-    A handler begins in the name of a task that waits, and mostly ends there. If it suspends, `suspended(handler,
-    serial, codec, call, task, placed, began)` tells so, and gives what `ended(that, value, error)` is called with when
-    the task has carried it out; it says whether the error was dealt with. `placed`: the gate is now the holder's to
-    leave.
+    A handler begins in the name of a task that waits, and mostly ends there. If it suspends, `suspended(stage)` tells
+    so. When it has ended, `ended(stage, error)` says whether the error was dealt with, or else whether somebody waits
+    for the value; if so, either `answered(stage)` follows or `unfit(stage, value)`, which has to be answered.
     """
 
     loop: Any
@@ -93,8 +138,10 @@ class Tasks(NamedTuple):
     enter_task: Callable[[Any, Any], None]
     leave_task: Callable[[Any, Any], None]
     current_task: Callable[[Any], Any]
-    suspended: Callable[..., Any]
-    ended: Callable[..., bool]
+    suspended: Callable[[Any], None]
+    ended: Callable[[Any, BaseException | None], bool]
+    answered: Callable[[Any], None]
+    unfit: Callable[[Any, object], None]
 
 
 def count(counts: MutableSequence[int], nanoseconds: int) -> None:

@@ -21,11 +21,21 @@ class OpenCalls:
         self._weight = 0
         self._most_weight = MOST_WEIGHT * limits.message_bytes
 
-    def add(self, request: Request, weight: int = 0) -> None:
-        """One more; `weight` in bytes, if it is to count."""
+    def hold(self, serial: int) -> None:
+        """One more."""
         self.count += 1
         if self.serials is not None:
-            self.serials.add(request.serial)
+            self.serials.add(serial)
+
+    def release(self, serial: int) -> None:
+        """It was answered."""
+        self.count -= 1
+        if self.serials is not None:
+            self.serials.discard(serial)
+
+    def add(self, request: Request, weight: int = 0) -> None:
+        """One more; `weight` in bytes, if it is to count."""
+        self.hold(request.serial)
         if weight:
             request.weight = weight
             self._weight += weight
@@ -34,9 +44,7 @@ class OpenCalls:
     def settle(self, request: Request) -> None:
         """It was answered."""
         request.open = False
-        self.count -= 1
-        if self.serials is not None:
-            self.serials.discard(request.serial)
+        self.release(request.serial)
         if request.weight:
             self._weight -= request.weight
             self.full = self._weight >= self._most_weight

@@ -17,6 +17,7 @@
 #define NAME_LONGEST 63        /* bytes of a name whose length is one byte */
 #define KNOWN_LONGEST 256      /* bytes of metadata that are remembered */
 #define KEPT_OUTPUT (64 * 1024) /* bytes of the output buffer that are kept */
+#define SPARES 64           /* stages that wait for calls */
 #define FEW 8                  /* parameters that need no allocation */
 
 /* How one message of one client is read, run and answered. */
@@ -50,9 +51,10 @@ typedef struct {
     PyObject *empty; /* no metadata */
     double empty_allowed; /* NAN: not asked yet */
     PyObject *gate; /* the one that was entered, or NULL */
-    PyObject *tasks, *suspended, *ended, *stage_type; /* for async handlers; `tasks` is None where none are run */
-    Tasks of;     /* of `tasks` */
-    Stage *stage; /* the one that waits for the next call, or NULL */
+    PyObject *tasks, *suspended, *ended, *answered, *unfit, *stage_type; /* `tasks` None: no async handlers are run */
+    Tasks of;              /* of `tasks` */
+    Stage *spare[SPARES];  /* those that wait for calls */
+    int spares;
     int alone;    /* no task is being carried out now; -1: not asked yet in this run */
     Output out;
     char stopped, over;
@@ -506,9 +508,8 @@ static int is_alone(Intake *self)
 /* A stage for a call; a new reference, which `self` does not hold meanwhile. */
 static Stage *take_stage(Intake *self)
 {
-    Stage *stage = self->stage;
-    self->stage = NULL;
-    if (stage != NULL) {
+    while (self->spares > 0) {
+        Stage *stage = self->spare[--self->spares];
         int usable = is_free(stage);
         if (usable > 0)
             return stage;
@@ -518,49 +519,92 @@ static Stage *take_stage(Intake *self)
         if (usable < 0)
             return NULL;
     }
-    return new_stage((PyTypeObject *)self->stage_type, &self->of, self->context);
+    return new_stage((PyTypeObject *)self->stage_type, (PyObject *)self, &self->of, self->context);
 }
 
-/* The call is over: the next one may have the stage, unless this one has left something in it. */
-static void give_back(Intake *self, Stage *stage) /* steals */
+/* Keeps a stage for another call, unless the one before has left something in it. */
+static bool may_be_kept(Intake *self, Stage *stage)
 {
-    PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
-    int usable = self->stage == NULL && !self->closed ? is_clean(stage, self->context) : 0;
-    if (usable < 0)
-        PyErr_Clear(); /* a value in the context that cannot be compared is another one */
-    if (usable > 0)
-        self->stage = stage;
-    else {
-        end_stage(stage);
-        Py_DECREF(stage);
-    }
-    if (error != NULL)
-        raise_again(error);
+    if (self->closed || self->spares >= SPARES || !is_clean(stage, self->context))
+        return false;
+    self->spare[self->spares++] = (Stage *)Py_NewRef(stage);
+    return true;
 }
 
 /* The coroutine waits for something: the holder takes the call over, with its place, and the stage's task goes on. */
-static int suspend(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, Stage *stage, PyObject *coroutine,
-                   PyObject *waits_for, double began)
+static int suspend(Intake *self, Entry *entry, uint32_t serial, PyObject *call, Stage *stage, PyObject *token,
+                   PyObject *coroutine, PyObject *waits_for, double began)
 {
-    PyObject *placed = self->gate != NULL ? Py_True : Py_False; /* now the holder's to leave */
-    PyObject *number = PyLong_FromUnsignedLong(serial), *since = PyFloat_FromDouble(began), *running = NULL;
+    stage->entry = Py_NewRef(entry);
+    stage->codec = Py_NewRef(entry->codec);
+    stage->handler = Py_NewRef(entry->handler);
+    stage->call = Py_NewRef(call);
+    stage->token = Py_NewRef(token);
+    stage->serial = serial;
+    stage->began = began;
+    stage->placed = self->gate != NULL; /* it leaves the gate when it has ended */
     Py_CLEAR(self->gate);
-    if (number != NULL && since != NULL) {
-        PyObject *args[] = {NULL, entry->handler, number, entry->codec, call, stage_task(stage), placed, since};
-        running = PyObject_Vectorcall(self->suspended, args + 1, 7 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    PyObject *told = PyObject_CallOneArg(self->suspended, (PyObject *)stage);
+    Py_XDECREF(told);
+    return told == NULL || carry_on(stage, coroutine, waits_for) < 0 ? FAILED : TAKEN_ODDLY;
+}
+
+/* What a call that was suspended has given is written, if somebody waits for it. 1, or -1 with an exception. */
+static int answer_late(Intake *self, Stage *stage, const Entry *entry, PyObject *value)
+{
+    int done = LEFT, odd = has_metadata(self, stage->call);
+    if (odd == 0)
+        done = entry->one_way ? TAKEN : write_answer(self, entry, stage->serial, value);
+    if (odd < 0 || done == FAILED)
+        return -1;
+    PyObject *args[] = {(PyObject *)stage, value};
+    PyObject *told = PyObject_Vectorcall(done == TAKEN ? self->answered : self->unfit, args, done == TAKEN ? 1 : 2, NULL);
+    Py_XDECREF(told);
+    return told != NULL ? 1 : -1;
+}
+
+int call_ended(Stage *stage, PyObject *value, PyObject *error)
+{
+    Intake *self = (Intake *)stage->owner;
+    const Entry *entry = (const Entry *)stage->entry;
+    end_call(self, stage->call);
+    --*in_flight(entry);
+    if (stage->placed) {
+        PyObject *left = PyObject_CallMethodNoArgs(entry->gate, self->leave);
+        if (left == NULL)
+            return -1;
+        Py_DECREF(left);
     }
-    Py_XDECREF(number);
-    Py_XDECREF(since);
-    int failed = running == NULL || carry_on(stage, coroutine, waits_for, self->ended, running) < 0;
-    Py_XDECREF(running);
-    return failed ? FAILED : TAKEN_ODDLY;
+    if (error == NULL) {
+        double now = number_of(PyObject_CallNoArgs(self->clock));
+        if (now == -1.0 && PyErr_Occurred())
+            return -1;
+        count_call(entry->counts.buf, now - stage->began);
+    }
+    PyObject *args[] = {(PyObject *)stage, error != NULL ? error : Py_None};
+    PyObject *told = PyObject_Vectorcall(self->ended, args, 2, NULL);
+    int yes = told != NULL ? PyObject_IsTrue(told) : -1;
+    Py_XDECREF(told);
+    if (error != NULL || yes < 0)
+        return yes;
+    return yes ? answer_late(self, stage, entry, value) : 1;
+}
+
+bool keep_stage(Stage *stage)
+{
+    Intake *self = (Intake *)stage->owner;
+    if (PyContextVar_Reset(self->running, stage->token) < 0) {
+        PyErr_Clear();
+        return false;
+    }
+    return may_be_kept(self, stage);
 }
 
 /* Calls an async handler and carries it out as far as it goes at once. */
-static int run_async(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
+static int run_async(Intake *self, Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
 {
     Stage *stage = take_stage(self);
-    if (stage == NULL || PyContext_Enter(stage_context(stage)) < 0) {
+    if (stage == NULL || PyContext_Enter(stage->context) < 0) {
         Py_XDECREF(stage);
         return FAILED;
     }
@@ -572,7 +616,7 @@ static int run_async(Intake *self, const Entry *entry, uint32_t serial, PyObject
         ++*in_flight(entry);
         coroutine = call_function(entry, params);
         if (coroutine != NULL && PyCoro_CheckExact(coroutine))
-            step = first_step(stage, &self->of, coroutine, &result);
+            step = first_step(stage, coroutine, &result);
         else if (coroutine != NULL) {
             step = PYGEN_RETURN;
             result = Py_NewRef(coroutine);
@@ -587,16 +631,15 @@ static int run_async(Intake *self, const Entry *entry, uint32_t serial, PyObject
             if (error != NULL)
                 raise_again(error);
         }
-        Py_DECREF(token);
     }
-    if (PyContext_Exit(stage_context(stage)) < 0)
+    if (PyContext_Exit(stage->context) < 0)
         done = FAILED;
-    if (step == PYGEN_NEXT) {
-        done = suspend(self, entry, serial, call, stage, coroutine, result, began);
-        Py_DECREF(stage);
-    }
-    else
-        give_back(self, stage);
+    if (step == PYGEN_NEXT)
+        done = suspend(self, entry, serial, call, stage, token, coroutine, result, began);
+    else if (!may_be_kept(self, stage))
+        end_stage(stage);
+    Py_DECREF(stage);
+    Py_XDECREF(token);
     Py_XDECREF(coroutine);
     Py_XDECREF(result);
     return done;
@@ -796,13 +839,13 @@ static void forget_messages(Intake *self)
     Py_XDECREF(calls);
 }
 
-static void drop_stage(Intake *self)
+static void end_stages(Intake *self)
 {
-    Stage *stage = self->stage;
-    self->stage = NULL;
-    if (stage != NULL)
+    while (self->spares > 0) {
+        Stage *stage = self->spare[--self->spares];
         end_stage(stage);
-    Py_XDECREF(stage);
+        Py_DECREF(stage);
+    }
 }
 
 static PyObject *intake_begin(Intake *self, PyObject *args)
@@ -833,7 +876,7 @@ static PyObject *intake_close(Intake *self, PyObject *Py_UNUSED(ignored))
 {
     self->stopped = self->closed = true;
     forget_messages(self);
-    drop_stage(self);
+    end_stages(self);
     Py_RETURN_NONE;
 }
 
@@ -884,13 +927,9 @@ static int find_tasks(Intake *self)
     PyObject *tasks = self->tasks;
     if (tasks == Py_None)
         return 0;
-    Tasks *of = &self->of;
-    return attribute(tasks, "loop", &of->loop) < 0 || attribute(tasks, "create_future", &of->create_future) < 0
-            || attribute(tasks, "create_task", &of->create_task) < 0
-            || attribute(tasks, "enter_task", &of->enter_task) < 0
-            || attribute(tasks, "leave_task", &of->leave_task) < 0
-            || attribute(tasks, "current_task", &of->current_task) < 0
-            || attribute(tasks, "suspended", &self->suspended) < 0 || attribute(tasks, "ended", &self->ended) < 0
+    return take_tasks(&self->of, tasks) < 0 || attribute(tasks, "suspended", &self->suspended) < 0
+            || attribute(tasks, "ended", &self->ended) < 0 || attribute(tasks, "answered", &self->answered) < 0
+            || attribute(tasks, "unfit", &self->unfit) < 0
         ? -1
         : 0;
 }
@@ -954,14 +993,14 @@ static int intake_traverse(Intake *self, visitproc visit, void *arg)
     Py_VISIT(self->tasks);
     Py_VISIT(self->suspended);
     Py_VISIT(self->ended);
+    Py_VISIT(self->answered);
+    Py_VISIT(self->unfit);
     Py_VISIT(self->stage_type);
-    Py_VISIT(self->stage);
-    Py_VISIT(self->of.loop);
-    Py_VISIT(self->of.create_future);
-    Py_VISIT(self->of.create_task);
-    Py_VISIT(self->of.enter_task);
-    Py_VISIT(self->of.leave_task);
-    Py_VISIT(self->of.current_task);
+    for (int i = 0; i < self->spares; i++)
+        Py_VISIT(self->spare[i]);
+    int visited = visit_tasks(&self->of, visit, arg);
+    if (visited)
+        return visited;
     return 0;
 }
 
@@ -971,7 +1010,8 @@ static int intake_clear(Intake *self)
 {
     self->stopped = self->closed = true;
     forget_messages(self);
-    Py_CLEAR(self->stage);
+    while (self->spares > 0)
+        Py_DECREF(self->spare[--self->spares]);
     return 0;
 }
 
@@ -980,6 +1020,8 @@ static void intake_dealloc(Intake *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     forget_messages(self);
+    while (self->spares > 0)
+        Py_DECREF(self->spare[--self->spares]);
     Py_XDECREF(self->entry_type);
     Py_XDECREF(self->enter);
     Py_XDECREF(self->leave);
@@ -999,14 +1041,10 @@ static void intake_dealloc(Intake *self)
     Py_XDECREF(self->tasks);
     Py_XDECREF(self->suspended);
     Py_XDECREF(self->ended);
+    Py_XDECREF(self->answered);
+    Py_XDECREF(self->unfit);
     Py_XDECREF(self->stage_type);
-    Py_XDECREF(self->stage);
-    Py_XDECREF(self->of.loop);
-    Py_XDECREF(self->of.create_future);
-    Py_XDECREF(self->of.create_task);
-    Py_XDECREF(self->of.enter_task);
-    Py_XDECREF(self->of.leave_task);
-    Py_XDECREF(self->of.current_task);
+    drop_tasks(&self->of);
     PyMem_Free(self->out.bytes);
     type->tp_free(self);
     Py_DECREF(type);

@@ -9,7 +9,7 @@
  *
  * A coroutine stepped by hand must find a real task: asyncio.timeout, TaskGroup and others ask for the current one and
  * cancel it later. To make a task for each call costs as much as the rest of the call; so one is kept, and stands in
- * for the first step of call after call until one of them suspends and keeps it, or leaves something behind in it.
+ * for the first step of call after call until one of them suspends, and keeps it till it ends, or leaves something in it.
  * ("Extending asyncio" in Python's documentation: enter_task, leave_task)
  */
 
@@ -18,39 +18,79 @@
 
 enum { WAITING, CALLED, GOING, OVER };
 
-struct Stage {
-    PyObject_HEAD
-    int state;
-    PyObject *context, *task, *called;
-    PyObject *coroutine, *waits_for, *ended, *running; /* from CALLED on */
+static const char *const task_names[TASK_NAMES] = {
+    "done", "set_result", "_asyncio_future_blocking", "_must_cancel", "_callbacks", "cancelling",
 };
+
+/* ---- what is handed in ----------------------------------------------------------------------------- */
+
+static int take(PyObject *tasks, const char *name, PyObject **value)
+{
+    return (*value = PyObject_GetAttrString(tasks, name)) != NULL ? 0 : -1;
+}
+
+int take_tasks(Tasks *of, PyObject *tasks)
+{
+    for (int i = 0; i < TASK_NAMES; i++)
+        if ((of->names[i] = PyUnicode_InternFromString(task_names[i])) == NULL)
+            return -1;
+    if ((of->context_name = Py_BuildValue("(s)", "context")) == NULL)
+        return -1;
+    return take(tasks, "loop", &of->loop) < 0 || take(tasks, "create_future", &of->create_future) < 0
+            || take(tasks, "create_task", &of->create_task) < 0 || take(tasks, "enter_task", &of->enter_task) < 0
+            || take(tasks, "leave_task", &of->leave_task) < 0 || take(tasks, "current_task", &of->current_task) < 0
+        ? -1
+        : 0;
+}
+
+int visit_tasks(Tasks *of, visitproc visit, void *arg)
+{
+    Py_VISIT(of->loop);
+    Py_VISIT(of->create_future);
+    Py_VISIT(of->create_task);
+    Py_VISIT(of->enter_task);
+    Py_VISIT(of->leave_task);
+    Py_VISIT(of->current_task);
+    return 0;
+}
+
+void drop_tasks(Tasks *of)
+{
+    Py_CLEAR(of->loop);
+    Py_CLEAR(of->create_future);
+    Py_CLEAR(of->create_task);
+    Py_CLEAR(of->enter_task);
+    Py_CLEAR(of->leave_task);
+    Py_CLEAR(of->current_task);
+    Py_CLEAR(of->context_name);
+    for (int i = 0; i < TASK_NAMES; i++)
+        Py_CLEAR(of->names[i]);
+}
 
 /* ---- as the intake sees it ------------------------------------------------------------------------- */
 
-Stage *new_stage(PyTypeObject *type, const Tasks *tasks, PyObject *context)
+Stage *new_stage(PyTypeObject *type, PyObject *owner, const Tasks *tasks, PyObject *context)
 {
     Stage *stage = (Stage *)type->tp_alloc(type, 0);
     if (stage == NULL)
         return NULL;
-    PyObject *names = Py_BuildValue("(s)", "context");
+    stage->tasks = tasks;
+    stage->owner = Py_NewRef(owner);
+    stage->begun = true;
     stage->called = PyObject_CallNoArgs(tasks->create_future);
-    stage->context = PyContext_Copy(context);
-    if (names != NULL && stage->called != NULL && stage->context != NULL) {
+    stage->context = stage->called != NULL ? PyContext_Copy(context) : NULL;
+    if (stage->context != NULL) {
         PyObject *args[] = {(PyObject *)stage, stage->context};
-        stage->task = PyObject_Vectorcall(tasks->create_task, args, 1, names);
+        stage->task = PyObject_Vectorcall(tasks->create_task, args, 1, tasks->context_name);
     }
-    Py_XDECREF(names);
     if (stage->task == NULL)
         Py_CLEAR(stage);
     return stage;
 }
 
-PyObject *stage_task(Stage *stage) { return stage->task; }
-
-PyObject *stage_context(Stage *stage) { return stage->context; }
-
-PySendResult first_step(Stage *stage, const Tasks *tasks, PyObject *coroutine, PyObject **result)
+PySendResult first_step(Stage *stage, PyObject *coroutine, PyObject **result)
 {
+    const Tasks *tasks = stage->tasks;
     PyObject *args[] = {tasks->loop, stage->task};
     PyObject *entered = PyObject_Vectorcall(tasks->enter_task, args, 2, NULL);
     if (entered == NULL)
@@ -67,69 +107,74 @@ PySendResult first_step(Stage *stage, const Tasks *tasks, PyObject *coroutine, P
     return step;
 }
 
+/* Whether the future is done that the stage waits for. -1 with an exception. */
+static int is_called(Stage *stage)
+{
+    PyObject *done = PyObject_CallMethodNoArgs(stage->called, stage->tasks->names[DONE]);
+    int is_done = done != NULL ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
+    return is_done;
+}
+
 /* Lets the task of a stage that waits go on. */
 static int wake(Stage *stage)
 {
-    PyObject *done = PyObject_CallMethod(stage->called, "done", NULL);
-    int is_done = done != NULL ? PyObject_IsTrue(done) : -1;
-    Py_XDECREF(done);
+    int is_done = is_called(stage);
     if (is_done == 0) { /* else it was cancelled in this moment, and its task comes anyway */
-        PyObject *woken = PyObject_CallMethod(stage->called, "set_result", "O", Py_None);
+        PyObject *woken = PyObject_CallMethodOneArg(stage->called, stage->tasks->names[SET_RESULT], Py_None);
         is_done = woken != NULL ? 0 : -1;
         Py_XDECREF(woken);
     }
     return is_done < 0 ? -1 : 0;
 }
 
-int carry_on(Stage *stage, PyObject *coroutine, PyObject *waits_for, PyObject *ended, PyObject *running)
+int carry_on(Stage *stage, PyObject *coroutine, PyObject *waits_for)
 {
     stage->state = CALLED;
     stage->coroutine = Py_NewRef(coroutine);
     stage->waits_for = Py_NewRef(waits_for);
-    stage->ended = Py_NewRef(ended);
-    stage->running = Py_NewRef(running);
     return wake(stage);
 }
 
-/* Whether an attribute of the task is what it is where nobody has touched it. */
-static int is_untouched(PyObject *task, const char *name, PyObject *untouched)
+int is_free(Stage *stage)
 {
-    PyObject *value = PyObject_GetAttrString(task, name);
+    int called = stage->state == WAITING ? is_called(stage) : 1; /* else its task was cancelled */
+    return called < 0 ? -1 : !called;
+}
+
+/* Whether an attribute of the task is what it is where nobody has touched it. */
+static int is_untouched(Stage *stage, int name, PyObject *untouched)
+{
+    PyObject *value = PyObject_GetAttr(stage->task, stage->tasks->names[name]);
     int same = value != NULL ? value == untouched : -1;
     Py_XDECREF(value);
     return same;
 }
 
-/* A task that is not asyncio's own may say nothing of itself: then it is not used again. */
-static int or_unknown(int is)
+/* Whether every cancelling of the task was taken back. */
+static int is_not_cancelled(Stage *stage)
 {
-    if (is < 0 && PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear();
-        return 0;
-    }
-    return is;
+    PyObject *count = PyObject_CallMethodNoArgs(stage->task, stage->tasks->names[CANCELLING]);
+    int none = count != NULL ? !PyObject_IsTrue(count) : -1;
+    Py_XDECREF(count);
+    return none;
 }
 
-int is_free(Stage *stage)
+bool is_clean(Stage *stage, PyObject *context)
 {
-    if (stage->state != WAITING)
-        return 0;
-    PyObject *done = PyObject_CallMethod(stage->called, "done", NULL);
-    int is_waiting = done != NULL ? done == Py_False : -1; /* else its task was cancelled */
-    Py_XDECREF(done);
-    return is_waiting;
-}
-
-int is_clean(Stage *stage, PyObject *context)
-{
-    if (stage->state != WAITING)
-        return 0;
-    int is_same = PyObject_RichCompareBool(stage->context, context, Py_EQ);
-    if (is_same > 0)
-        is_same = is_untouched(stage->task, "_must_cancel", Py_False);
-    if (is_same > 0)
-        is_same = is_untouched(stage->task, "_callbacks", Py_None);
-    return or_unknown(is_same);
+    PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
+    int clean = PyObject_RichCompareBool(stage->context, context, Py_EQ);
+    if (clean > 0)
+        clean = is_untouched(stage, MUST_CANCEL, Py_False);
+    if (clean > 0)
+        clean = is_untouched(stage, CALLBACKS, Py_None);
+    if (clean > 0)
+        clean = is_not_cancelled(stage);
+    if (clean < 0)
+        PyErr_Clear(); /* a value that cannot be compared is another; a task that is not asyncio's says nothing */
+    if (error != NULL)
+        raise_again(error);
+    return clean > 0;
 }
 
 void end_stage(Stage *stage)
@@ -146,26 +191,51 @@ void end_stage(Stage *stage)
 
 /* ---- as its task sees it: a coroutine -------------------------------------------------------------- */
 
+/* Nothing is kept of a call. */
+static void forget_call(Stage *stage)
+{
+    Py_CLEAR(stage->coroutine);
+    Py_CLEAR(stage->waits_for);
+    Py_CLEAR(stage->entry);
+    Py_CLEAR(stage->codec);
+    Py_CLEAR(stage->handler);
+    Py_CLEAR(stage->call);
+    Py_CLEAR(stage->token);
+    Py_CLEAR(stage->serving);
+}
+
 static void is_over(Stage *stage)
 {
     stage->state = OVER;
+    forget_call(stage);
     Py_CLEAR(stage->task);
     Py_CLEAR(stage->called);
-    Py_CLEAR(stage->coroutine);
-    Py_CLEAR(stage->waits_for);
-    Py_CLEAR(stage->ended);
-    Py_CLEAR(stage->running);
     Py_CLEAR(stage->context);
+    Py_CLEAR(stage->owner);
 }
 
 /* Waits for a call, as awaiting the future would. */
 static PySendResult wait_for_call(Stage *stage, PyObject **result)
 {
     *result = NULL;
-    if (PyObject_SetAttrString(stage->called, "_asyncio_future_blocking", Py_True) < 0)
+    if (PyObject_SetAttr(stage->called, stage->tasks->names[BLOCKING], Py_True) < 0)
         return PYGEN_ERROR;
     *result = Py_NewRef(stage->called);
     return PYGEN_NEXT;
+}
+
+/* Back to waiting, for another call. */
+static PySendResult wait_again(Stage *stage, PyObject **result)
+{
+    PyObject *called = PyObject_CallNoArgs(stage->tasks->create_future);
+    if (called == NULL) {
+        *result = NULL;
+        return PYGEN_ERROR;
+    }
+    Py_XSETREF(stage->called, called);
+    forget_call(stage);
+    stage->state = WAITING;
+    return wait_for_call(stage, result);
 }
 
 /* The coroutine has ended, with a value or the error that is being raised. */
@@ -173,18 +243,22 @@ static PySendResult end_coroutine(Stage *stage, PyObject *value, PyObject **resu
 {
     *result = NULL;
     PyObject *error = value == NULL ? take_exception() : NULL;
-    PyObject *args[] = {stage->running, value != NULL ? value : Py_None, error != NULL ? error : Py_None};
-    PyObject *dealt = PyObject_Vectorcall(stage->ended, args, 3, NULL);
-    int done = dealt != NULL ? PyObject_IsTrue(dealt) : -1;
-    Py_XDECREF(dealt);
+    int dealt = call_ended(stage, value, error);
+    bool kept = dealt > 0 && value != NULL && keep_stage(stage);
     Py_XDECREF(value);
+    if (kept) {
+        PySendResult waits = wait_again(stage, result);
+        if (waits == PYGEN_ERROR)
+            is_over(stage);
+        return waits;
+    }
     is_over(stage);
-    if (done == 0 && error != NULL) {
+    if (dealt == 0 && error != NULL) {
         raise_again(error);
         return PYGEN_ERROR;
     }
     Py_XDECREF(error);
-    if (done < 0)
+    if (dealt < 0)
         return PYGEN_ERROR;
     *result = Py_NewRef(Py_None);
     return PYGEN_RETURN;
@@ -312,13 +386,18 @@ static PyObject *stage_next(Stage *stage) { return stage_send_method(stage, Py_N
 static int stage_traverse(Stage *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->owner);
     Py_VISIT(self->context);
     Py_VISIT(self->task);
     Py_VISIT(self->called);
     Py_VISIT(self->coroutine);
     Py_VISIT(self->waits_for);
-    Py_VISIT(self->ended);
-    Py_VISIT(self->running);
+    Py_VISIT(self->entry);
+    Py_VISIT(self->codec);
+    Py_VISIT(self->handler);
+    Py_VISIT(self->call);
+    Py_VISIT(self->token);
+    Py_VISIT(self->serving);
     return 0;
 }
 
@@ -344,6 +423,21 @@ static PyMethodDef stage_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* What the holder sees of a call that was suspended; `serving` is its own. */
+static PyMemberDef stage_members[] = {
+    {"task", T_OBJECT, offsetof(Stage, task), READONLY, NULL},
+    {"call", T_OBJECT, offsetof(Stage, call), READONLY, NULL},
+    {"codec", T_OBJECT, offsetof(Stage, codec), READONLY, NULL},
+    {"handler", T_OBJECT, offsetof(Stage, handler), READONLY, NULL},
+    {"serving", T_OBJECT, offsetof(Stage, serving), 0, NULL},
+    {"serial", T_UINT, offsetof(Stage, serial), READONLY, NULL},
+    {"began", T_DOUBLE, offsetof(Stage, began), READONLY, NULL},
+    {"placed", T_BOOL, offsetof(Stage, placed), READONLY, NULL},
+    {"begun", T_BOOL, offsetof(Stage, begun), READONLY, NULL},
+    {"weight", T_PYSSIZET, offsetof(Stage, weight), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot stage_slots[] = {
     {Py_tp_doc, PyDoc_STR("What the task of an async handler carries out.")},
     {Py_tp_dealloc, stage_dealloc},
@@ -354,6 +448,7 @@ static PyType_Slot stage_slots[] = {
     {Py_am_await, stage_self},
     {Py_am_send, stage_send},
     {Py_tp_methods, stage_methods},
+    {Py_tp_members, stage_members},
     {0, NULL},
 };
 
