@@ -32,10 +32,17 @@ def background(opening: Callable[[], AbstractAsyncContextManager[T]]) -> Iterato
             yield found, run
         finally:
             run(manager.__aexit__(None, None, None))
+            run(_turns())
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)
         loop.close()
+
+
+async def _turns() -> None:
+    """What was closed is gone some turns of the loop later."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 Script = Callable[[socket.socket], None]

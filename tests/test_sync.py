@@ -124,8 +124,8 @@ def test_the_deadline_travels_and_is_the_nearest(served: Served) -> None:
         assert 2 < client.call("remaining", timeout=3) <= 3
         with splnode.deadline(2):
             assert 1 < client.call("remaining", timeout=3) <= 2
-    with served.client() as client, pytest.raises(CallError) as failed:
-        client.call("add", {"a": 1}, timeout=0)
+        with pytest.raises(CallError) as failed:
+            client.call("add", {"a": 1}, timeout=0)
     assert (failed.value.code, failed.value.started) == (Code.DEADLINE_EXCEEDED, False)
 
 
@@ -389,6 +389,91 @@ def test_unusual_arguments_take_the_general_way(local: Served) -> None:
             with pytest.raises((TypeError, EncodeError)):
                 client.add(*args, **params)
         assert client.add(1, 2) == 3
+
+
+SUM = b"\0\0\x06"
+WITH_METADATA = b"\x02\x02k\x02v\0\0\x06"
+
+
+def framed(serial: int, body: bytes) -> bytes:
+    return serial.to_bytes(4) + (1).to_bytes(4) + len(body).to_bytes(4) + body
+
+
+def in_two(serial: int) -> list[bytes]:
+    whole = framed(serial, SUM)
+    return [whole[:7], whole[7:]]
+
+
+ANSWERS: dict[str, Callable[[int], list[bytes]]] = {
+    "plain": lambda serial: [framed(serial, SUM)],
+    "in two pieces": in_two,
+    "with metadata": lambda serial: [framed(serial, WITH_METADATA)],
+    "in two buffers": lambda serial: [serial.to_bytes(4), (2).to_bytes(4), b"\0\0\0\x01\0", b"\0\0\0\x02\0\x06"],
+    "behind a late one": lambda serial: [framed(0, SUM) + framed(serial, SUM)],
+    "before what nobody asked for": lambda serial: [framed(serial, SUM) + framed(0, SUM)],
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_answers_however_they_come(answer: Callable[[int], list[bytes]]) -> None:
+    def script(connected: Any) -> None:
+        greet(connected)
+        for _ in range(3):
+            serial, _ = read_frame(connected)
+            for piece in answer(serial):
+                connected.sendall(piece)
+        hold(connected)
+
+    with Peer(script) as peer, connect(peer.endpoint, PROTOCOL) as client:
+        assert [client.add(1, 2) for _ in range(3)] == [3, 3, 3]
+        assert peer.accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "text"),
+    [
+        (b"\0\0\x06\0", Code.INTERNAL, "1 bytes too many"),
+        (b"\0\0", Code.INTERNAL, "cannot be read"),
+        (b"\0\x01\0\x04no", Code.UNKNOWN, "no"),
+        (b"\0\x07", Code.UNAVAILABLE, "error flag .*; the call may have run"),
+        (b"", Code.UNAVAILABLE, "the call may have run"),
+    ],
+)
+def test_answers_that_are_none(body: bytes, error: Code, text: str) -> None:
+    def script(connected: Any) -> None:
+        greet(connected)
+        serial, _ = read_frame(connected)
+        connected.sendall(framed(serial, body))
+        good(connected)
+
+    def good(connected: Any) -> None:
+        serial, _ = read_frame(connected)
+        connected.sendall(framed(serial, SUM))
+        hold(connected)
+
+    def anew(connected: Any) -> None:
+        greet(connected)
+        good(connected)
+
+    with Peer(script, anew) as peer, connect(peer.endpoint, PROTOCOL) as client:
+        with pytest.raises(CallError, match=text) as failed:
+            client.add(1, 2)
+        assert failed.value.code is error
+        assert client.add(1, 2) == 3
+
+
+def test_a_connection_that_was_closed_between_two_calls_is_replaced() -> None:
+    def once(connected: Any) -> None:
+        greet(connected)
+        serial, _ = read_frame(connected)
+        connected.sendall(framed(serial, SUM))
+
+    with Peer(once, once, once) as peer, connect(peer.endpoint, PROTOCOL) as client:
+        for count in (1, 2, 3):
+            assert client.add(1, 2) == 3
+            peer.closed.wait(PATIENCE)
+            peer.closed.clear()
+            assert peer.accepted == count
 
 
 def test_it_imports_no_loop_and_no_threads() -> None:
