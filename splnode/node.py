@@ -14,7 +14,7 @@ import contextlib
 import os
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -33,6 +33,7 @@ from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
 from splnode.notify import notify
 from splnode.observe import logging, metrics
+from splnode.observe.load import Gauge
 from splnode.observe.metrics import Family
 from splnode.rpc.admission import Admission
 from splnode.rpc.call import Peer
@@ -86,6 +87,7 @@ class Node:
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
         self._tallies: dict[str, Mapping[str, Tally]] = {}
+        self._processes = 1  # that share the calls of this node
         self._mesh: MeshMember | None = None
         self._health = HealthService()
         self._stop = asyncio.Event()
@@ -279,6 +281,7 @@ class Node:
             insecure=config.node.insecure,
             share=share,
         )
+        self._directory.load = self._gauge().text
         listener.host.pages = {"/metrics": self._metrics_page}
         self._closing.push_async_callback(self._settle)
         self._closing.push_async_callback(listener.close)
@@ -317,6 +320,19 @@ class Node:
     def _load(self) -> float:
         """How full the node is: 1 where as many calls run as may."""
         return self._admission.running / self.config.admission.running
+
+    def _gauge(self) -> Gauge:
+        """What others are told of this process that share their calls out by load: the services that do work."""
+
+        def tallies() -> Iterable[Tally]:
+            return (
+                tally for name, each in self._tallies.items() if name not in VITAL_SERVICES for tally in each.values()
+            )
+
+        def allowed() -> int:
+            return self.config.admission.running
+
+        return Gauge(tallies, lambda: self._admission.running, allowed, processes=self._processes)
 
     def _refuse_calls(self) -> None:
         for admission in (self._admission, self._vital):

@@ -23,11 +23,9 @@ from splnode.config import BalanceConfig, EjectionConfig, RetryConfig
 from splnode.discovery.resolver import Resolver
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.rpc.call import Call
-from splnode.rpc.failure import again
+from splnode.rpc.failure import FAULTS, again
 from splnode.wire.message import Contract
 
-FAULTS: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS)
-"""Codes that speak against the node. The others say that it works, and what it thinks of the call."""
 FULL: Final = 0.1
 LONGEST_REST: Final = 10.0
 """Seconds that a node gets no calls after it said that it is full: by default, and at most."""
@@ -207,6 +205,8 @@ class Balancer:
         self._turn += 1
         key = route.key
         policy = route.policy or ("sticky" if key is not None else self._policy)
+        if policy == "weighted":
+            pool.weighted = True
         if policy == "sticky" and key is None:
             key = sticky_key(call)
         return choice.pick(policy, key, self._turn, now, self._settings, self._draw)

@@ -46,7 +46,7 @@ class Line(typing.Protocol):
         """Connects, or raises the CallError that says why not."""
         ...
 
-    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+    async def ping(self, timeout: float, metadata: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
         """Asks whether the peer is there; its metadata. CallError if it does not say so in `timeout` seconds."""
         ...
 
@@ -177,12 +177,12 @@ class Member:
             self._dialling = asyncio.get_running_loop().create_task(self._connect(), context=Context())
         await asyncio.wait([self._dialling], timeout=max(0.0, timeout))
 
-    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+    async def ping(self, timeout: float, metadata: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
         """Asks the node whether it is there, over the channel that calls would take. CallError if not."""
         line = self._ready()
         if line is None:
             raise CallError(Code.UNAVAILABLE, f"{self.name} is not connected", started=False)
-        return await line.ping(timeout)
+        return await line.ping(timeout, metadata)
 
     def abort(self, reason: str) -> None:
         """Ends its connections now; calls in flight fail with that reason."""

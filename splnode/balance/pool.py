@@ -12,10 +12,11 @@ import structlog
 from splnode.balance.accrual import Standing
 from splnode.balance.choice import Choice
 from splnode.balance.member import Dial, Member
+from splnode.balance.weights import Load
 from splnode.config import BalanceConfig, EjectionConfig
 from splnode.discovery.resolver import Instance, Instances, Resolver
 from splnode.errors import CallError
-from splnode.wire.message import Contract
+from splnode.wire.message import LOAD_KEY, PEER_ASKS, Contract
 
 Misfit = Callable[[Instance, Contract, str], str]
 """Why a message of our contract cannot be called on an instance; empty if it can, or if that is not known."""
@@ -24,6 +25,7 @@ IN_USE: Final = 10.0
 """Probe intervals after its last call for which a member is probed."""
 LEAVING: Final = 30.0
 """Seconds after which one that said it was leaving, and is still there, is asked again. (A node stops within them.)"""
+LOAD_WANTED: Final = {LOAD_KEY: PEER_ASKS}
 REASON: Final = 500
 """Characters of an error that reach the log."""
 
@@ -33,8 +35,9 @@ log = structlog.get_logger("splnode.balance")
 class Pool:
     """The members of the service of `contract`, as `resolver` finds them.
 
-    `start` begins, and is called again after it has let everything go: `idle_seconds` after the last `use`. `close`
-    ends it. `changed` is an Event that is set, and replaced by another, when there may be somebody else to choose.
+    `use` begins, also after it has let everything go: `idle_seconds` after the last one. `close` ends it. Where its
+    members are `weighted` they are asked for their load as they are probed. `changed` is an Event that is set, and
+    replaced by another, when there may be somebody else to choose.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Pool:
         self.contract = contract
         self.changed = asyncio.Event()
         self.problem = ""
+        self.weighted = False
         self.suspects: list[Member] = []  # left out until now, and reachable: one call of each will tell
         self._resolver = resolver
         self._dial = dial
@@ -125,7 +129,7 @@ class Pool:
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
         members, self._members = self._members, {}
-        self._running, self.suspects = False, []
+        self._running, self.weighted, self.suspects = False, False, []
         self.change()
         for task in tasks:
             task.cancel()
@@ -192,7 +196,7 @@ class Pool:
             if member not in self.suspects:
                 self._run(self._suspect(member))
         elif member.connected:
-            if member.in_flight or now - member.used < IN_USE * self._settings.probe_interval:
+            if self.weighted or member.in_flight or now - member.used < IN_USE * self._settings.probe_interval:
                 self._run(self._probe(member))
         elif standing is Standing.LIVE:
             self._run(self._connect(member))
@@ -200,8 +204,10 @@ class Pool:
     async def _probe(self, member: Member) -> None:
         settings, member.busy = self._settings, True
         try:
-            await member.ping(settings.probe_timeout)
+            told = await member.ping(settings.probe_timeout, LOAD_WANTED if self.weighted else None)
             member.strikes = 0
+            if (load := Load.parse(told.get(LOAD_KEY, b""))) is not None:
+                member.reported.heard(load, self._now())
         except CallError as error:
             member.strikes += 1
             if member.strikes >= settings.probe_strikes and member.connected:

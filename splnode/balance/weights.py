@@ -10,8 +10,12 @@ report counts as the mean of the others; with fewer than two reports there is no
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, Self
 
 from splnode.config import BalanceConfig
+
+LONGEST: Final = 100
+"""Bytes of a report that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,16 @@ class Load:
     qps: float
     errors: float
     utilization: float
+
+    @classmethod
+    def parse(cls, text: bytes) -> Self | None:
+        """What a node told under `spl-load`: three decimal numbers with commas between; None for anything else."""
+        parts = text[:LONGEST].split(b",")
+        try:
+            qps, errors, utilization = map(float, parts)
+        except ValueError:
+            return None
+        return cls(qps, errors, utilization)
 
     @property
     def weight(self) -> float:

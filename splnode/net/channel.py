@@ -91,7 +91,7 @@ class EndpointChannel:
         """Connects now and finishes the handshake, within `connect_timeout`. CallError(UNAVAILABLE) says why not."""
         await self._connected(math.inf, "connect")
 
-    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+    async def ping(self, timeout: float, metadata: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
         """Asks the peer whether it is there; the metadata of its answer. CallError if it does not say so in time.
 
         Over HTTP, and in framings where answers come in order, nobody is asked: being connected has to do.
@@ -100,7 +100,7 @@ class EndpointChannel:
         if connection is None or not connection.is_open:
             raise CallError(Code.UNAVAILABLE, self.last_error or f"{self.endpoint} is not connected", started=False)
         if isinstance(connection, ClientConnection) and not connection.in_order:
-            return await connection.ping(timeout)
+            return await connection.ping(timeout, metadata)
         return NO_METADATA
 
     def forget(self) -> None:

@@ -96,8 +96,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Sends the call and waits for its answer, until its deadline at the latest. Cancelling is safe."""
         return self._pipeline.call(call)
 
-    async def ping(self, timeout: float) -> Mapping[str, bytes]:
-        """Asks the peer whether it is there; the metadata of its answer.
+    async def ping(self, timeout: float, metadata: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
+        """Asks the peer whether it is there, and what `metadata` asks for; the metadata of its answer.
 
         CallError: DEADLINE_EXCEEDED if there is none within `timeout` seconds, UNAVAILABLE if the connection goes.
         Not for framings without serials: behind a long call the answer would say nothing. Cancelling is safe.
@@ -107,7 +107,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         if self._failure:
             raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {self._failure}", started=False)
         future: asyncio.Future[Mapping[str, bytes]] = self._loop.create_future()
-        serial = self._session.ping()
+        serial = self._session.ping(metadata)
         self._pings[serial] = future
         self._outbox.flush()
         try:

@@ -1,11 +1,15 @@
 """What leaves when a handler fails for a reason that its protocol does not declare, and errors told more than once."""
 
 import uuid
+from typing import Final
 
 import structlog
 
 from splnode.errors import CallError, Code
 from splnode.rpc.call import Call
+
+FAULTS: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS)
+"""Codes that speak against the node. The others say that it works, and what it thinks of the call."""
 
 log = structlog.get_logger("splnode.rpc")
 

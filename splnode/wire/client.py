@@ -205,11 +205,14 @@ class ClientSession:
             pipeline.expect(serial, call)
         return serial
 
-    def ping(self) -> int:
-        """Asks whether the server is there; a Response with no value says so. Not over HTTP."""
+    def ping(self, metadata: Mapping[str, bytes] | None = None) -> int:
+        """Asks whether the server is there; a Response with no value says so. Not over HTTP.
+
+        `metadata` may ask for more: a server that does not know what for answers all the same.
+        """
         if self._stateless:
             raise LocalWireError("there is no ping over http")
-        return self._keep_or_send(_Kept(None, _EMPTY, b""))
+        return self._keep_or_send(_Kept(None, self._metadata.write(metadata), b""))
 
     def expects_reply(self, serial: int) -> bool:
         """Whether a Response will come. False: one-way, or answered, or cancelled."""

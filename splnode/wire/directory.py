@@ -22,7 +22,7 @@ that two services have would be called at the wrong one.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from splnode.avro.digest import md5
 from splnode.avro.protocol import Protocol
@@ -34,10 +34,14 @@ from splnode.wire.message import PAIR_TEXTS, Contract
 
 
 class Directory:
-    """The contracts on one port. `default` is the full or short name of the default service; without it the first."""
+    """The contracts on one port. `default` is the full or short name of the default service; without it the first.
+
+    `load` gives what a peer is told that asks for the load (`spl-load`, see `observe.load`); empty: nothing.
+    """
 
     def __init__(self, contracts: Iterable[Contract] = (), default: str | None = None) -> None:
         self.default = default
+        self.load: Callable[[], bytes] = bytes
         self._contracts: dict[str, Contract] = {}
         self._hashes: dict[bytes, Contract] = {}
         self._hints: dict[bytes, Contract] = {}

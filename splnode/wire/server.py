@@ -37,7 +37,7 @@ from splnode.wire.framing import Apart, Body, SpecReader
 from splnode.wire.handshake import SHORTEST_REQUEST, read_request
 from splnode.wire.inbound import Inbound
 from splnode.wire.intake import HEAVY, Intake
-from splnode.wire.message import CANCEL_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, ServerCall, ServerPair
+from splnode.wire.message import CANCEL_KEY, LOAD_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, ServerCall, ServerPair
 from splnode.wire.metadata import metadata_codec
 from splnode.wire.primitive import NO_METADATA, read_bytes
 from splnode.wire.welcome import Welcome
@@ -63,7 +63,8 @@ class ServerSession(Inbound):
     """
 
     __slots__ = (
-        "_bulk", "_calls", "_client_hash", "_cooperative", "_greeted", "_limits", "_metadata", "_pair", "_welcome",
+        "_bulk", "_calls", "_client_hash", "_cooperative", "_directory", "_greeted", "_limits", "_metadata", "_pair",
+        "_welcome",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +81,7 @@ class ServerSession(Inbound):
         super().__init__(framing, limits, cooperative=cooperative)
         self._limits = limits
         self._metadata = metadata_codec(limits)
+        self._directory = directory
         self._welcome = Welcome(directory, clients, service=service, path=path)
         self._pair: ServerPair | None = None
         self._calls: dict[bytes, ServerCall] = {}
@@ -257,6 +259,8 @@ class ServerSession(Inbound):
                 answer = {PEER_KEY: PEER_ANSWERS}
                 if self._replies.netty and self._open.serials is None:
                     self._open.serials = set()
+            if metadata.get(LOAD_KEY) == PEER_ASKS and (load := self._directory.load()):
+                answer = {**answer, LOAD_KEY: load}
             cancelled = _serial(metadata.get(CANCEL_KEY, b""))
             if self._open.serials is not None and cancelled in self._open.serials:
                 events.append(Cancel(cancelled))

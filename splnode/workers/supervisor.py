@@ -108,7 +108,7 @@ class Supervisor(Node):
 
     def _workers_config(self) -> str:
         """What a worker is told: it is this node, and its supervisor has waited already when it says stop."""
-        node = msgspec.structs.replace(self.config.node, id=self.id, drain_seconds=0.0)
+        node = msgspec.structs.replace(self.config.node, id=self.id, drain_seconds=0.0, workers=self._count)
         return msgspec.json.encode(to_builtins(msgspec.structs.replace(self.config, node=node))).decode()
 
     def _changed(self, serving: int) -> None:

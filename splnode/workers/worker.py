@@ -67,6 +67,7 @@ class WorkerNode(Node):
         links: Sequence[tuple[Protocol, int]],
     ) -> None:
         super().__init__(config)
+        self._processes = config.node.workers
         self._listening = listening
         self._handed = handed
         self._taking: set[asyncio.Task[None]] = set()

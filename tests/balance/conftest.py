@@ -73,11 +73,12 @@ class FakeLine:
         self.state, self.last_error = state, error
         self.changed()
 
-    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+    async def ping(self, timeout: float, metadata: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
         self.node.pinged.set()
+        self.node.asked = metadata
         if not self.node.answers_pings:
             raise CallError(Code.DEADLINE_EXCEEDED, f"no answer within {timeout} s")
-        return {}
+        return self.node.tells if metadata else {}
 
     def forget(self) -> None:
         self.forgotten += 1
@@ -100,6 +101,8 @@ class FakeNode:
         self.calls: list[Call] = []
         self.lines: list[FakeLine] = []
         self.pinged = asyncio.Event()
+        self.asked: Mapping[str, bytes] | None = None
+        self.tells: Mapping[str, bytes] = {}
 
     def instance(self, **more: Any) -> Instance:
         more = {"services": (Service("com.acme.Shop", wire=self.name.encode() * 8),), "epoch": 1} | more

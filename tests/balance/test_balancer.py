@@ -440,3 +440,33 @@ async def test_a_cancelled_call_leaves_nothing_behind(mesh: Mesh):
     (member,) = mesh.balancer.pool.members
     assert member.in_flight == 0
     assert member.accrual.success == 1
+
+
+async def test_weighted_nodes_are_asked_for_their_load_without_calls_too():
+    mesh = Mesh(policy="weighted", weight_blackout=0.0, weight_update=0.001)
+    n1, n2, n3 = mesh.add("n1", "n2", "n3")
+    n1.tells, n2.tells = {"spl-load": b"90,0,0.1"}, {"spl-load": b"10,0,0.1"}
+    n3.tells = {"spl-load": b"?"}  # it echoes: no report
+    await mesh.settled()
+    for node in (n1, n2, n3):
+        node.pinged.clear()
+        await asyncio.wait_for(node.pinged.wait(), 2)
+        node.pinged.clear()
+        await asyncio.wait_for(node.pinged.wait(), 2)
+        assert node.asked == {"spl-load": b"?"}
+    seen = Counter([await mesh.ask() for _ in range(600)])
+    assert 300 < seen["n1"] < 420  # 900 of 1,500
+    assert seen["n2"] < 80  # 100
+    assert 140 < seen["n3"] < 260  # the mean of both: 500
+    await mesh.balancer.close()
+
+
+async def test_nobody_is_asked_for_a_load_that_is_not_used(mesh: Mesh):
+    (node,) = mesh.add("n1")
+    await mesh.settled()
+    await asyncio.wait_for(node.pinged.wait(), 2)
+    assert node.asked is None
+    assert await mesh.ask(route=Route(policy="weighted")) == "n1"
+    while node.asked is None:
+        node.pinged.clear()
+        await asyncio.wait_for(node.pinged.wait(), 2)

@@ -40,7 +40,7 @@ class Dialled:
             raise CallError(Code.UNAVAILABLE, self.last_error, started=False)
         self.state = State.READY
 
-    async def ping(self, timeout: float) -> Mapping[str, bytes]:
+    async def ping(self, timeout: float, metadata: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
         return {"from": str(self.endpoint).encode()}
 
     def forget(self) -> None:

@@ -25,6 +25,24 @@ def test_the_weight_of_a_report(load, weight):
     assert load.weight == pytest.approx(weight)
 
 
+@pytest.mark.parametrize(
+    ("text", "load"),
+    [
+        (b"100,5,0.5", Load(100, 5, 0.5)),
+        (b"1e3,0,1.25", Load(1000, 0, 1.25)),
+        (b"", None),
+        (b"?", None),  # whoever echoes metadata
+        (b"1,2", None),
+        (b"1,2,3,4", None),
+        (b"1,2,\xff", None),
+        (b"1," * 1000, None),
+        (b"0" * 200 + b",1,1", None),
+    ],
+)
+def test_a_report_as_it_is_told(text, load):
+    assert Load.parse(text) == load
+
+
 def test_the_first_ten_seconds_do_not_count():
     reported = Reported()
     assert reported.weight(0, SETTINGS) is None

@@ -111,6 +111,17 @@ def test_calls_go_out_in_order_after_the_handshake():
     assert peer.client.in_flight == 1
 
 
+def test_a_ping_may_ask_for_something():
+    peer = Peer()
+    peer.client.start()
+    peer.sent()
+    peer.feed(netty(0, BOTH))
+    ping = peer.client.ping({"k": b"?"})
+    assert peer.sent() == netty(ping, b"\x02\x02k\x02?\0\0")
+    (pong,) = peer.feed(netty(ping, b"\x02\x02k\x02!\0\0"))
+    assert pong.metadata == {"k": b"!"}
+
+
 # -- handshakes
 
 

@@ -250,6 +250,16 @@ def test_ping():
         wire.feed(netty(7, PING + b"x"))
 
 
+def test_the_load_is_told_to_who_asks_for_it():
+    wire = established()
+    asks = b"\x02\x10spl-load\x02?\0\0"
+    wire.feed(netty(5, asks))
+    wire.directory.load = lambda: b"1,2,3"
+    wire.feed(netty(6, asks))
+    wire.feed(netty(7, b"\x02\x10spl-load\x02!\0\0"))
+    assert replies(wire.sent()) == [(5, PING), (6, b"\x02\x10spl-load\x0a1,2,3\0\0"), (7, PING)]
+
+
 def test_netty_answers_in_any_order_and_echoes_the_serial():
     wire = established()
     serials = [0xFFFFFFFF, 0, 0x80000000, 7]
