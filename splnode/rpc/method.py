@@ -8,7 +8,6 @@ native one where no line is open.
 import time
 import typing
 from collections.abc import Coroutine, Mapping
-from functools import partial
 from typing import Any
 
 from splnode.avro.protocol import Message
@@ -17,7 +16,7 @@ from splnode.rpc.call import LONGEST, Call, terms_for
 from splnode.rpc.interceptor import Proceed
 from splnode.rpc.naming import by_position
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import Track, engine
+from splnode.wire.pipeline import Track, engine, make_track
 
 
 class Method(typing.Protocol):
@@ -41,20 +40,21 @@ def make_method(track: Track | None, contract: Contract, message: Message, proce
     """
     plain = _Plain(contract, message, proceed, timeout)
     native = engine()
-    if native is None or track is None:
+    if native is None:
         return plain
 
     async def function(*args: Any, **params: Any) -> Any:
         return await method.call(plain.by_name(args, params), None, None)
 
     method: Method = native.Method(
-        track=track,
+        track=make_track() if track is None else track,
         contract=contract,
         name=message.name,
         doc=message.doc,
         parameters=plain.names,
         function=function,
-        general=plain.general,
+        blank=Call(contract, message, {}, 0.0),
+        proceed=proceed,
         running=calls.running,
         limit=calls._limit,
         inherit=terms_for,
@@ -72,9 +72,8 @@ class _Plain:
         self.__name__ = self.__qualname__ = message.name
         self.__doc__ = message.doc
         self.names = tuple(field.name for field in message.request.fields)
-        native = engine()
-        blank = Call(contract, message, {}, 0.0)
-        self._make = partial(Call, contract, message) if native is None else native.Maker(blank).make
+        self._contract = contract
+        self._message = message
         self._proceed = proceed
         self._timeout = timeout
 
@@ -82,18 +81,17 @@ class _Plain:
         return f"<method {self.__name__} of a client>"
 
     async def __call__(self, *args: Any, **params: Any) -> Any:
-        return await self.general(self.by_name(args, params) if args else params, self._timeout, None)
+        return await self._general(self.by_name(args, params), self._timeout, None)
 
     async def call(
         self, params: Mapping[str, Any], timeout: float | None, metadata: Mapping[str, bytes] | None, /
     ) -> Any:
-        return await self.general(params, self._timeout if timeout is None else timeout, metadata)
+        return await self._general(params, self._timeout if timeout is None else timeout, metadata)
 
-    def general(
+    def _general(
         self, params: Mapping[str, Any], timeout: float, metadata: Mapping[str, bytes] | None
     ) -> Coroutine[Any, Any, object]:
-        """The call, whatever is on its way."""
-        return self._proceed(self._make(params, *terms_for(timeout, metadata)))
+        return self._proceed(Call(self._contract, self._message, params, *terms_for(timeout, metadata)))
 
     def by_name(self, args: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
         """The parameters. TypeError where they do not fit."""

@@ -104,7 +104,8 @@ class Method:
         doc: str | None,
         parameters: tuple[str, ...],
         function: Callable[..., Coroutine[Any, Any, Any]],
-        general: Callable[[Mapping[str, Any], float, Mapping[str, bytes] | None], Coroutine[Any, Any, Any]],
+        blank: Served,
+        proceed: Callable[[Any], Coroutine[Any, Any, Any]],
         running: ContextVar[Any],
         limit: ContextVar[Any],
         inherit: Callable[[float, Mapping[str, bytes] | None], tuple[float, Mapping[str, bytes]]],
@@ -145,13 +146,6 @@ class Slot:
 @final
 class Way:
     """How one message is sent to one server, and its answer read."""
-
-@final
-class Maker:
-    """Makes calls like a blank one, without their constructor."""
-
-    def __new__(cls, blank: Any) -> Maker: ...
-    def make(self, params: Mapping[str, Any], deadline: float, metadata: Mapping[str, bytes], /) -> Any: ...
 
 @final
 class Local:

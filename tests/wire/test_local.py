@@ -312,25 +312,5 @@ def test_the_native_one_takes_only_what_it_can_fill() -> None:
         native.Local(site.blank, **handed_in | {"running": None})
 
 
-@pytest.mark.skipif("native" not in modules(), reason="the plain engine makes calls with their constructor")
-def test_calls_made_like_a_blank_one() -> None:
-    native = native_engine()
-    assert native is not None
-    blank = Call(CONTRACT, MESSAGE, {}, 0.0)
-    make = native.Maker(blank).make
-    params, metadata = {"a": 1}, {"trace": b"1"}
-    made, like = make(params, 5.0, metadata), Call(CONTRACT, MESSAGE, params, 5.0, metadata)
-    assert type(made) is Call
-    assert [getattr(made, name) for name in Call.__slots__] == [getattr(like, name) for name in Call.__slots__]
-    assert (blank.params, blank.deadline) == ({}, 0.0)
-    with pytest.raises(TypeError, match="make"):
-        make(params)
-    with pytest.raises(AttributeError, match="__slots__"):
-        native.Maker(object())
-    unset = Call(CONTRACT, MESSAGE, {}, 0.0)
-    del unset.peer
-    assert not hasattr(native.Maker(unset).make(params, 5.0, metadata), "peer")
-
-
 def test_the_engine_that_is_used() -> None:
     assert type(Site(local).local) is (native_engine() or plain).Local

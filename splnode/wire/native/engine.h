@@ -28,7 +28,6 @@ typedef struct {
 int add_pipeline(PyObject *module); /* pipeline.c: the client's calls on their way */
 int add_intake(PyObject *module);   /* intake.c: the requests that a server takes in */
 int add_room(PyObject *module);     /* room.c: memory that is received into */
-int add_calls(PyObject *module);    /* calls.c: calls made like a blank one */
 int add_local(PyObject *module);    /* local.c: calls that stay in their process */
 
 #endif

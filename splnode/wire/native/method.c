@@ -1,7 +1,7 @@
 /* Method: one message of a client, called as a function: parameters to a Calling, and that on its way. */
 
 #include "calling.h"
-#include <structmember.h>
+#include "calls.h"
 
 typedef struct {
     PyObject_HEAD
@@ -11,7 +11,8 @@ typedef struct {
     PyObject *name, *doc;
     PyObject *parameters;               /* a tuple of their names, interned */
     PyObject *function;                 /* async, for whatever is unusual about the arguments */
-    PyObject *general;                  /* (params, timeout, metadata) -> a coroutine that does it the general way */
+    Template template;                  /* of the calls that go the general way, */
+    PyObject *proceed;                  /* to this: a call to what is to be awaited */
     PyObject *running, *limit, *inherit; /* what a call inherits: two ContextVars, and a function if one is set */
     PyObject *clock;
     double timeout, longest;
@@ -190,10 +191,19 @@ PyObject *general_of_method(Calling *calling)
             Py_CLEAR(params);
     if (params == NULL)
         return NULL;
-    PyObject *metadata = calling->metadata != NULL ? calling->metadata : Py_None;
-    PyObject *coroutine = PyObject_CallFunction(self->general, "OdO", params, calling->timeout, metadata);
+    double deadline, now = now_of(self->clock);
+    PyObject *metadata = NULL, *until = NULL, *call = NULL, *given = NULL;
+    if (!(now == -1.0 && PyErr_Occurred()) && find_terms(self, calling, now, &deadline, &metadata) == 0)
+        until = PyFloat_FromDouble(deadline);
+    if (until != NULL)
+        call = new_call_like(&self->template, params, until, metadata, NULL);
+    if (call != NULL)
+        given = PyObject_CallOneArg(self->proceed, call);
     Py_DECREF(params);
-    return coroutine;
+    Py_XDECREF(metadata);
+    Py_XDECREF(until);
+    Py_XDECREF(call);
+    return given;
 }
 
 PyObject *name_of_method(Calling *calling) { return Py_NewRef(((Method *)calling->method)->name); }
@@ -202,14 +212,15 @@ PyObject *name_of_method(Calling *calling) { return Py_NewRef(((Method *)calling
 
 static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"track", "contract", "name", "doc", "parameters", "function", "general", "running",
-                            "limit", "inherit", "clock", "timeout", "longest", NULL};
+    static char *names[] = {"track", "contract", "name", "doc", "parameters", "function", "blank", "proceed",
+                            "running", "limit", "inherit", "clock", "timeout", "longest", NULL};
     State *state = PyType_GetModuleState(type);
-    PyObject *track, *contract, *name, *doc, *parameters, *function, *general, *running, *limit, *inherit, *clock;
+    PyObject *track, *contract, *name, *doc, *parameters, *function, *blank, *proceed, *running, *limit, *inherit;
+    PyObject *clock;
     double timeout, longest;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OUOO!OOOOOOdd", names, state->track, &track, &contract, &name,
-                                     &doc, &PyTuple_Type, &parameters, &function, &general, &running, &limit, &inherit,
-                                     &clock, &timeout, &longest))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OUOO!OOOOOOOdd", names, state->track, &track, &contract, &name,
+                                     &doc, &PyTuple_Type, &parameters, &function, &blank, &proceed, &running, &limit,
+                                     &inherit, &clock, &timeout, &longest))
         return NULL;
     Method *self = (Method *)type->tp_alloc(type, 0);
     if (self == NULL)
@@ -221,7 +232,7 @@ static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->name = Py_NewRef(name);
     self->doc = Py_NewRef(doc);
     self->function = Py_NewRef(function);
-    self->general = Py_NewRef(general);
+    self->proceed = Py_NewRef(proceed);
     self->running = Py_NewRef(running);
     self->limit = Py_NewRef(limit);
     self->inherit = Py_NewRef(inherit);
@@ -234,7 +245,7 @@ static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         PyUnicode_InternInPlace(&parameter); /* as those in the code that calls are */
         PyTuple_SET_ITEM(self->parameters, i, parameter);
     }
-    if (self->parameters == NULL)
+    if (self->parameters == NULL || take_template(&self->template, blank) < 0)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -245,7 +256,8 @@ static int method_traverse(Method *self, visitproc visit, void *arg)
     Py_VISIT(self->track);
     Py_VISIT(self->contract);
     Py_VISIT(self->function);
-    Py_VISIT(self->general);
+    Py_VISIT(self->template.blank);
+    Py_VISIT(self->proceed);
     Py_VISIT(self->running);
     Py_VISIT(self->limit);
     Py_VISIT(self->inherit);
@@ -266,7 +278,8 @@ static void method_dealloc(Method *self)
     Py_XDECREF(self->doc);
     Py_XDECREF(self->parameters);
     Py_XDECREF(self->function);
-    Py_XDECREF(self->general);
+    drop_template(&self->template);
+    Py_XDECREF(self->proceed);
     Py_XDECREF(self->running);
     Py_XDECREF(self->limit);
     Py_XDECREF(self->inherit);

@@ -12,7 +12,7 @@ static int module_exec(PyObject *module)
     Py_XDECREF(capsule);
     if (state->api == NULL || add_pipeline(module) < 0 || add_intake(module) < 0 || add_room(module) < 0)
         return -1;
-    return add_calls(module) < 0 ? -1 : add_local(module);
+    return add_local(module);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
