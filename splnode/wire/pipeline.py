@@ -214,7 +214,12 @@ class Pipeline:
             if end == len(body):
                 future.set_result(value)
                 return
-        response = session.read(serial, entry.call, body)
+        try:
+            response = session.read(serial, entry.call, body)
+        except BaseException:
+            self._table[serial] = entry  # the connection is at its end: the call ends as the others do
+            self.waiting += 1
+            raise
         entry.wanted.answer_metadata = response.metadata
         if response.error is None:
             future.set_result(response.value)

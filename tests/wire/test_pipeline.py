@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from splnode.errors import CallError, Code, DataError, EncodeError, LimitExceeded
+from splnode.errors import CallError, Code, DataError, EncodeError, LimitExceeded, RemoteWireError
 from splnode.limits import Limits
 from splnode.wire import pipeline as module
 from splnode.wire.message import ClientCall, Contract
@@ -270,6 +270,23 @@ async def test_calls_that_expire_together_are_cancelled_in_their_order() -> None
     assert b"".join(part[13:-2] for part in frames(end.sent())) == told
     for _, call in kept:
         call.exception()
+
+
+async def test_a_call_whose_answer_breaks_the_connection_ends_with_it() -> None:
+    end = End()
+    broken, other = (asyncio.ensure_future(end.pipeline.call(Ask("nothing"))) for _ in range(2))
+    await asyncio.sleep(0)
+    with pytest.raises(RemoteWireError):
+        end.feed(netty(1, b"\x02\x02\xff\0\0\0\0"))  # the name of its metadata is no text
+    assert (end.pipeline.in_flight, end.pipeline.waiting) == (2, 2)
+
+    async def gone(call: Any) -> object:
+        raise CallError(Code.UNAVAILABLE, "gone")
+
+    end.pipeline.close(lambda: CallError(Code.UNAVAILABLE, "broken"), gone)
+    for call in (broken, other):
+        with pytest.raises(CallError, match="broken"):
+            await call
 
 
 def frames(data: bytes) -> Iterator[bytes]:

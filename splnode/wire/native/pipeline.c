@@ -409,6 +409,16 @@ static int answer_plainly(Pipeline *pipe, Slot *slot, const uint8_t *body, Py_ss
     return settle(slot, ANSWERED, value, pipe->direct) < 0 ? -1 : 1;
 }
 
+/* With the exception that is set the connection is at its end: the call whose answer it was ends as the others do. */
+static void put_back(Pipeline *pipe, Slot *slot)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    if (slot->fate == PENDING && !pipe->closed && put_entry(pipe, slot->serial, (PyObject *)slot) < 0)
+        PyErr_Clear();
+    PyErr_Restore(type, value, trace);
+}
+
 static int answer_slot(Pipeline *pipe, PyObject *session, Slot *slot, const uint8_t *body, Py_ssize_t length)
 {
     if (slot->fate != PENDING) /* it is being cancelled */
@@ -419,6 +429,8 @@ static int answer_slot(Pipeline *pipe, PyObject *session, Slot *slot, const uint
     PyObject *copy = PyBytes_FromStringAndSize((const char *)body, length);
     int failed = copy == NULL ? -1 : answer_read(pipe, session, slot, copy);
     Py_XDECREF(copy);
+    if (failed)
+        put_back(pipe, slot);
     return failed;
 }
 
