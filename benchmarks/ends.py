@@ -87,15 +87,8 @@ async def server(seconds: float, implementation: object) -> float:
     session.start()
     loop = asyncio.get_running_loop()
 
-    def receive(data: bytes) -> None:
-        while data:
-            buffer = connection.get_buffer(-1)
-            part, data = data[: len(buffer)], data[len(buffer) :]
-            buffer[: len(part)] = part
-            connection.buffer_updated(len(part))
-
     async def exchange(data: bytes, size: int) -> bytes:
-        loop.call_soon(receive, data)  # in no task, as a socket would
+        loop.call_soon(receive, connection, data)  # in no task, as a socket would
         while len(answers) < size:  # noqa: ASYNC110 - an event would be part of what is measured
             await asyncio.sleep(0)
         got = bytes(answers)
@@ -131,7 +124,7 @@ async def client(seconds: float) -> float:
                 other.respond(event, _PARTS)
         out = b"".join(other.data_to_send())
         answer = out[_HEAD.size :]
-        loop.call_soon(connection.data_received, out)
+        loop.call_soon(receive, connection, out)
 
     def echo(data: bytes) -> None:
         """All requests are alike but for their serials, which are moved to the answers a byte of each at a time."""
@@ -141,7 +134,7 @@ async def client(seconds: float) -> float:
         out = bytearray((_HEAD.pack(0, 1, len(answer)) + answer) * count)
         for byte in range(4):
             out[byte :: _HEAD.size + len(answer)] = data[byte::each]
-        loop.call_soon(connection.data_received, bytes(out))
+        loop.call_soon(receive, connection, bytes(out))
 
     wire = Wire(shake)
     connection.connection_made(wire)
@@ -158,6 +151,15 @@ async def client(seconds: float) -> float:
         await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
 
     return await fastest(batch, seconds)
+
+
+def receive(protocol: ClientConnection | ServerConnection, data: bytes) -> None:
+    """Hands over what a socket would have read."""
+    while data:
+        buffer = protocol.get_buffer(-1)
+        part, data = data[: len(buffer)], data[len(buffer) :]
+        buffer[: len(part)] = part
+        protocol.buffer_updated(len(part))
 
 
 async def fastest(batch: Callable[[], Awaitable[None]], seconds: float) -> float:

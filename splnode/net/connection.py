@@ -144,6 +144,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         """The socket is open: the handshake begins."""
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
         self._outbox.open(self._transport)
+        self._pipeline.outlet = self._transport.write
         self._heard = self._loop.time()
         self._session.start()
         self._outbox.flush()
@@ -157,11 +158,16 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes of the peer, in that buffer."""
+        session, pipeline = self._session, self._pipeline
         if self._direct:
-            self._session.received(nbytes)
+            session.received(nbytes)
             self.data_received(b"")
-        else:
-            self.data_received(self._shared[:nbytes].tobytes())
+            return
+        self._heard = self._loop.time()
+        self._pinged = False
+        done = pipeline.feed(self._shared, nbytes, session) if session.between else 0
+        if done < nbytes or not pipeline.open or pipeline.queued:
+            self.data_received(self._shared[done:nbytes].tobytes())
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer, and what the session has of them already."""

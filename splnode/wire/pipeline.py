@@ -124,7 +124,8 @@ class Pipeline:
 
     `open` is the holder's word that calls may be put in right now: the connection is established, its peer reads, and
     nobody stands in line. `waiting` are the calls in flight that somebody waits for, `armed` is when `expire` is due,
-    `queued` the bytes that `take` would give, `next` the serial that is given out next.
+    `queued` the bytes that `take` would give, `next` the serial that is given out next. `outlet` is the transport's
+    `write`, once there is one.
     """
 
     def __init__(self, most: int, largest: int) -> None:
@@ -143,6 +144,7 @@ class Pipeline:
         self._told = False
         self._receiving = False
         self.armed = float("inf")
+        self.outlet: Callable[[bytes], object] | None = None
 
     @property
     def in_flight(self) -> int:
@@ -196,6 +198,11 @@ class Pipeline:
     def receive(self, data: bytes, session: Session) -> int:
         """Takes whole ordinary messages from the start of `data`, which begins with one; how many bytes those were."""
         return 0  # the session's own reader is as good
+
+    def feed(self, buffer: memoryview, length: int, session: Session) -> int:
+        """Takes plain answers from the first `length` bytes of `buffer`, which begin with a whole message: how many
+        bytes those were. If they were all, and it is open, what is to be sent was written to the `outlet`."""
+        return 0
 
     def answer(self, serial: int, body: bytes, session: Session) -> None:
         """Takes one whole message."""
@@ -306,7 +313,7 @@ class Pipeline:
     def close(self, make_error: Callable[[], Exception], general: General) -> None:
         """Fails all calls, each with an error of its own, and lets go of the holder; later ones go to `general`."""
         slots = self._slots()
-        self._holder, self._general, self.open = None, general, False
+        self._holder, self._general, self.open, self.outlet = None, general, False, None
         self._table.clear()
         self.waiting = 0
         self.take()

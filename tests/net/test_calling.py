@@ -396,12 +396,14 @@ async def test_a_caller_that_has_data_received_while_it_runs() -> None:
 
         waiting = asyncio.create_task(reached.client.wait(name="x"))
         await reached.begun()
-        connection.data_received = keep
+        connection.data_received, reached.session.between = keep, False
         reached.inventory.waiting["x"].set_result("there")
         await asyncio.wait_for(arrived.wait(), 5)
         del connection.data_received
+        reached.session.between = True
         for data in received:
-            connection.data_received(data)
+            connection.get_buffer(-1)[: len(data)] = data
+            connection.buffer_updated(len(data))
         assert not waiting.done()
         assert await waiting == "there"
 

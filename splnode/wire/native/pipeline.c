@@ -508,6 +508,71 @@ static PyObject *pipeline_answer(Pipeline *self, PyObject *args)
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
+/* Takes the plain answers that `*at` begins with, and moves it behind them. */
+static int take_plain(Pipeline *pipe, PyObject *session, const uint8_t **at, const uint8_t *end)
+{
+    Frame frame;
+    for (const uint8_t *next = *at; !pipe->closed && next_frame(&next, end, pipe->largest, &frame); *at = next) {
+        Place *place = place_of(pipe, frame.serial);
+        if (place == NULL || !is_slot(pipe, place->entry) || frame.length < 2 || frame.body[0] != 0 || frame.body[1] != 0)
+            return 0;
+        Slot *slot = (Slot *)take_entry(pipe, frame.serial);
+        int failed = answer_slot(pipe, session, slot, frame.body, frame.length);
+        Py_DECREF(slot);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+/* Writes what there is, if it is simple. */
+static int write_out(Pipeline *pipe)
+{
+    Output *out = &pipe->out;
+    if (out->used == 0 || pipe->parts != NULL || pipe->outlet == NULL)
+        return 0;
+    PyObject *outlet = Py_NewRef(pipe->outlet), *bytes = PyBytes_FromStringAndSize((const char *)out->bytes, out->used);
+    PyObject *done = NULL;
+    if (bytes != NULL) {
+        out->used = 0;
+        pipe->told = false;
+        done = PyObject_CallOneArg(outlet, bytes);
+    }
+    Py_DECREF(outlet);
+    Py_XDECREF(bytes);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* The bytes are copied: their owner may use the buffer again while tasks run. */
+static PyObject *pipeline_feed(Pipeline *self, PyObject *args)
+{
+    Py_buffer data;
+    Py_ssize_t length;
+    PyObject *session;
+    if (!PyArg_ParseTuple(args, "y*nO", &data, &length, &session))
+        return NULL;
+    uint8_t *copy = length < 0 || length > data.len ? NULL : PyMem_Malloc((size_t)length);
+    if (copy != NULL)
+        memcpy(copy, data.buf, (size_t)length);
+    else if (!PyErr_Occurred())
+        PyErr_NoMemory();
+    PyBuffer_Release(&data);
+    if (copy == NULL)
+        return NULL;
+    const uint8_t *at = copy;
+    int failed = begin_receiving(self);
+    if (!failed) {
+        failed = take_plain(self, session, &at, copy + length);
+        self->receiving--;
+    }
+    Py_ssize_t done = at - copy;
+    PyMem_Free(copy);
+    if (!failed && done == length && self->open)
+        failed = write_out(self);
+    return failed ? NULL : PyLong_FromSsize_t(done);
+}
+
 /* A plain value whose bytes the session has read. */
 static PyObject *pipeline_complete(Pipeline *self, PyObject *args)
 {
@@ -681,6 +746,7 @@ static PyObject *pipeline_expire(Pipeline *self, PyObject *moment)
 /* Lets go of the holder, but for what tasks that still wait are resumed with. */
 static void drop_holder(Pipeline *pipe)
 {
+    Py_CLEAR(pipe->outlet);
     Py_CLEAR(pipe->head);
     Py_CLEAR(pipe->arm);
     Py_CLEAR(pipe->soon);
@@ -747,6 +813,7 @@ static int pipeline_traverse(Pipeline *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     for (Py_ssize_t i = 0; i < self->size; i++)
         Py_VISIT(self->places[i].entry);
+    Py_VISIT(self->outlet);
     Py_VISIT(self->pair);
     Py_VISIT(self->contract);
     Py_VISIT(self->ways);
@@ -767,6 +834,7 @@ static int pipeline_clear(Pipeline *self)
     for (Py_ssize_t i = 0; i < size; i++)
         Py_XDECREF(places[i].entry);
     PyMem_Free(places);
+    Py_CLEAR(self->outlet);
     Py_CLEAR(self->pair);
     Py_CLEAR(self->contract);
     if (self->ways != NULL)
@@ -801,6 +869,7 @@ static PyMethodDef pipeline_methods[] = {
     {"establish", (PyCFunction)pipeline_establish, METH_O, NULL},
     {"receive", (PyCFunction)(void (*)(void))pipeline_receive, METH_FASTCALL, NULL},
     {"answer", (PyCFunction)pipeline_answer, METH_VARARGS, NULL},
+    {"feed", (PyCFunction)pipeline_feed, METH_VARARGS, NULL},
     {"called", (PyCFunction)pipeline_called, METH_O, NULL},
     {"complete", (PyCFunction)pipeline_complete, METH_VARARGS, NULL},
     {"hold", (PyCFunction)pipeline_hold, METH_O, NULL},
@@ -813,6 +882,7 @@ static PyMethodDef pipeline_methods[] = {
 
 static PyMemberDef pipeline_members[] = {
     {"in_flight", T_PYSSIZET, offsetof(Pipeline, in_flight), READONLY, NULL},
+    {"outlet", T_OBJECT, offsetof(Pipeline, outlet), 0, NULL},
     {"armed", T_DOUBLE, offsetof(Pipeline, armed), READONLY, NULL},
     {"waiting", T_PYSSIZET, offsetof(Pipeline, waiting), READONLY, NULL},
     {"open", T_BOOL, offsetof(Pipeline, open), 0, NULL},

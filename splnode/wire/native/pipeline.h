@@ -56,6 +56,7 @@ typedef struct Pipeline {
     Output out;
     PyObject *parts;   /* a list of what is to be sent before `out`, or NULL */
     Py_ssize_t parted; /* its bytes */
+    PyObject *outlet;  /* what bytes are written with, or NULL */
     PyObject *pair, *contract; /* once the handshake is done */
     PyObject *ways;            /* dict of name to Way */
     long long lefts[HEADS];
