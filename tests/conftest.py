@@ -1,8 +1,20 @@
 """For all tests: the slow ones run only where they are asked for."""
 
+import sys
+from collections.abc import Iterator
+
 import pytest
 
 from tests.require import required
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A command that a test ran has set up the log, to a stderr that ends with the test."""
+    yield
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
+        structlog.reset_defaults()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
