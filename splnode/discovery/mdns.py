@@ -155,7 +155,9 @@ class Mdns:
                 async with self._changing:
                     if self._zeroconf is not None and time.monotonic() >= self._browse_at:
                         await self._browse(self._zeroconf)
-                    if _used(found) != _used(self.interfaces) or (self._zeroconf is None and _used(found)):
+                    # An interface that was away and is back looks as it did, but what was said meanwhile was not heard.
+                    flapped = not changes.interrupted().isdisjoint(each.index for each in _used(found))
+                    if flapped or _used(found) != _used(self.interfaces) or (not self._zeroconf and _used(found)):
                         await self._reopen(found)
                     self.interfaces = found
 
