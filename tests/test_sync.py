@@ -1,5 +1,6 @@
 """splnode.sync: the calls of the library without a loop, over everything that it speaks."""
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -20,6 +21,7 @@ from splnode.errors import CallError, Code, EncodeError, LimitExceeded, LocalWir
 from splnode.limits import Limits
 from splnode.sync import Client, connect
 from tests.background import PATIENCE, Peer, background, greet, hold, read_frame
+from tests.daemon import Daemon
 from tests.rpc.conftest import PROTOCOL, Inventory, Item, OutOfStock
 
 WAYS = ("tcp", "unix", "spec", "sasl", "http")
@@ -315,6 +317,18 @@ def test_a_server_that_was_started_anew_is_called_again(tmp_path: Path) -> None:
     with serving("unix", tmp_path):
         assert client.add(1, 2) == 3
         manager.__exit__(None, None, None)
+
+
+async def test_a_node_that_is_killed_and_started_again(tmp_path: Path) -> None:
+    async with Daemon(tmp_path / "node") as node:
+        with splnode.sync.connect(node.unix, "splnode.Health", timeout=10) as health:
+            assert (await asyncio.to_thread(health.check, service=""))["status"] == "SERVING"
+            await node.kill()
+            with pytest.raises(CallError) as failed:
+                await asyncio.to_thread(health.check, service="")
+            assert (failed.value.code, failed.value.started) == (Code.UNAVAILABLE, False)
+            await node.start()
+            assert (await asyncio.to_thread(health.check, service=""))["status"] == "SERVING"
 
 
 def test_a_connection_that_breaks_under_a_call() -> None:
