@@ -507,7 +507,11 @@ async def test_nothing_is_kept_of_many_calls() -> None:
 async def test_eager_tasks() -> None:
     async with reach() as reached:
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # of 3.12
+
+        def eagerly(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+            return asyncio.Task(coroutine, loop=loop, **{**options, "eager_start": True})
+
+        loop.set_task_factory(eagerly)
         try:
             assert await asyncio.gather(*(reached.client.add(i, 1) for i in range(10))) == list(range(1, 11))
             assert await asyncio.create_task(reached.client.tell(text="x")) is None

@@ -420,3 +420,65 @@ async def test_a_clock_is_asked_for_each_call() -> None:
     assert [said[1] for said in end.said if said[0] == "head"] == [3000, 2000]
     for call in calls:
         call.cancel()
+
+
+async def test_a_chunk_of_plain_answers_is_taken_and_what_they_cause_is_written() -> None:
+    end = End()
+    written: list[bytes] = []
+    end.pipeline.outlet = written.append
+    asks = [asyncio.ensure_future(end.pipeline.call(Ask("echo", text=""))) for _ in range(5)]
+
+    async def again() -> object:
+        first = await end.pipeline.call(Ask("echo", text="first"))
+        return first, await end.pipeline.call(Ask("nothing"))
+
+    more = asyncio.ensure_future(again())
+    await asyncio.sleep(0)
+    end.sent()
+    plain = b"".join(netty(serial, b"\0\0" + string("a")) for serial in (1, 2, 6))
+    buffer = memoryview(bytearray(plain + netty(3, b"\0\x01\0\x04no") + netty(4, b"\0\0\0") + b"junk"))
+    chunk = len(plain) + len(netty(3, b"\0\x01\0\x04no"))
+    taken: list[int] = []
+    asyncio.get_running_loop().call_soon(lambda: taken.append(end.pipeline.feed(buffer, chunk, end.session)))
+    await asyncio.sleep(0)
+    if module.engine() is None:
+        assert taken == [0]
+    else:
+        assert taken == [len(plain)]  # an error is the session's to read
+        assert written == []  # who takes the rest writes, too
+        assert await asyncio.gather(*asks[:2]) == ["a", "a"]
+        end.pipeline.expect(7, object())  # something of the session's: it is left there
+        assert end.pipeline.feed(netty(7, b"\0\0"), 14, end.session) == 0
+        end.pipeline.take()
+        end.pipeline.pop(7)
+        assert end.pipeline.feed(buffer[chunk:], len(netty(4, b"\0\0\0")), end.session) == len(netty(4, b"\0\0\0"))
+        assert await asks[3] == ""
+        with pytest.raises(ValueError, match="bytes of a buffer of"):
+            end.pipeline.feed(buffer, len(buffer) + 1, end.session)
+    for task in (*asks, more):
+        task.cancel()
+
+
+async def test_what_is_sent_in_answer_to_an_answer_is_written_with_the_chunk() -> None:
+    end = End()
+    written: list[bytes] = []
+    end.pipeline.outlet = written.append
+    if module.engine() is None:  # the plain one leaves writing to its holder
+        return
+
+    async def twice() -> object:
+        await end.pipeline.call(Ask("nothing"))
+        return await end.pipeline.call(Ask("add", a=2, b=40))
+
+    tasks = [asyncio.ensure_future(twice()) for _ in range(2)]
+    await asyncio.sleep(0)
+    end.sent()
+    answers = netty(1, b"\0\0") + netty(2, b"\0\0")
+    asyncio.get_running_loop().call_soon(end.pipeline.feed, answers, len(answers), end.session)
+    await asyncio.sleep(0)
+    assert written == [netty(3, ADD) + netty(4, ADD)]
+    assert end.said.count("soon") == 1  # for the first two
+    answers = netty(3, b"\0\0\x54") + netty(4, b"\0\0\x54")
+    asyncio.get_running_loop().call_soon(end.pipeline.feed, answers, len(answers), end.session)
+    assert await asyncio.gather(*tasks) == [42, 42]
+    assert len(written) == 1

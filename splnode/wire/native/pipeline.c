@@ -555,7 +555,9 @@ static PyObject *pipeline_feed(Pipeline *self, PyObject *args)
     uint8_t *copy = length < 0 || length > data.len ? NULL : PyMem_Malloc((size_t)length);
     if (copy != NULL)
         memcpy(copy, data.buf, (size_t)length);
-    else if (!PyErr_Occurred())
+    else if (length < 0 || length > data.len)
+        PyErr_Format(PyExc_ValueError, "%zd bytes of a buffer of %zd", length, data.len);
+    else
         PyErr_NoMemory();
     PyBuffer_Release(&data);
     if (copy == NULL)
