@@ -23,6 +23,7 @@ import splnode
 from benchmarks import peer
 from benchmarks.measure import Order, Round
 from benchmarks.workload import HEADERS, MODULE, value
+from splnode.errors import DeclaredError
 
 PROTOCOL = splnode.Protocol.load(Path(__file__).parent / "soak.avpr")
 CONNECTIONS = 2
@@ -34,7 +35,7 @@ SMALL: Parcel = {"module": MODULE, "headers": HEADERS, "value": value("small")}
 LARGE: Parcel = SMALL | {"value": value("large")}
 
 
-class Refused(splnode.DeclaredError):
+class Refused(DeclaredError):
     """What `refuse` always raises."""
 
 
