@@ -146,8 +146,8 @@ class Handlers:
 
     async def sleep(self, item: dict[str, Any]) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(0.3):
-                await asyncio.sleep(0.05 if item["marks"] else 0.5)
+            async with asyncio.timeout(0.3):  # clock: the loop of the fuzzer has a clock of its own
+                await asyncio.sleep(0.05 if item["marks"] else 0.5)  # clock: its own, as above
         except TimeoutError:
             self.tell("timed out inside")
         return item
