@@ -188,7 +188,7 @@ async def test_a_new_version_rolled_over_the_old(figures: Figures, tmp_path: Pat
         figures.add("a new version rolled: what resolves", calls, since)
         assert calls.failed() == []
         assert all(not call["started"] for call in prices.failed())
-        assert all(
+        assert all(  # clock: the fault's own
             "price" in call["text"] and "string" in call["text"] for call in prices.failed(changed)
         )  # clock: faults last in real time
         assert len(prices.failed(changed)) > 20  # no node has the old one any more  # clock: faults last in real time
@@ -234,7 +234,7 @@ async def test_all_gone_and_back(figures: Figures, tmp_path: Path) -> None:
             node.send(signal.SIGKILL)
             await node.ended()
         await calls.rest(4)
-        assert all(
+        assert all(  # clock: the fault's own
             "com.acme.Shop" in call["text"] for call in calls.failed(since + 1)
         )  # clock: faults last in real time
         await asyncio.gather(*(node.start() for node in nodes))

@@ -127,7 +127,7 @@ class Handlers:
             case "suspend":
                 return self.suspend(item)
             case "sleep":
-                return self.sleep(item)
+                return self.sleep(item)  # clock: the fuzzer's loop has its own
         return item
 
     async def later(self, item: dict[str, Any]) -> Any:
