@@ -15,8 +15,9 @@ from splnode.rpc import call as calls
 from splnode.rpc.call import LONGEST, Call, terms_for
 from splnode.rpc.interceptor import Proceed
 from splnode.rpc.naming import by_position
+from splnode.wire.engine import native_engine
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import Track, engine, make_track
+from splnode.wire.pipeline import Track, make_track
 
 
 class Method(typing.Protocol):
@@ -39,7 +40,7 @@ def make_method(track: Track | None, contract: Contract, message: Message, proce
     `timeout` in seconds is what a call gets that names none.
     """
     plain = _Plain(contract, message, proceed, timeout)
-    native = engine()
+    native = native_engine()
     if native is None:
         return plain
 

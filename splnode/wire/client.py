@@ -10,18 +10,18 @@ sent once more with the text (`Resend`).
 
 from collections import deque
 from collections.abc import Mapping
-from struct import Struct
-from typing import Any, Final
+from typing import Any
 
 from splnode.avro.protocol import Protocol
-from splnode.errors import CallError, Code, DataError, LimitExceeded, LocalWireError, RemoteWireError
+from splnode.errors import CallError, LimitExceeded, LocalWireError, RemoteWireError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire import sasl
-from splnode.wire.answer import AnswerReader
-from splnode.wire.events import Event, Ready, Resend, Response
-from splnode.wire.framing import LARGE, Apart, Body, NettyReader, Reader, SpecReader, netty_frame, spec_frame
+from splnode.wire.events import Event, Ready, Response
+from splnode.wire.framing import SpecReader, netty_frame, spec_frame
 from splnode.wire.greeting import Greeting
 from splnode.wire.handshake import read_response
+from splnode.wire.inflow import Inflow
+from splnode.wire.kept import EMPTY, PING, SILENT, Kept, Marker
 from splnode.wire.message import (
     CANCEL_KEY,
     PEER_ANSWERS,
@@ -30,63 +30,26 @@ from splnode.wire.message import (
     ClientCall,
     ClientPair,
     Contract,
-    RequestWriter,
 )
 from splnode.wire.metadata import metadata_codec
-from splnode.wire.pipeline import make_pipeline
-
-_NETTY: Final = Struct(">III")
-_EMPTY: Final = b"\0"
+from splnode.wire.pipeline import write_request
+from splnode.wire.posts import Posts
 
 
-class _Kept:
-    """A call that waits for the handshake, or over HTTP for its answer, since it may have to be sent again."""
-
-    __slots__ = ("attempt", "metadata", "payload", "writer")
-
-    def __init__(self, writer: RequestWriter | None, metadata: bytes, payload: bytes) -> None:
-        self.writer = writer  # None: a ping
-        self.metadata = metadata
-        self.payload = payload
-        self.attempt = 1
-
-    @property
-    def one_way(self) -> bool:
-        return self.writer is not None and self.writer.one_way
-
-    def parts(self) -> list[bytes]:
-        """Metadata, name and parameters, as far as they are not empty."""
-        if self.writer is None:
-            return [self.metadata, _EMPTY]
-        return [self.metadata, self.writer.name, *self.writer.split(self.payload)]
-
-
-class _Marker:
-    """Stands in the table of calls for what is no call."""
-
-
-_SILENT: Final = _Marker()
-"""Answered, but nobody waits for it."""
-_PING: Final = _Marker()
-
-
-class ClientSession:
+class ClientSession(Inflow):
     """One connection, seen by the client. Not thread-safe; owns no socket, no clock and no task.
 
     `framing`: netty, spec and sasl are stateful (call `start` first); http makes each call one stateless
     message: responses come in the order of the calls, and `receive_eof` ends each body. `remembered` is what an
     earlier session to the same place learned, its `server_hash` and `server`: it saves a round trip.
 
-    `between` is True while an established Netty connection stands between two messages. The holder sends
-    `data_to_send` after `start`, `call`, `cancel`, `ping` and `receive_data`. After a
+    The holder sends `data_to_send` after `start`, `call`, `cancel`, `ping` and `receive_data`. After a
     RemoteWireError it closes; what was not answered is its own to fail, as it is at the end of the stream.
     """
 
     __slots__ = (
-        "_answered", "_answers", "_attempt", "_bodies", "_denied", "_due", "_events", "_greeting", "_hello", "_limits",
-        "_metadata", "_most", "_netty", "_pair", "_peer", "_reader", "_shaking", "_stateless", "_waiting", "between",
-        "contract",
-        "failed", "framing", "pipeline",
+        "_answered", "_attempt", "_denied", "_due", "_greeting", "_hello", "_limits", "_metadata", "_netty",
+        "_pair", "_peer", "_posts", "_shaking", "_stateless", "_waiting", "contract", "failed", "framing",
     )  # fmt: skip
 
     def __init__(
@@ -99,22 +62,16 @@ class ClientSession:
     ) -> None:
         if framing not in ("netty", "spec", "sasl", "http"):
             raise LocalWireError(f"unknown framing {framing!r}; there are netty, spec, sasl and http")
+        super().__init__(limits, netty=framing == "netty")
         self.contract = contract
         self.framing = framing
         self.failed: RemoteWireError | None = None
-        self.between = False
-        self.pipeline = make_pipeline(limits.calls_per_connection, limits.message_bytes)
         self._limits = limits
-        self._most = limits.calls_per_connection
         self._netty = framing == "netty"
         self._metadata = metadata_codec(limits)
-        self._answers = AnswerReader(limits)
         self._stateless = framing == "http"
-        self._reader: Reader = NettyReader(limits) if self._netty else SpecReader(limits)
         self._hello: bytes | None = b"" if framing == "sasl" else None  # the SASL answer so far
-        self._bodies: list[bytes] = []  # over HTTP, what is to be sent
-        self._events: list[Event] = []
-        self._waiting: dict[int, _Kept] = {}  # made before the handshake was done; they stand in the pipeline too
+        self._waiting: dict[int, Kept] = {}  # made before the handshake was done; they stand in the pipeline too
         self._due: deque[int] = deque()  # whose replies come next, where they come in order
         self._pair: ClientPair | None = None
         self._peer = False  # it is a splnode, and may be told to cancel
@@ -123,6 +80,7 @@ class ClientSession:
         self._shaking = -1
         self._denied = False  # the last handshake was NONE
         self._answered = False  # this HTTP body has given its message
+        self._posts = Posts(contract, self._greeting, self._answers, limits) if self._stateless else None
 
     @property
     def server(self) -> Protocol | None:
@@ -184,25 +142,13 @@ class ClientSession:
         if pair is None or not self._netty:
             return self._call(message, params, metadata)
         call = pair.calls.get(message) or pair.prepare(message)
-        request, pipeline = call.request, self.pipeline
-        if pipeline.in_flight >= self._most:
+        request = call.request
+        if self.full:
             raise self.too_many()
         head = self._metadata.write(metadata) + request.name if metadata else request.plain
-        parts = request.encode_parts(params)
-        payload, more = (parts, []) if isinstance(parts, bytes) else (parts[0], parts[1:])
-        length = len(head) + len(payload) + sum(map(len, more))
-        if length > self._limits.message_bytes:
-            raise self.too_large(length)
-        serial = pipeline.serial()
-        if len(payload) < LARGE:
-            pipeline.write(b"".join((_NETTY.pack(serial, 1, length), head, payload)))
-        else:
-            pipeline.write(_NETTY.pack(serial, 1, length) + head)
-            pipeline.write(payload)
-        for part in more:
-            pipeline.write(part)
+        serial = write_request(self.pipeline, request, head, params, self._limits.message_bytes, self.too_large)
         if not request.one_way:
-            pipeline.expect(serial, call)
+            self.pipeline.expect(serial, call)
         return serial
 
     def ping(self, metadata: Mapping[str, bytes] | None = None) -> int:
@@ -212,34 +158,31 @@ class ClientSession:
         """
         if self._stateless:
             raise LocalWireError("there is no ping over http")
-        return self._keep_or_send(_Kept(None, self._metadata.write(metadata), b""))
+        return self._keep_or_send(Kept(None, self._metadata.write(metadata), b""))
 
     def expects_reply(self, serial: int) -> bool:
         """Whether a Response will come. False: one-way, or answered, or cancelled."""
         kept = self._waiting.get(serial)
         if kept is not None:
             return not kept.one_way
-        return self.pipeline.entry(serial) not in (None, _SILENT)
+        return self.pipeline.entry(serial) not in (None, SILENT)
 
     def cancel(self, serial: int) -> None:
         """Forgets a call: no Response will come. A splnode server is told, where the framing can say it."""
         if self._waiting.pop(serial, None) is not None:
             self.pipeline.pop(serial)
             return
-        if self.pipeline.entry(serial) in (None, _SILENT):
+        if self.pipeline.entry(serial) in (None, SILENT):
             return
-        self.pipeline.expect(serial, _SILENT)
+        self.pipeline.expect(serial, SILENT)
         if self._peer and self._netty:
             ping = self.pipeline.serial()
-            self.pipeline.expect(ping, _SILENT)
-            self.pipeline.write(netty_frame(ping, self._metadata.write({CANCEL_KEY: b"%d" % serial}) + _EMPTY))
+            self.pipeline.expect(ping, SILENT)
+            self.pipeline.write(netty_frame(ping, self._metadata.write({CANCEL_KEY: b"%d" % serial}) + EMPTY))
 
     def data_to_send(self) -> list[bytes]:
         """What is to be written now, in order; each byte is given once. Over HTTP each item is one body."""
-        if not self._stateless:
-            return self.pipeline.take()
-        bodies, self._bodies = self._bodies, []
-        return bodies
+        return self.pipeline.take() if self._posts is None else self._posts.take()
 
     def head(self, metadata: Mapping[str, bytes]) -> bytes:
         """Metadata as it stands before the name of a message. EncodeError, LimitExceeded."""
@@ -257,13 +200,13 @@ class ClientSession:
         writer = self.contract.request_writer(message)
         if self._pair is not None and not self._stateless:  # over HTTP the server may be another by now
             self._pair.prepare(message)
-        kept = _Kept(writer, self._metadata.write(metadata), writer.encode(params))
+        kept = Kept(writer, self._metadata.write(metadata), writer.encode(params))
         length = len(kept.metadata) + len(writer.name) + len(kept.payload)
         if length > self._limits.message_bytes:
             raise self.too_large(length)
         return self._keep_or_send(kept)
 
-    def _keep_or_send(self, kept: _Kept) -> int:
+    def _keep_or_send(self, kept: Kept) -> int:
         if self._denied:
             raise self._greeting.refusal()
         if self.full and kept.writer is not None:  # a ping goes past: it asks whether those in flight have any hope
@@ -276,32 +219,28 @@ class ClientSession:
             self.pipeline.expect(serial, kept)
         return serial
 
-    def _send(self, serial: int, kept: _Kept) -> None:
+    def _send(self, serial: int, kept: Kept) -> None:
         writer = kept.writer
-        if self._stateless:
-            self._post(serial, kept)
+        if self._posts is not None:
+            self._posts.post(kept)
+            self._expect(serial, kept)
             return
-        call: ClientCall | _Marker = _PING
+        call: ClientCall | Marker = PING
         if writer is not None:
             assert self._pair is not None  # stateful, and ready
             call = self._pair.prepare(writer.message.name)  # before anything is queued: it may not fit this server
         if self._netty:
-            name = _EMPTY if writer is None else writer.name
+            name = EMPTY if writer is None else writer.name
             self.pipeline.write(netty_frame(serial, b"".join((kept.metadata, name, kept.payload))))
         else:
             self.pipeline.write(spec_frame(*kept.parts()))
         if not kept.one_way:
             self._expect(serial, call)
 
-    def _expect(self, serial: int, call: ClientCall | _Kept | _Marker) -> None:
+    def _expect(self, serial: int, call: ClientCall | Kept | Marker) -> None:
         self.pipeline.expect(serial, call)
         if not self._netty:
             self._due.append(serial)
-
-    def _post(self, serial: int, kept: _Kept) -> None:
-        """One HTTP body: handshake and call."""
-        self._bodies.append(spec_frame(self._greeting.request(kept.attempt), *kept.parts()))
-        self._expect(serial, kept)
 
     def _shake(self) -> None:
         """The handshake, with a ping behind it."""
@@ -310,9 +249,9 @@ class ClientSession:
         handshake = self._greeting.request(self._attempt)
         if self._netty:
             asks = self._metadata.write({PEER_KEY: PEER_ASKS})
-            self.pipeline.write(netty_frame(serial, handshake + asks + _EMPTY))
+            self.pipeline.write(netty_frame(serial, handshake + asks + EMPTY))
         else:
-            self.pipeline.write(spec_frame(handshake, _EMPTY, _EMPTY))
+            self.pipeline.write(spec_frame(handshake, EMPTY, EMPTY))
 
     # -- in
 
@@ -350,15 +289,6 @@ class ClientSession:
             reader.make_room()
         self.between = self.pipelined and reader.idle
 
-    @property
-    def space(self) -> memoryview | None:
-        """Where the next bytes are best received, as soon as there is something large to come; good until then."""
-        return self._reader.space
-
-    def received(self, count: int) -> None:
-        """So many bytes were received into `space`; `receive_data(b"")` then says what they mean."""
-        self._reader.received(count)
-
     def receive_eof(self) -> list[Event]:
         """The end of the stream, or of one HTTP body. RemoteWireError within a message."""
         if self.failed is not None:
@@ -371,17 +301,15 @@ class ClientSession:
             raise self.failed
         return []
 
-    def read(self, serial: int, call: ClientCall, body: bytes) -> Response:
-        """For the pipeline: what an answer says that is no plain value."""
-        return self._answers.read(serial, call, body)
-
     def unusual(self, serial: int, entry: object, body: bytes) -> None:
         """For the pipeline: an answer to nobody who waits in it."""
         if type(entry) is ClientCall:
             self._events.append(self._answers.read(serial, entry, body))
-        elif isinstance(entry, _Kept):
-            self._stateless_reply(serial, entry, body)
-        elif entry is _PING:
+        elif isinstance(entry, Kept):
+            assert self._posts is not None  # over other framings it is sent once, and is no Kept any more
+            if self._posts.answer(serial, entry, body, self._events):
+                self._expect(serial, entry)
+        elif entry is PING:
             self._events.append(self._answers.pong(serial, body))
         elif entry is None and not self.pipeline.wrapped and serial >= self.pipeline.next:
             raise RemoteWireError(f"a response to serial {serial}, which was never sent")
@@ -396,66 +324,6 @@ class ClientSession:
             return b""
         data, self._hello = self._hello[end:], None
         return data
-
-    def _take_answers(self, data: bytes) -> None:
-        """An established Netty connection: the pipeline takes what is whole, the reader what is not."""
-        reader = self._reader
-        if not reader.idle:
-            reader.feed(data)
-            begun = reader.take(1)
-            if not begun:
-                reader.make_room(self._locate)
-                return
-            self._answer(*begun[0])
-            data = reader.rest()
-        done = self.pipeline.receive(data, self)
-        if done < len(data):
-            self._take_rest(data[done:] if done else data)
-
-    def _take_rest(self, data: bytes) -> None:
-        """What begins with no whole ordinary message."""
-        reader = self._reader
-        reader.feed(data)
-        while messages := reader.take(self._most):
-            for serial, body in messages:
-                self._answer(serial, body)
-        reader.make_room(self._locate)
-        self.between = reader.idle
-
-    def _answer(self, serial: int, body: Body) -> None:
-        if isinstance(body, Apart):
-            call = self._called(serial)
-            if call is not None and self._answer_apart(serial, call, body):
-                return
-            body = body.whole()
-        self.pipeline.answer(serial, body, self)
-
-    def _answer_apart(self, serial: int, call: ClientCall, body: Apart) -> bool:
-        """A large value; False, and nothing has been done, if it is not ordinary."""
-        if not body.rest.startswith(b"\0\0"):  # no metadata, no error
-            return False
-        try:
-            value, end = call.decode_apart(body.rest, 2, body.at, body.part)
-        except (DataError, ValueError):
-            return False
-        if end != len(body.rest):
-            return False
-        if self.pipeline.called(serial) is not None:
-            self.pipeline.complete(serial, value)
-        else:
-            self.pipeline.pop(serial)
-            self._events.append(Response(serial, value))
-        return True
-
-    def _called(self, serial: int) -> ClientCall | None:
-        """What an answer is to, where somebody waits for it."""
-        entry = self.pipeline.called(serial) or self.pipeline.entry(serial)
-        return entry if type(entry) is ClientCall else None
-
-    def _locate(self, serial: int, data: bytes) -> tuple[int, int] | None:
-        """Where in the beginning of an answer its large value begins, and how long it is."""
-        call = self._called(serial)
-        return call.locate(data, 2) if call is not None and data.startswith(b"\0\0") else None
 
     def _read(self) -> None:
         reader = self._reader
@@ -513,32 +381,3 @@ class ClientSession:
             self.pipeline.pop(serial)
             if not kept.one_way:
                 self._events.append(Response(serial, None, self._greeting.refusal()))
-
-    def _stateless_reply(self, serial: int, kept: _Kept, body: bytes) -> None:
-        """HTTP: the handshake and the answer in one."""
-        response, position = read_response(body, self._limits)
-        unknown, writer = self.server is None, kept.writer
-        server = self._greeting.learn(response)
-        if server is None:
-            if self._greeting.again(kept.attempt):
-                kept.attempt += 1
-                self._post(serial, kept)
-                self._events.append(Resend(serial))
-            else:
-                self._events.append(Response(serial, None, self._greeting.refusal()))
-            return
-        assert writer is not None  # there is no ping over HTTP
-        if unknown:
-            self._events.append(Ready(server))
-        self._pair = self.contract.calling(server)
-        try:
-            call = self._pair.prepare(writer.message.name)
-        except CallError as error:
-            answer = self._answers.unfit(serial, error, body, position)
-        else:
-            if position < len(body):
-                answer = self._answers.read(serial, call, body, position)
-            else:  # Python's avro writes its system errors to nowhere
-                text = f"{writer.message.name} failed: the server answers with a handshake and nothing behind it"
-                answer = Response(serial, None, CallError(Code.UNKNOWN, text, remote=True))
-        self._events.append(answer)

@@ -8,18 +8,16 @@ session's, which keeps its own entries in the same table and is asked about each
 No loop, no clock, no socket: those are the `Holder`'s.
 """
 
-import os
 import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from functools import cache
 from struct import Struct
-from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from splnode.errors import DataError
+from splnode.wire.engine import native_engine
 from splnode.wire.events import Response
 from splnode.wire.framing import LARGE
-from splnode.wire.message import ClientCall, ClientPair, Contract
+from splnode.wire.message import ClientCall, ClientPair, RequestWriter
 
 _HEAD: Final = Struct(">III")
 _SERIALS: Final = 0x7FFFFFFF
@@ -272,20 +270,7 @@ class Pipeline:
         found = pair.calls.get(call.message.name) or pair.prepare(call.message.name)
         request = found.request
         head = holder.head(left, call.metadata or None) + request.name
-        parts = request.encode_parts(call.params)
-        payload, more = (parts, []) if isinstance(parts, bytes) else (parts[0], parts[1:])
-        length = len(head) + len(payload) + sum(map(len, more))
-        if length > self._largest:
-            raise holder.refusal(length)
-        serial = self.serial()
-        start = _HEAD.pack(serial, 1, length) + head
-        if len(payload) < LARGE:
-            self.write(start + payload)
-        else:
-            self.write(start)
-            self.write(payload)
-        for part in more:
-            self.write(part)
+        serial = write_request(self, request, head, call.params, self._largest, holder.refusal)
         self._tell(holder)
         if request.one_way:
             return _nothing()
@@ -342,6 +327,32 @@ class Pipeline:
             holder.soon()
 
 
+def write_request(
+    pipeline: Pipeline,
+    request: RequestWriter,
+    head: bytes,
+    params: Any,
+    largest: int,
+    refusal: Callable[[int], Exception],
+) -> int:
+    """Queues a request behind its metadata and name, `head`; its serial. Raises what `refusal` makes of a long one."""
+    parts = request.encode_parts(params)
+    payload, more = (parts, []) if isinstance(parts, bytes) else (parts[0], parts[1:])
+    length = len(head) + len(payload) + sum(map(len, more))
+    if length > largest:
+        raise refusal(length)
+    serial = pipeline.serial()
+    start = _HEAD.pack(serial, 1, length) + head
+    if len(payload) < LARGE:
+        pipeline.write(start + payload)
+    else:
+        pipeline.write(start)
+        pipeline.write(payload)
+    for part in more:
+        pipeline.write(part)
+    return serial
+
+
 class Track:
     """Where a call may be put right now: pipelines, or tracks of such. Empty: nowhere, so the channel is asked.
 
@@ -361,32 +372,15 @@ async def _nothing() -> None:
     """A one-way call's answer."""
 
 
-@cache
-def _native() -> ModuleType | None:
-    try:
-        from splnode.wire import _native  # noqa: PLC0415 - C, built or not
-    except ImportError:
-        return None
-    return _native
-
-
-def engine() -> Any:
-    """The native engine, or None: it is not built, or SPLNODE_ENGINE asks for another."""
-    return _native() if os.environ.get("SPLNODE_ENGINE") in (None, "", "native") else None
-
-
 def make_pipeline(most: int, largest: int) -> Pipeline:
     """A pipeline of the engine that is used here."""
-    found = engine()
+    found: Any = native_engine()
     made: Pipeline = (found.Pipeline if found is not None else Pipeline)(most, largest)
     return made
 
 
 def make_track() -> Track:
     """A track for pipelines of that engine."""
-    found = engine()
+    found: Any = native_engine()
     made: Track = found.Track() if found is not None else Track()
     return made
-
-
-__all__ = ["Ask", "Contract", "Holder", "Pipeline", "Session", "Track", "engine", "make_pipeline", "make_track"]

@@ -8,7 +8,7 @@ import pytest
 
 from splnode.errors import CallError, Code, DataError, EncodeError, LimitExceeded, RemoteWireError
 from splnode.limits import Limits
-from splnode.wire import pipeline as module
+from splnode.wire.engine import native_engine
 from splnode.wire.message import ClientCall, Contract
 from splnode.wire.pipeline import Holder, make_track
 from splnode.wire.session import ClientSession
@@ -391,7 +391,7 @@ async def test_tracks_pick_an_open_line() -> None:
     first, second = End(), End()
     track, above = make_track(), make_track()
     assert track.pick() is None
-    if module.engine() is None:  # the plain engine goes through the channels
+    if native_engine() is None:  # the plain engine goes through the channels
         return
     track.lines = (first.pipeline,)
     above.lines = [track, second.pipeline]
@@ -441,7 +441,7 @@ async def test_a_chunk_of_plain_answers_is_taken_and_what_they_cause_is_written(
     taken: list[int] = []
     asyncio.get_running_loop().call_soon(lambda: taken.append(end.pipeline.feed(buffer, chunk, end.session)))
     await asyncio.sleep(0)
-    if module.engine() is None:
+    if native_engine() is None:
         assert taken == [0]
     else:
         assert taken == [len(plain)]  # an error is the session's to read
@@ -463,7 +463,7 @@ async def test_what_is_sent_in_answer_to_an_answer_is_written_with_the_chunk() -
     end = End()
     written: list[bytes] = []
     end.pipeline.outlet = written.append
-    if module.engine() is None:  # the plain one leaves writing to its holder
+    if native_engine() is None:  # the plain one leaves writing to its holder
         return
 
     async def twice() -> object:
