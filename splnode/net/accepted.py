@@ -229,7 +229,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
                 if self._stalled:
                     self._serving.hold()
                 if self._session.framing == "netty":
-                    self._intake = self._serving.intake(self._host.limits)
+                    self._intake = self._serving.intake(self._host.limits, self._host.stages)
                 if self._intake is not None:
                     self._session.run_by(self._intake)
             self._serving.start(event)

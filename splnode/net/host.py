@@ -7,7 +7,7 @@ import sys
 import time
 import typing
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -19,6 +19,7 @@ from splnode.rpc.call import DEFAULT_TIMEOUT, Peer, outside
 from splnode.rpc.channel import Channel
 from splnode.rpc.expiry import Expiry
 from splnode.wire.directory import ClientProtocols, Directory
+from splnode.wire.intake import stages
 from splnode.wire.server import ServerSession
 
 STALLED: Final = 60.0
@@ -105,11 +106,22 @@ class Host:
         self._crowded = False
         self._expiry: Expiry[Open] = Expiry(lambda running: running.serving.expire(running))
         self._context = outside()
+        self._stages: Any = None
         self._empty: asyncio.Event | None = None
 
     def serving(self, session: ServerSession, peer: Peer, answered: Callable[[], None]) -> Serving:
         """Runs the calls of one session."""
         return Serving(session, self.channel, peer, self._expiry, answered, self._context, self._scales, self.timeout)
+
+    @property
+    def stages(self) -> Any:
+        """The tasks that async handlers begin in (`wire.intake.stages`)."""
+        if self._stages is None:
+            tasks = asyncio.tasks  # two of these are for those who make tasks of their own ("Extending asyncio")
+            self._stages = stages(
+                asyncio.get_running_loop(), self._context, tasks._enter_task, tasks._leave_task, tasks.current_task
+            )
+        return self._stages
 
     @property
     def traffic(self) -> tuple[int, int]:
@@ -164,6 +176,8 @@ class Host:
             self._expiry.close()
             self.patience.close()
             self.errands.close()
+            if self._stages is not None:
+                self._stages.close()
 
     async def _emptied(self, seconds: float) -> bool:
         if self.connections and self._empty is not None:

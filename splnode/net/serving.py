@@ -95,8 +95,11 @@ class Serving:
         """Calls that have not been answered."""
         return len(self._running)
 
-    def intake(self, limits: Limits) -> Intake | None:
-        """What runs the ordinary requests of a connection where they are read; None if the channel lets nothing be."""
+    def intake(self, limits: Limits, stages: Any = None) -> Intake | None:
+        """What runs the ordinary requests of a connection where they are read; None if the channel lets nothing be.
+
+        Async ones begin in `stages`.
+        """
         find = getattr(self._channel, "handler", None)
         if find is None:
             return None
@@ -110,18 +113,7 @@ class Serving:
             allowed=self._allowed,
             handler=find,
             unusual=self._unusual,
-            tasks=Tasks(
-                self._loop,
-                self._loop.create_future,
-                self._loop.create_task,
-                asyncio.tasks._enter_task,
-                asyncio.tasks._leave_task,
-                asyncio.current_task,
-                self._suspended,
-                self._ended,
-                self._answered_there,
-                self._answer,
-            ),
+            tasks=Tasks(stages, self._suspended, self._ended, self._answered_there, self._answer) if stages else None,
         )
         self._check()
         return self._intake

@@ -38,6 +38,11 @@ class Server:
     plain, or a msgspec.Struct. A parameter annotated with a Struct gets one. SchemaError lists each message
     that has no method that fits.
 
+    A method that is not async holds the event loop while it runs. Where nothing but the node's own admission stands
+    before it, it runs in the step that has read its request, in no task: there `asyncio.current_task()` is None, but
+    tasks can be made. An async one begins in that step too, in a task that may have carried out others before. Each
+    call has a context of its own. `tallies` counts the calls of each message, whichever way they came.
+
     `interceptors` see every call, the first outermost. `force_codec` sends calls in process through the
     codec too, to show that both ways answer alike. `threads` bounds the blocking handlers that run at a time.
     """

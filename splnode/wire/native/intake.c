@@ -17,7 +17,6 @@
 #define NAME_LONGEST 63        /* bytes of a name whose length is one byte */
 #define KNOWN_LONGEST 256      /* bytes of metadata that are remembered */
 #define KEPT_OUTPUT (64 * 1024) /* bytes of the output buffer that are kept */
-#define SPARES 64           /* stages that wait for calls */
 #define FEW 8                  /* parameters that need no allocation */
 
 /* How one message of one client is read, run and answered. */
@@ -51,10 +50,8 @@ typedef struct {
     PyObject *empty; /* no metadata */
     double empty_allowed; /* NAN: not asked yet */
     PyObject *gate; /* the one that was entered, or NULL */
-    PyObject *tasks, *suspended, *ended, *answered, *unfit, *stage_type; /* `tasks` None: no async handlers are run */
-    Tasks of;              /* of `tasks` */
-    Stage *spare[SPARES];  /* those that wait for calls */
-    int spares;
+    Stages *stages; /* for async handlers; NULL: none are run */
+    PyObject *suspended, *ended, *answered, *unfit;
     int alone;    /* no task is being carried out now; -1: not asked yet in this run */
     Output out;
     char stopped, over;
@@ -492,49 +489,19 @@ static int run_sync(Intake *self, const Entry *entry, uint32_t serial, PyObject 
 
 /* ---- an async call --------------------------------------------------------------------------------- */
 
-/* Whether a coroutine may be stepped here: nobody else's task is being carried out. -1 with an exception. */
+/* Whether an async handler may begin here. -1 with an exception. */
 static int is_alone(Intake *self)
 {
-    if (self->alone < 0 && self->tasks != Py_None) {
-        PyObject *task = PyObject_CallOneArg(self->of.current_task, self->of.loop);
-        if (task == NULL)
-            return -1;
-        self->alone = task == Py_None;
-        Py_DECREF(task);
-    }
-    return self->alone > 0;
-}
-
-/* A stage for a call; a new reference, which `self` does not hold meanwhile. */
-static Stage *take_stage(Intake *self)
-{
-    while (self->spares > 0) {
-        Stage *stage = self->spare[--self->spares];
-        int usable = is_free(stage);
-        if (usable > 0)
-            return stage;
-        if (usable == 0)
-            end_stage(stage);
-        Py_DECREF(stage);
-        if (usable < 0)
-            return NULL;
-    }
-    return new_stage((PyTypeObject *)self->stage_type, (PyObject *)self, &self->of, self->context);
-}
-
-/* Keeps a stage for another call, unless the one before has left something in it. */
-static bool may_be_kept(Intake *self, Stage *stage)
-{
-    if (self->closed || self->spares >= SPARES || !is_clean(stage, self->context))
-        return false;
-    self->spare[self->spares++] = (Stage *)Py_NewRef(stage);
-    return true;
+    if (self->alone < 0 && self->stages != NULL)
+        self->alone = is_nobodys_turn(self->stages);
+    return self->stages != NULL ? self->alone : 0;
 }
 
 /* The coroutine waits for something: the holder takes the call over, with its place, and the stage's task goes on. */
 static int suspend(Intake *self, Entry *entry, uint32_t serial, PyObject *call, Stage *stage, PyObject *token,
                    PyObject *coroutine, PyObject *waits_for, double began)
 {
+    stage->intake = Py_NewRef(self);
     stage->entry = Py_NewRef(entry);
     stage->codec = Py_NewRef(entry->codec);
     stage->handler = Py_NewRef(entry->handler);
@@ -565,7 +532,7 @@ static int answer_late(Intake *self, Stage *stage, const Entry *entry, PyObject 
 
 int call_ended(Stage *stage, PyObject *value, PyObject *error)
 {
-    Intake *self = (Intake *)stage->owner;
+    Intake *self = (Intake *)stage->intake;
     const Entry *entry = (const Entry *)stage->entry;
     end_call(self, stage->call);
     --*in_flight(entry);
@@ -590,20 +557,18 @@ int call_ended(Stage *stage, PyObject *value, PyObject *error)
     return yes ? answer_late(self, stage, entry, value) : 1;
 }
 
-bool keep_stage(Stage *stage)
+bool leave_call(Stage *stage)
 {
-    Intake *self = (Intake *)stage->owner;
-    if (PyContextVar_Reset(self->running, stage->token) < 0) {
+    int left = PyContextVar_Reset(((Intake *)stage->intake)->running, stage->token);
+    if (left < 0)
         PyErr_Clear();
-        return false;
-    }
-    return may_be_kept(self, stage);
+    return left == 0;
 }
 
 /* Calls an async handler and carries it out as far as it goes at once. */
 static int run_async(Intake *self, Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
 {
-    Stage *stage = take_stage(self);
+    Stage *stage = take_stage(self->stages);
     if (stage == NULL || PyContext_Enter(stage->context) < 0) {
         Py_XDECREF(stage);
         return FAILED;
@@ -636,8 +601,8 @@ static int run_async(Intake *self, Entry *entry, uint32_t serial, PyObject *call
         done = FAILED;
     if (step == PYGEN_NEXT)
         done = suspend(self, entry, serial, call, stage, token, coroutine, result, began);
-    else if (!may_be_kept(self, stage))
-        end_stage(stage);
+    else
+        give_stage_back(stage);
     Py_DECREF(stage);
     Py_XDECREF(token);
     Py_XDECREF(coroutine);
@@ -839,15 +804,6 @@ static void forget_messages(Intake *self)
     Py_XDECREF(calls);
 }
 
-static void end_stages(Intake *self)
-{
-    while (self->spares > 0) {
-        Stage *stage = self->spare[--self->spares];
-        end_stage(stage);
-        Py_DECREF(stage);
-    }
-}
-
 static PyObject *intake_begin(Intake *self, PyObject *args)
 {
     Py_buffer hash;
@@ -876,7 +832,6 @@ static PyObject *intake_close(Intake *self, PyObject *Py_UNUSED(ignored))
 {
     self->stopped = self->closed = true;
     forget_messages(self);
-    end_stages(self);
     Py_RETURN_NONE;
 }
 
@@ -922,14 +877,21 @@ static int init_intake(Intake *self, PyObject *limits)
     return (self->read_metadata = metadata_decoder(self->state, limits)) != NULL ? 0 : -1;
 }
 
-static int find_tasks(Intake *self)
+static int take_tasks(Intake *self, PyObject *tasks)
 {
-    PyObject *tasks = self->tasks;
     if (tasks == Py_None)
         return 0;
-    return take_tasks(&self->of, tasks) < 0 || attribute(tasks, "suspended", &self->suspended) < 0
-            || attribute(tasks, "ended", &self->ended) < 0 || attribute(tasks, "answered", &self->answered) < 0
-            || attribute(tasks, "unfit", &self->unfit) < 0
+    PyObject *stages;
+    if (attribute(tasks, "stages", &stages) < 0)
+        return -1;
+    if (!are_stages(stages)) {
+        Py_DECREF(stages);
+        PyErr_SetString(PyExc_TypeError, "the native intake needs its own Stages");
+        return -1;
+    }
+    self->stages = (Stages *)stages;
+    return attribute(tasks, "suspended", &self->suspended) < 0 || attribute(tasks, "ended", &self->ended) < 0
+            || attribute(tasks, "answered", &self->answered) < 0 || attribute(tasks, "unfit", &self->unfit) < 0
         ? -1
         : 0;
 }
@@ -960,10 +922,9 @@ static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     self->allowed = Py_NewRef(allowed);
     self->handler = Py_NewRef(handler);
     self->unusual = Py_NewRef(unusual);
-    self->tasks = Py_NewRef(tasks);
     if ((self->state = PyType_GetModuleState(type)) == NULL
         || attribute(PyType_GetModule(type), "Entry", &self->entry_type) < 0
-        || attribute(PyType_GetModule(type), "Stage", &self->stage_type) < 0 || find_tasks(self) < 0
+        || take_tasks(self, tasks) < 0
         || (self->enter = PyUnicode_InternFromString("enter")) == NULL
         || (self->leave = PyUnicode_InternFromString("leave")) == NULL || init_intake(self, limits) < 0)
         Py_CLEAR(self);
@@ -990,17 +951,11 @@ static int intake_traverse(Intake *self, visitproc visit, void *arg)
     Py_VISIT(self->empty);
     Py_VISIT(self->template.blank);
     Py_VISIT(self->gate);
-    Py_VISIT(self->tasks);
+    Py_VISIT(self->stages);
     Py_VISIT(self->suspended);
     Py_VISIT(self->ended);
     Py_VISIT(self->answered);
     Py_VISIT(self->unfit);
-    Py_VISIT(self->stage_type);
-    for (int i = 0; i < self->spares; i++)
-        Py_VISIT(self->spare[i]);
-    int visited = visit_tasks(&self->of, visit, arg);
-    if (visited)
-        return visited;
     return 0;
 }
 
@@ -1010,8 +965,6 @@ static int intake_clear(Intake *self)
 {
     self->stopped = self->closed = true;
     forget_messages(self);
-    while (self->spares > 0)
-        Py_DECREF(self->spare[--self->spares]);
     return 0;
 }
 
@@ -1020,8 +973,6 @@ static void intake_dealloc(Intake *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     forget_messages(self);
-    while (self->spares > 0)
-        Py_DECREF(self->spare[--self->spares]);
     Py_XDECREF(self->entry_type);
     Py_XDECREF(self->enter);
     Py_XDECREF(self->leave);
@@ -1038,13 +989,11 @@ static void intake_dealloc(Intake *self)
     Py_XDECREF(self->empty);
     drop_template(&self->template);
     Py_XDECREF(self->gate);
-    Py_XDECREF(self->tasks);
+    Py_XDECREF(self->stages);
     Py_XDECREF(self->suspended);
     Py_XDECREF(self->ended);
     Py_XDECREF(self->answered);
     Py_XDECREF(self->unfit);
-    Py_XDECREF(self->stage_type);
-    drop_tasks(&self->of);
     PyMem_Free(self->out.bytes);
     type->tp_free(self);
     Py_DECREF(type);

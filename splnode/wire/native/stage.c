@@ -18,70 +18,38 @@
 
 enum { WAITING, CALLED, GOING, OVER };
 
+/* The names that are asked for in every call. */
+enum { DONE, SET_RESULT, BLOCKING, MUST_CANCEL, CALLBACKS, CANCELLING, TASK_NAMES };
 static const char *const task_names[TASK_NAMES] = {
     "done", "set_result", "_asyncio_future_blocking", "_must_cancel", "_callbacks", "cancelling",
 };
 
-/* ---- what is handed in ----------------------------------------------------------------------------- */
+struct Stages {
+    PyObject_HEAD
+    PyObject *stage_type;
+    PyObject *context; /* each stage has a copy */
+    PyObject *loop, *create_future, *create_task, *enter_task, *leave_task, *current_task;
+    PyObject *names[TASK_NAMES], *context_name; /* the last a tuple */
+    bool closed;
+    int spares;
+    Stage *spare[SPARES]; /* those that wait */
+};
 
-static int take(PyObject *tasks, const char *name, PyObject **value)
+/* ---- a stage as the intake sees it ----------------------------------------------------------------- */
+
+static Stage *new_stage(Stages *stages)
 {
-    return (*value = PyObject_GetAttrString(tasks, name)) != NULL ? 0 : -1;
-}
-
-int take_tasks(Tasks *of, PyObject *tasks)
-{
-    for (int i = 0; i < TASK_NAMES; i++)
-        if ((of->names[i] = PyUnicode_InternFromString(task_names[i])) == NULL)
-            return -1;
-    if ((of->context_name = Py_BuildValue("(s)", "context")) == NULL)
-        return -1;
-    return take(tasks, "loop", &of->loop) < 0 || take(tasks, "create_future", &of->create_future) < 0
-            || take(tasks, "create_task", &of->create_task) < 0 || take(tasks, "enter_task", &of->enter_task) < 0
-            || take(tasks, "leave_task", &of->leave_task) < 0 || take(tasks, "current_task", &of->current_task) < 0
-        ? -1
-        : 0;
-}
-
-int visit_tasks(Tasks *of, visitproc visit, void *arg)
-{
-    Py_VISIT(of->loop);
-    Py_VISIT(of->create_future);
-    Py_VISIT(of->create_task);
-    Py_VISIT(of->enter_task);
-    Py_VISIT(of->leave_task);
-    Py_VISIT(of->current_task);
-    return 0;
-}
-
-void drop_tasks(Tasks *of)
-{
-    Py_CLEAR(of->loop);
-    Py_CLEAR(of->create_future);
-    Py_CLEAR(of->create_task);
-    Py_CLEAR(of->enter_task);
-    Py_CLEAR(of->leave_task);
-    Py_CLEAR(of->current_task);
-    Py_CLEAR(of->context_name);
-    for (int i = 0; i < TASK_NAMES; i++)
-        Py_CLEAR(of->names[i]);
-}
-
-/* ---- as the intake sees it ------------------------------------------------------------------------- */
-
-Stage *new_stage(PyTypeObject *type, PyObject *owner, const Tasks *tasks, PyObject *context)
-{
+    PyTypeObject *type = (PyTypeObject *)stages->stage_type;
     Stage *stage = (Stage *)type->tp_alloc(type, 0);
     if (stage == NULL)
         return NULL;
-    stage->tasks = tasks;
-    stage->owner = Py_NewRef(owner);
+    stage->stages = (Stages *)Py_NewRef(stages);
     stage->begun = true;
-    stage->called = PyObject_CallNoArgs(tasks->create_future);
-    stage->context = stage->called != NULL ? PyContext_Copy(context) : NULL;
+    stage->called = PyObject_CallNoArgs(stages->create_future);
+    stage->context = stage->called != NULL ? PyContext_Copy(stages->context) : NULL;
     if (stage->context != NULL) {
         PyObject *args[] = {(PyObject *)stage, stage->context};
-        stage->task = PyObject_Vectorcall(tasks->create_task, args, 1, tasks->context_name);
+        stage->task = PyObject_Vectorcall(stages->create_task, args, 1, stages->context_name);
     }
     if (stage->task == NULL)
         Py_CLEAR(stage);
@@ -90,15 +58,14 @@ Stage *new_stage(PyTypeObject *type, PyObject *owner, const Tasks *tasks, PyObje
 
 PySendResult first_step(Stage *stage, PyObject *coroutine, PyObject **result)
 {
-    const Tasks *tasks = stage->tasks;
-    PyObject *args[] = {tasks->loop, stage->task};
-    PyObject *entered = PyObject_Vectorcall(tasks->enter_task, args, 2, NULL);
+    PyObject *args[] = {stage->stages->loop, stage->task};
+    PyObject *entered = PyObject_Vectorcall(stage->stages->enter_task, args, 2, NULL);
     if (entered == NULL)
         return PYGEN_ERROR;
     Py_DECREF(entered);
     PySendResult step = PyIter_Send(coroutine, Py_None, result);
     PyObject *error = step == PYGEN_ERROR ? take_exception() : NULL;
-    PyObject *left = PyObject_Vectorcall(tasks->leave_task, args, 2, NULL);
+    PyObject *left = PyObject_Vectorcall(stage->stages->leave_task, args, 2, NULL);
     if (left == NULL)
         PyErr_WriteUnraisable(stage->task); /* who swaps tasks under asyncio's feet must see to them himself */
     Py_XDECREF(left);
@@ -110,7 +77,7 @@ PySendResult first_step(Stage *stage, PyObject *coroutine, PyObject **result)
 /* Whether the future is done that the stage waits for. -1 with an exception. */
 static int is_called(Stage *stage)
 {
-    PyObject *done = PyObject_CallMethodNoArgs(stage->called, stage->tasks->names[DONE]);
+    PyObject *done = PyObject_CallMethodNoArgs(stage->called, stage->stages->names[DONE]);
     int is_done = done != NULL ? PyObject_IsTrue(done) : -1;
     Py_XDECREF(done);
     return is_done;
@@ -121,7 +88,7 @@ static int wake(Stage *stage)
 {
     int is_done = is_called(stage);
     if (is_done == 0) { /* else it was cancelled in this moment, and its task comes anyway */
-        PyObject *woken = PyObject_CallMethodOneArg(stage->called, stage->tasks->names[SET_RESULT], Py_None);
+        PyObject *woken = PyObject_CallMethodOneArg(stage->called, stage->stages->names[SET_RESULT], Py_None);
         is_done = woken != NULL ? 0 : -1;
         Py_XDECREF(woken);
     }
@@ -136,7 +103,8 @@ int carry_on(Stage *stage, PyObject *coroutine, PyObject *waits_for)
     return wake(stage);
 }
 
-int is_free(Stage *stage)
+/* Whether a call may begin in it: nobody has cancelled it meanwhile. -1 with an exception. */
+static int is_free(Stage *stage)
 {
     int called = stage->state == WAITING ? is_called(stage) : 1; /* else its task was cancelled */
     return called < 0 ? -1 : !called;
@@ -145,7 +113,7 @@ int is_free(Stage *stage)
 /* Whether an attribute of the task is what it is where nobody has touched it. */
 static int is_untouched(Stage *stage, int name, PyObject *untouched)
 {
-    PyObject *value = PyObject_GetAttr(stage->task, stage->tasks->names[name]);
+    PyObject *value = PyObject_GetAttr(stage->task, stage->stages->names[name]);
     int same = value != NULL ? value == untouched : -1;
     Py_XDECREF(value);
     return same;
@@ -154,16 +122,17 @@ static int is_untouched(Stage *stage, int name, PyObject *untouched)
 /* Whether every cancelling of the task was taken back. */
 static int is_not_cancelled(Stage *stage)
 {
-    PyObject *count = PyObject_CallMethodNoArgs(stage->task, stage->tasks->names[CANCELLING]);
+    PyObject *count = PyObject_CallMethodNoArgs(stage->task, stage->stages->names[CANCELLING]);
     int none = count != NULL ? !PyObject_IsTrue(count) : -1;
     Py_XDECREF(count);
     return none;
 }
 
-bool is_clean(Stage *stage, PyObject *context)
+/* Whether a call that is over has left nothing in it. */
+static bool is_clean(Stage *stage)
 {
     PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
-    int clean = PyObject_RichCompareBool(stage->context, context, Py_EQ);
+    int clean = PyObject_RichCompareBool(stage->context, stage->stages->context, Py_EQ);
     if (clean > 0)
         clean = is_untouched(stage, MUST_CANCEL, Py_False);
     if (clean > 0)
@@ -177,7 +146,8 @@ bool is_clean(Stage *stage, PyObject *context)
     return clean > 0;
 }
 
-void end_stage(Stage *stage)
+/* Ends one that waits for a call. */
+static void end_stage(Stage *stage)
 {
     if (stage->state != WAITING)
         return;
@@ -189,6 +159,47 @@ void end_stage(Stage *stage)
         raise_again(error);
 }
 
+/* ---- those that wait ------------------------------------------------------------------------------- */
+
+static bool keep_stage(Stage *stage)
+{
+    Stages *stages = stage->stages;
+    if (stages->closed || stages->spares >= SPARES || !is_clean(stage))
+        return false;
+    stages->spare[stages->spares++] = (Stage *)Py_NewRef(stage);
+    return true;
+}
+
+void give_stage_back(Stage *stage)
+{
+    if (!keep_stage(stage))
+        end_stage(stage);
+}
+
+Stage *take_stage(Stages *stages)
+{
+    while (stages->spares > 0) {
+        Stage *stage = stages->spare[--stages->spares];
+        int usable = is_free(stage);
+        if (usable > 0)
+            return stage;
+        if (usable == 0)
+            end_stage(stage);
+        Py_DECREF(stage);
+        if (usable < 0)
+            return NULL;
+    }
+    return new_stage(stages);
+}
+
+int is_nobodys_turn(Stages *stages)
+{
+    PyObject *task = PyObject_CallOneArg(stages->current_task, stages->loop);
+    int nobodys = task != NULL ? task == Py_None : -1;
+    Py_XDECREF(task);
+    return nobodys;
+}
+
 /* ---- as its task sees it: a coroutine -------------------------------------------------------------- */
 
 /* Nothing is kept of a call. */
@@ -196,6 +207,7 @@ static void forget_call(Stage *stage)
 {
     Py_CLEAR(stage->coroutine);
     Py_CLEAR(stage->waits_for);
+    Py_CLEAR(stage->intake);
     Py_CLEAR(stage->entry);
     Py_CLEAR(stage->codec);
     Py_CLEAR(stage->handler);
@@ -211,14 +223,14 @@ static void is_over(Stage *stage)
     Py_CLEAR(stage->task);
     Py_CLEAR(stage->called);
     Py_CLEAR(stage->context);
-    Py_CLEAR(stage->owner);
+    Py_CLEAR(stage->stages);
 }
 
 /* Waits for a call, as awaiting the future would. */
 static PySendResult wait_for_call(Stage *stage, PyObject **result)
 {
     *result = NULL;
-    if (PyObject_SetAttr(stage->called, stage->tasks->names[BLOCKING], Py_True) < 0)
+    if (PyObject_SetAttr(stage->called, stage->stages->names[BLOCKING], Py_True) < 0)
         return PYGEN_ERROR;
     *result = Py_NewRef(stage->called);
     return PYGEN_NEXT;
@@ -227,7 +239,7 @@ static PySendResult wait_for_call(Stage *stage, PyObject **result)
 /* Back to waiting, for another call. */
 static PySendResult wait_again(Stage *stage, PyObject **result)
 {
-    PyObject *called = PyObject_CallNoArgs(stage->tasks->create_future);
+    PyObject *called = PyObject_CallNoArgs(stage->stages->create_future);
     if (called == NULL) {
         *result = NULL;
         return PYGEN_ERROR;
@@ -244,7 +256,7 @@ static PySendResult end_coroutine(Stage *stage, PyObject *value, PyObject **resu
     *result = NULL;
     PyObject *error = value == NULL ? take_exception() : NULL;
     int dealt = call_ended(stage, value, error);
-    bool kept = dealt > 0 && value != NULL && keep_stage(stage);
+    bool kept = dealt > 0 && value != NULL && leave_call(stage) && keep_stage(stage);
     Py_XDECREF(value);
     if (kept) {
         PySendResult waits = wait_again(stage, result);
@@ -386,7 +398,8 @@ static PyObject *stage_next(Stage *stage) { return stage_send_method(stage, Py_N
 static int stage_traverse(Stage *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->owner);
+    Py_VISIT(self->stages);
+    Py_VISIT(self->intake);
     Py_VISIT(self->context);
     Py_VISIT(self->task);
     Py_VISIT(self->called);
@@ -459,10 +472,130 @@ static PyType_Spec stage_spec = {
     .slots = stage_slots,
 };
 
-int add_stage(PyObject *module)
+/* ---- the stages of a loop -------------------------------------------------------------------------- */
+
+static PyObject *stages_close(Stages *self, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &stage_spec, NULL);
+    self->closed = true;
+    while (self->spares > 0) {
+        Stage *stage = self->spare[--self->spares];
+        end_stage(stage);
+        Py_DECREF(stage);
+    }
+    Py_RETURN_NONE;
+}
+
+static int stages_traverse(Stages *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->stage_type);
+    Py_VISIT(self->context);
+    Py_VISIT(self->loop);
+    Py_VISIT(self->create_future);
+    Py_VISIT(self->create_task);
+    Py_VISIT(self->enter_task);
+    Py_VISIT(self->leave_task);
+    Py_VISIT(self->current_task);
+    for (int i = 0; i < self->spares; i++)
+        Py_VISIT(self->spare[i]);
+    return 0;
+}
+
+/* Those that wait go; every other cycle goes through one of them, or through what can be cleared itself. */
+static int stages_clear(Stages *self)
+{
+    self->closed = true;
+    while (self->spares > 0)
+        Py_DECREF(self->spare[--self->spares]);
+    return 0;
+}
+
+static void stages_dealloc(Stages *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    stages_clear(self);
+    Py_XDECREF(self->stage_type);
+    Py_XDECREF(self->context);
+    Py_XDECREF(self->loop);
+    Py_XDECREF(self->create_future);
+    Py_XDECREF(self->create_task);
+    Py_XDECREF(self->enter_task);
+    Py_XDECREF(self->leave_task);
+    Py_XDECREF(self->current_task);
+    Py_XDECREF(self->context_name);
+    for (int i = 0; i < TASK_NAMES; i++)
+        Py_XDECREF(self->names[i]);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static int init_stages(Stages *self, PyTypeObject *type)
+{
+    for (int i = 0; i < TASK_NAMES; i++)
+        if ((self->names[i] = PyUnicode_InternFromString(task_names[i])) == NULL)
+            return -1;
+    return (self->create_future = PyObject_GetAttrString(self->loop, "create_future")) == NULL
+            || (self->create_task = PyObject_GetAttrString(self->loop, "create_task")) == NULL
+            || (self->context_name = Py_BuildValue("(s)", "context")) == NULL
+            || (self->stage_type = PyObject_GetAttrString(PyType_GetModule(type), "Stage")) == NULL
+        ? -1
+        : 0;
+}
+
+static PyObject *stages_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"loop", "context", "enter_task", "leave_task", "current_task", NULL};
+    PyObject *loop, *context, *enter_task, *leave_task, *current_task;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO!OOO:Stages", names, &loop, &PyContext_Type, &context,
+                                     &enter_task, &leave_task, &current_task))
+        return NULL;
+    Stages *self = (Stages *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->loop = Py_NewRef(loop);
+    self->context = Py_NewRef(context);
+    self->enter_task = Py_NewRef(enter_task);
+    self->leave_task = Py_NewRef(leave_task);
+    self->current_task = Py_NewRef(current_task);
+    if (init_stages(self, type) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static PyMethodDef stages_methods[] = {
+    {"close", (PyCFunction)stages_close, METH_NOARGS, PyDoc_STR("close()")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot stages_slots[] = {
+    {Py_tp_doc, PyDoc_STR("The tasks that async handlers begin in, of one event loop.")},
+    {Py_tp_new, stages_new},
+    {Py_tp_dealloc, stages_dealloc},
+    {Py_tp_traverse, stages_traverse},
+    {Py_tp_clear, stages_clear},
+    {Py_tp_methods, stages_methods},
+    {0, NULL},
+};
+
+static PyType_Spec stages_spec = {
+    .name = "splnode.wire._native.Stages",
+    .basicsize = sizeof(Stages),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = stages_slots,
+};
+
+bool are_stages(PyObject *object) { return Py_TYPE(object)->tp_dealloc == (destructor)stages_dealloc; }
+
+static int add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
     int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
     Py_XDECREF(type);
     return failed;
+}
+
+int add_stage(PyObject *module)
+{
+    return add_type(module, &stage_spec) < 0 || add_type(module, &stages_spec) < 0 ? -1 : 0;
 }
