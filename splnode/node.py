@@ -23,6 +23,7 @@ import structlog
 
 from splnode.avro.codec import engine_used, engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
+from splnode.balance import report
 from splnode.balance.elsewhere import Elsewhere
 from splnode.config import Config, to_builtins
 from splnode.discovery.resolver import Instance
@@ -234,35 +235,18 @@ class Node:
             load=self._load,
             modules=modules.uris,
             local=self.client("SPLExecuteService"),
+            channel=self._router,
+            channels=lambda: report.channels(elsewhere.balancers),
+            loads=lambda: report.loads(elsewhere.balancers),
         )
         self._closing.push_async_callback(mesh.close)
-        self._closing.push_async_callback(self._open_elsewhere(mesh).close)
+        elsewhere = open_elsewhere(config, mesh)
+        self._router.elsewhere, self._router.here = elsewhere, mesh.service.is_here
+        self._closing.push_async_callback(elsewhere.close)
         self.serve("SPLNodeService", mesh.service)
         self._mesh = mesh
         for spec in config.node.services:
             self.serve(*own.load(spec))
-
-    def _open_elsewhere(self, mesh: MeshMember) -> Elsewhere:
-        """What is not served here is called where it is."""
-        config, verdicts = self.config, mesh.verdicts
-
-        def misfit(instance: Instance, contract: Contract, message: str) -> str:
-            return verdicts.lie(instance, contract.protocol.name) or verdicts.misfit(
-                contract.protocol, instance, message
-            )
-
-        elsewhere = Elsewhere(
-            mesh.roster,
-            misfit=misfit,
-            channels=config.channels,
-            balance=config.balance,
-            ejection=config.ejection,
-            retry=config.retry,
-            limits=config.limits,
-        )
-        verdicts.changed = elsewhere.change
-        self._router.elsewhere = elsewhere
-        return elsewhere
 
     async def _listen(self) -> None:
         """Lets peers in, from now on."""
@@ -369,6 +353,27 @@ class Node:
 
     def _protocols(self) -> list[Protocol]:
         return [contract.protocol for contract in self._directory.contracts]
+
+
+def open_elsewhere(config: Config, mesh: MeshMember) -> Elsewhere:
+    """A channel to all services of others, as `mesh` knows them. Whoever opens it closes it, before the mesh."""
+    verdicts = mesh.verdicts
+
+    def misfit(instance: Instance, contract: Contract, message: str) -> str:
+        lie = verdicts.lie(instance, contract.protocol.name)
+        return lie or verdicts.misfit(contract.protocol, instance, message)
+
+    elsewhere = Elsewhere(
+        mesh.roster,
+        misfit=misfit,
+        channels=config.channels,
+        balance=config.balance,
+        ejection=config.ejection,
+        retry=config.retry,
+        limits=config.limits,
+    )
+    verdicts.changed = elsewhere.change
+    return elsewhere
 
 
 def _identity(config: Config) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from splnode.balance.accrual import Standing
-from splnode.balance.choice import asked_for, is_named, sticky_key
+from splnode.balance.choice import asked_for, is_named, is_pinned, sticky_key
 from splnode.balance.member import Dial, Member
 from splnode.balance.pick import least_request
 from splnode.balance.pool import Misfit, Pool
@@ -24,11 +24,13 @@ from splnode.discovery.resolver import Resolver
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.rpc.call import Call
 from splnode.rpc.failure import FAULTS, again
+from splnode.rpc.route import NODE_KEY
 from splnode.wire.message import Contract
 
 FULL: Final = 0.1
 LONGEST_REST: Final = 10.0
 """Seconds that a node gets no calls after it said that it is full: by default, and at most."""
+NOT_ASKED_FOR: Final = "not what was asked for"
 MOST_TRIED: Final = 32
 """Nodes that a call goes to one after the other, none of which has started it."""
 
@@ -56,7 +58,7 @@ class Balancer:
     ) -> None:
         self.contract = contract
         self.pool = Pool(contract, resolver, dial, misfit, balance, ejection, now)
-        self._settings = balance
+        self.settings = balance
         self._policy = balance.policies.get(contract.protocol.name, balance.policy)
         self._retry = retry
         self._now = now
@@ -129,6 +131,8 @@ class Balancer:
             return result
         finally:
             member.end()
+            if call.route.tell:
+                call.answer_metadata = {**call.answer_metadata, NODE_KEY: member.name.encode()}
 
     async def _hedged(self, call: Call, delay: float) -> object:
         """The call, and a copy of it on another node if the first has not answered in `delay` seconds."""
@@ -209,7 +213,7 @@ class Balancer:
             pool.weighted = True
         if policy == "sticky" and key is None:
             key = sticky_key(call)
-        return choice.pick(policy, key, self._turn, now, self._settings, self._draw)
+        return choice.pick(policy, key, self._turn, now, self.settings, self._draw)
 
     def _named(self, call: Call, tried: Collection[Member]) -> Member | None:
         pool, route = self.pool, call.route
@@ -224,7 +228,7 @@ class Balancer:
         """The first member that the call may go to, within `patience`."""
         pool = self.pool
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, min(call.remaining, self._settings.patience))):
+            async with asyncio.timeout(max(0.0, min(call.remaining, self.settings.patience))):
                 while not self._closed:
                     changed = pool.changed
                     member = self._choose(call, tried)
@@ -250,21 +254,32 @@ class Balancer:
         return CallError(Code.UNAVAILABLE, text, attempts=lines, retry_after=delay, started=False)
 
     def _left_out(self, call: Call, member: Member) -> str:
-        route, now = call.route, self._now()
-        asked = is_named(member, route.to) and route.pin is None
-        until = member.accrual.until
+        route = call.route
+        asked = is_named(member, route.to) and is_pinned(member, self.pool.service, route.pin)
+        unfit, problem = self.pool.unfit(member, call.message.name), member.instance.problem
         reasons = [
             member.state.name,
-            "" if (unfit := self.pool.unfit(member, call.message.name)) == "" else f"does not fit: {unfit}",
-            "" if asked else "not what was asked for",
-            f"leaving: {member.leaving or 'it says so'}" if member.leaving or member.instance.state != "up" else "",
-            ""
-            if until is None or member.accrual.standing(now) is Standing.LIVE
-            else f"left out for {max(0.0, until - now):.1f} s more",
-            member.why(),
+            problem or (f"does not fit: {unfit}" if unfit else ""),
+            "" if asked else NOT_ASKED_FOR,
+            *self.left_out(member),
+            "" if problem else member.why(),
         ]
         endpoints = ", ".join(str(endpoint) for endpoint in member.lines)
-        return f"{endpoints}: " + "; ".join(reason for reason in reasons if reason)
+        told = "; ".join(reason for reason in reasons if reason)
+        return told if endpoints == member.name else f"{endpoints}: {told}"
+
+    def left_out(self, member: Member) -> list[str]:
+        """Why the member gets no calls while there are others, whatever they ask for; empty if it gets some."""
+        now, until, reasons = self._now(), member.accrual.until, []
+        if member.leaving or member.instance.state != "up":
+            reasons.append(f"leaving: {member.leaving or 'it says so'}")
+        if until is not None and member.accrual.standing(now) is not Standing.LIVE:
+            reasons.append(f"left out for {max(0.0, until - now):.1f} s more")
+        if now < member.rests:
+            reasons.append(f"full, as it said: it rests for {member.rests - now:.1f} s more")
+        if not member.instance.weight:
+            reasons.append("its weight is 0")
+        return reasons
 
 
 def _after(error: CallError, attempts: Sequence[str]) -> CallError:

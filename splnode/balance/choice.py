@@ -78,7 +78,7 @@ def asked_for(members: Iterable[Member], service: str, to: str | None, pin: str 
     if pin is not None and len(pin) < 8:
         text = f"{pin!r} is too short for a fingerprint: give 8 hexadecimal digits of it at least"
         raise CallError(Code.INVALID_ARGUMENT, text, started=False)
-    found = [member for member in members if is_named(member, to) and _is_pinned(member, service, pin)]
+    found = [member for member in members if is_named(member, to) and is_pinned(member, service, pin)]
     if to is not None and len(found) > 1:
         exact = [member for member in found if member.name == to]
         names = sorted({member.name for member in found})
@@ -93,7 +93,8 @@ def is_named(member: Member, to: str | None) -> bool:
     return to is None or (bool(to) and (member.instance.node.startswith(to) or to in map(str, member.lines)))
 
 
-def _is_pinned(member: Member, service: str, pin: str | None) -> bool:
+def is_pinned(member: Member, service: str, pin: str | None) -> bool:
+    """Whether its contract is said to be the one that `pin` names: by its wire fingerprint, or the beginning of it."""
     known = member.instance.service(service)
     return pin is None or (known is not None and known.wire.hex().startswith(pin.lower()))
 

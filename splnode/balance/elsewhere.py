@@ -19,6 +19,9 @@ HOPS_KEY: Final = "spl-hops"
 MOST_HOPS: Final = 16
 """Nodes in a row that may call one another for the sake of one call: more than that is a circle."""
 
+MOST: Final = 256
+"""Contracts of one process that are called at a time. They may be those of strangers, whose calls are passed on."""
+
 
 class Elsewhere:
     """The services of other nodes, as `resolver` finds them. Whoever made it closes it, and the resolver after it.
@@ -85,6 +88,11 @@ class Elsewhere:
     def _add(self, key: str | Contract, contract: Contract) -> Balancer:
         if self._closed:
             raise CallError(Code.UNAVAILABLE, "this node is closing", started=False)
+        if len(self._balancers) >= MOST:
+            self._balancers = {key: each for key, each in self._balancers.items() if each.pool.active}
+        if len(self._balancers) >= MOST:
+            text = f"{MOST} services, or versions of them, are called on other nodes: there is no room for one more"
+            raise CallError(Code.RESOURCE_EXHAUSTED, text, retry_after=1.0, started=False)
         balancer = Balancer(
             contract,
             self._resolver,

@@ -36,8 +36,8 @@ class Pool:
     """The members of the service of `contract`, as `resolver` finds them.
 
     `use` begins, also after it has let everything go: `idle_seconds` after the last one. `close` ends it. Where its
-    members are `weighted` they are asked for their load as they are probed. `changed` is an Event that is set, and
-    replaced by another, when there may be somebody else to choose.
+    members are `weighted` those that have no calls are probed too, since they tell their load then. `changed` is an
+    Event that is set, and replaced by another, when there may be somebody else to choose.
     """
 
     def __init__(
@@ -72,6 +72,11 @@ class Pool:
     def members(self) -> Collection[Member]:
         """The nodes that are known now."""
         return self._members.values()
+
+    @property
+    def active(self) -> bool:
+        """Whether it watches and connects: somebody has called of late."""
+        return self._running
 
     @property
     def service(self) -> str:
@@ -204,7 +209,7 @@ class Pool:
     async def _probe(self, member: Member) -> None:
         settings, member.busy = self._settings, True
         try:
-            told = await member.ping(settings.probe_timeout, LOAD_WANTED if self.weighted else None)
+            told = await member.ping(settings.probe_timeout, LOAD_WANTED)
             member.strikes = 0
             if (load := Load.parse(told.get(LOAD_KEY, b""))) is not None:
                 member.reported.heard(load, self._now())

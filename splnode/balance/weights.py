@@ -47,15 +47,16 @@ class Load:
 class Reported:
     """The reports of one member. `now` is a moment in seconds that never goes back."""
 
-    __slots__ = ("_first", "_last", "_weight")
+    __slots__ = ("_first", "_last", "_weight", "last")
 
     def __init__(self) -> None:
+        self.last: Load | None = None  # the report that came last, whatever it says
         self._first = self._last = math.inf
         self._weight = 0.0
 
     def heard(self, load: Load, now: float) -> None:
         """A report has come. One that says nothing (an idle node) leaves the last one as it is."""
-        weight = load.weight
+        weight, self.last = load.weight, load
         if weight > 0:
             self._first = min(self._first, now)
             self._last, self._weight = now, weight

@@ -7,6 +7,10 @@
 Several JSON values are several calls over one connection, one after another, a line of result each. A void
 result is null. `splnode call SERVICE.MESSAGE --help` shows what the message takes.
 
+A node that does not serve the message passes the call on to one that does; without a node here the others are looked
+for. --all prints {"node": ..., "result": ...} or {"node": ..., "error": ...} for each node, and the exit code is the
+worst of them.
+
 An error of the protocol goes to stderr with its fields, and the exit code is 66; other failures give 64 + the
 code of gRPC. See `splnode --help`.
 """
@@ -30,6 +34,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say what happens; -vv: and its times")
     parser.add_argument("-h", "--help", action="store_true", help="show this text, or what the message takes")
     target.add_options(parser)
+    add_choices(parser)
+
+
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """The options that choose among the nodes that serve the message. (--to NODE is target's)"""
+    group = parser.add_argument_group(
+        "which of many nodes",
+        "--to NODE, its id or the beginning of it, has that one answer. --to ENDPOINT calls there: a node that does"
+        " not serve the message itself passes the call on to one that does, and so does the node of this host.",
+    )
+    group.add_argument("--balance", choices=("least_request", "round_robin", "weighted", "sticky"), help="choose so")
+    group.add_argument("--pin", metavar="FINGERPRINT", help="only nodes with exactly this contract: 8 digits or more")
+    every = group.add_mutually_exclusive_group()
+    every.add_argument("--all", action="store_true", help="call every node that serves it: a line of each, as it comes")
+    every.add_argument("--first", action="store_true", help="call every node, and take the first answer")
 
 
 def add_headers(parser: argparse.ArgumentParser) -> None:

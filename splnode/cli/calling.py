@@ -1,13 +1,14 @@
 """The calls of `splnode call`: whom to ask, what to send, what to print."""
 
 import argparse
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
 from splnode.cli import inputs, output, target
-from splnode.cli.dial import Dialled, dial_first, find, load_protocol, names, split_name
-from splnode.cli.failure import UsageError, describe, exit_code, say
+from splnode.cli.dial import Dialled, NotServedError, dial_first, find, load_protocol, names, split_name
+from splnode.cli.failure import NoEndpointError, UsageError, describe, exit_code, say
 from splnode.cli.metadata import read_headers, shown
 from splnode.cli.params import JsonForm, bare_parameter
 from splnode.cli.phases import Phases
@@ -15,6 +16,18 @@ from splnode.cli.records import Schemas
 from splnode.cli.target import Target
 from splnode.errors import CallError, Code, DeclaredError, SplnodeError
 from splnode.wire.message import Contract
+
+
+class Calling(typing.Protocol):
+    """One message, called again and again: a Caller, or a `many.Remote`."""
+
+    def run(self, value: Any, metadata: Mapping[str, bytes]) -> int:
+        """One call: prints what it gives, and gives the exit code. Raises what it ended with."""
+        ...
+
+    def close(self) -> None:
+        """Lets every connection go."""
+        ...
 
 
 class Caller:
@@ -34,6 +47,11 @@ class Caller:
         """Whether the next call needs no dialling."""
         return self._dialled is not None and self._dialled.channel.is_open
 
+    def run(self, value: Any, metadata: Mapping[str, bytes]) -> int:
+        """One call, and its result on stdout."""
+        output.emit(self.call(value, metadata))
+        return 0
+
     def call(self, value: Any, metadata: Mapping[str, bytes]) -> Any:
         """One call: JSON in, JSON out. Raises what the call ended with."""
         params = self._form.params(self._message, value)
@@ -46,7 +64,7 @@ class Caller:
             with self._phases.phase("call", self._message.name):
                 result = client.send(call)
         except DeclaredError as error:
-            raise self._readable(error) from None
+            raise self._schemas.error(self._form, self._message, error) from None
         finally:
             for key, text in shown(call.answer_metadata).items():
                 self._phases.note(f"< {key}: {text}")
@@ -64,40 +82,49 @@ class Caller:
             self._dialled.channel.close()
             self._dialled = None
 
-    def _readable(self, error: DeclaredError) -> DeclaredError:
-        """The error with its fields as JSON."""
-        for branch in self._message.errors.branches[1:]:
-            if error.schema_name in (branch.label, branch.short_name):
-                fields = self._schemas.json(self._form, branch, error.value)
-                return type(error)(**fields) if isinstance(fields, dict) else error
-        return error
-
 
 def run_calls(args: argparse.Namespace) -> int:
     """One call for each JSON value of `-d`; the exit code of the first that failed."""
+    args.node, args.to = target.split_node(args.to)
     where, phases = target.from_args(args), Phases(args.verbose)
-    service, name = split_name(args.message)
+    split_name(args.message)
     metadata = read_headers(args.header, where.headers)
-    caller, code = None, 0
+    caller: Calling | None = None
+    code = 0
     try:
         for value in inputs.values(args.data):
             if caller is None:
-                protocol, where = speak(args, where, service, phases)
-                message = message_of(protocol, name)
-                caller = Caller(
-                    where, Contract(protocol), message, JsonForm(args.json, args.bytes, named=args.named), phases
-                )
+                caller = _open(args, where, phases)
             try:
-                output.emit(caller.call(value, metadata))
+                ended = caller.run(value, metadata)
             except SplnodeError as error:
                 tell(error)
-                code = code or exit_code(error)
-                if not args.keep_going:
-                    break
+                ended = exit_code(error)
+            code = code or ended
+            if ended and not args.keep_going:
+                break
     finally:
         if caller is not None:
             caller.close()
     return code
+
+
+def _open(args: argparse.Namespace, where: Target, phases: Phases) -> Calling:
+    """What calls the message: on the node that was dialled, if it serves that, or else on one that does."""
+    if not (args.all or args.first or args.balance or args.pin or args.node):
+        service, name = split_name(args.message)
+        try:
+            protocol, found = speak(args, where, service, phases)
+        except NoEndpointError as error:
+            if not (error.elsewhere if isinstance(error, NotServedError) else target.is_default(args)):
+                raise
+            phases.note(str(error))
+        else:
+            form = JsonForm(args.json, args.bytes, named=args.named)
+            return Caller(found, Contract(protocol), message_of(protocol, name), form, phases)
+    from splnode.cli.many import open_remote
+
+    return open_remote(args, where, phases)
 
 
 def speak(args: argparse.Namespace, where: Target, service: str, phases: Phases) -> tuple[Protocol, Target]:

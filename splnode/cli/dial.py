@@ -23,7 +23,16 @@ from splnode.wire.message import Contract
 REFLECTION: Final = "splnode.Reflection"
 HEALTH: Final = "splnode.Health"
 METRICS: Final = "splnode.Metrics"
+NODE: Final = "SPLNodeService"
 T = TypeVar("T")
+
+
+class NotServedError(NoEndpointError):
+    """Who answers lacks the service; `elsewhere`: it may know who has it."""
+
+    def __init__(self, text: str, *, elsewhere: bool = False) -> None:
+        super().__init__(text)
+        self.elsewhere = elsewhere
 
 
 class Dialled:
@@ -152,7 +161,7 @@ def listing(target: Target) -> list[dict[str, Any]]:
     return list(found) if isinstance(found, list) else []
 
 
-def _not_here(target: Target, service: str, server: Protocol) -> NoEndpointError:
+def _not_here(target: Target, service: str, server: Protocol) -> NotServedError:
     served = [server.name]
     # What the handshake showed may be all there is to tell.
     with contextlib.suppress(CallError, NoEndpointError):
@@ -161,8 +170,9 @@ def _not_here(target: Target, service: str, server: Protocol) -> NoEndpointError
 
     near = difflib.get_close_matches(service, served, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return NoEndpointError(
-        f"{target.endpoints[0]} does not serve {service}{hint}; it serves {', '.join(sorted(served))}"
+    return NotServedError(
+        f"{target.endpoints[0]} does not serve {service}{hint}; it serves {', '.join(sorted(served))}",
+        elsewhere=NODE in served,
     )
 
 

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from splnode import sync
 from splnode.cli import dial, output, target
@@ -18,6 +18,7 @@ from splnode.services.peers import EXECUTE_SERVICE, NODE_SERVICE
 
 LOOKING: Final = 1.5
 """Seconds in which the nodes of a network make themselves known."""
+MDNS: Final[Literal["on", "off"]] = "on"
 WATCHING: Final = 10.0
 """Seconds that a node may wait for a change before it answers that there is none."""
 
@@ -67,26 +68,38 @@ async def asking(args: argparse.Namespace) -> AsyncIterator[Asked]:
             with dial.connected(where.at(endpoint), protocol) as dialled:
                 yield Asked(dialled.client(where.max_time))
             return
-    async with _looking() as member:
+    async with looking() as member:
         yield Asked(None, member)
 
 
 @asynccontextmanager
-async def _looking() -> AsyncIterator[MeshMember]:
+async def looking(seconds: float | None = None) -> AsyncIterator[MeshMember]:
+    """A part in the mesh that is no node: it finds others, and passes calls on to them. It waits for them before, for
+    so many seconds; None: as long as they need."""
     from splnode.avro.protocol import find_protocol
+    from splnode.node import open_elsewhere
 
     async def modules() -> list[str]:
         return []
 
     logging.configure("error")
-    config = Config(node=NodeConfig(listen=()), discovery=DiscoveryConfig(mdns="on"))
-    local = Client(Router(), find_protocol(EXECUTE_SERVICE))
-    member = MeshMember(config, protocols=lambda: (), load=lambda: 0.0, modules=modules, local=local)
+    config = Config(node=NodeConfig(listen=()), discovery=DiscoveryConfig(mdns=MDNS))
+    router = Router()
+    member = MeshMember(
+        config,
+        protocols=lambda: (),
+        load=lambda: 0.0,
+        modules=modules,
+        local=Client(router, find_protocol(EXECUTE_SERVICE)),
+        channel=router,
+    )
+    router.elsewhere = elsewhere = open_elsewhere(config, member)
     try:
         await member.start("", [])
-        await asyncio.sleep(LOOKING)
+        await asyncio.sleep(LOOKING if seconds is None else seconds)
         yield member
     finally:
+        await elsewhere.close()
         await member.close()
 
 

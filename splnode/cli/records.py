@@ -3,10 +3,11 @@
 from typing import Any
 
 from splnode.avro import single_object
+from splnode.avro.protocol import Message
 from splnode.avro.schema import Schema, parse_schema
 from splnode.cli.params import JsonForm
 from splnode.cli.target import Target
-from splnode.errors import SplnodeError
+from splnode.errors import DeclaredError, SplnodeError
 
 
 class Schemas:
@@ -26,6 +27,14 @@ class Schemas:
             if not self._missed:
                 return found
             self._ask()
+
+    def error(self, form: JsonForm, message: Message, error: DeclaredError) -> DeclaredError:
+        """A declared error of the message, with its fields as JSON."""
+        for branch in message.errors.branches[1:]:
+            if error.schema_name in (branch.label, branch.short_name):
+                fields = self.json(form, branch, error.value)
+                return type(error)(**fields) if isinstance(fields, dict) else error
+        return error
 
     def _lookup(self, fingerprint: int) -> Schema | None:
         if fingerprint not in self._known:

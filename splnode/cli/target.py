@@ -93,6 +93,11 @@ def endpoints(to: str | None) -> tuple[Endpoint, ...]:
     return default_socket(), Endpoint.parse(LOCAL_TCP)
 
 
+def split_node(to: str | None) -> tuple[str | None, str | None]:
+    """What `--to` names: the node that is to answer, or the endpoint where to call. An endpoint has a scheme."""
+    return (to, None) if to and "://" not in to else (None, to)
+
+
 def is_default(args: argparse.Namespace) -> bool:
     """Whether nobody said whom to call."""
     return not (args.to or args.profile or os.environ.get("SPLNODE_TO") or os.environ.get("SPLNODE_PROFILE"))

@@ -1,6 +1,9 @@
 """Where a call wants to go, if it says so itself. Empty for nearly all calls: then the configuration decides."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+NODE_KEY: Final = "spl-node"
+"""Metadata of an answer, put there by a channel over several nodes if it was asked to: the node that gave it."""
 
 
 class Route(NamedTuple):
@@ -10,7 +13,7 @@ class Route(NamedTuple):
     of that which only one has, or an endpoint as it is written. `pin` is the wire fingerprint that the node's
     contract must have, as hexadecimal digits (a beginning of at least 8 will do). `hedge` is how many seconds after the
     first a second copy goes to another node, if there is no answer by then; only messages that are declared
-    idempotent may be hedged.
+    idempotent may be hedged. `tell`: the call's `answer_metadata` is to say under NODE_KEY which node answered.
     """
 
     policy: str | None = None
@@ -18,6 +21,7 @@ class Route(NamedTuple):
     to: str | None = None
     pin: str | None = None
     hedge: float | None = None
+    tell: bool = False
 
 
 ANY = Route()

@@ -1,12 +1,13 @@
 """Here or elsewhere: a Channel that passes each call to the one who serves its protocol."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from splnode.errors import CallError, Code
 from splnode.rpc.call import Call
 from splnode.rpc.channel import Channel
 from splnode.rpc.handler import Inline
+from splnode.rpc.route import ANY
 from splnode.wire.message import ServerCall
 
 
@@ -14,12 +15,14 @@ class Router:
     """Chooses by the full name of the caller's protocol. A server of this process is one of the routes.
 
     Routes may be added and removed while calls run; those that run go on. `close` closes every route. What has no
-    route goes to `elsewhere`, where there is such a channel; whoever made that closes it.
+    route goes to `elsewhere`, where there is such a channel; whoever made that closes it. So do calls that name another
+    place than this one: `here` says whether a call that names one may be answered here.
     """
 
     def __init__(self, routes: Mapping[str, Channel] | None = None) -> None:
         self._routes = dict(routes or {})
         self.elsewhere: Channel | None = None
+        self.here: Callable[[Call], bool] = lambda _call: True
         self._given: dict[str, dict[str, Inline]] = {}
 
     @property
@@ -39,7 +42,9 @@ class Router:
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Passes the call on. CallError(UNAVAILABLE), at once, says which services there are."""
-        channel = self._routes.get(call.contract.protocol.name) or self.elsewhere
+        channel = self._routes.get(call.contract.protocol.name)
+        if channel is None or (call.route is not ANY and not self.here(call)):
+            channel = self.elsewhere
         if channel is None:
             known = ", ".join(self._routes) or "none"
             text = f"no endpoint serves {call.contract.protocol.name}; this node has {known}"

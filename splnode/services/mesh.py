@@ -3,7 +3,7 @@
 import asyncio
 import time
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from splnode.discovery.roster import Roster
 from splnode.discovery.static import Static, peers_from_environment
 from splnode.discovery.verdicts import Verdicts
 from splnode.endpoint import Endpoint
+from splnode.rpc.channel import Channel
 from splnode.rpc.client import Client
 from splnode.services.nodes import Mesh, NodeService
 from splnode.services.peers import Peers, service_of
+from splnode.services.relay import Relay
 
 log = structlog.get_logger("splnode.discovery")
 
@@ -43,8 +45,9 @@ class Multicast(Resolver, Announcer, Network, typing.Protocol):
 class MeshMember:
     """One node's part in the mesh: what it knows of others (`roster`, `verdicts`) and what it tells them.
 
-    `service` implements SPLNodeService. `start` it when the node listens, `change` it when it serves something else,
-    `leave` when it drains, `close` it in the end. ConfigError if the config names peers that cannot be.
+    `service` implements SPLNodeService; calls that it passes on go to `channel`. `start` it when the node listens,
+    `change` it when it serves something else, `leave` when it drains, `close` it in the end. ConfigError if the config
+    names peers that cannot be.
     """
 
     def __init__(
@@ -55,6 +58,9 @@ class MeshMember:
         load: Callable[[], float],
         modules: Callable[[], Awaitable[list[str]]],
         local: Client,
+        channel: Channel,
+        channels: Callable[[], list[dict[str, Any]]] = list,
+        loads: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._weight = config.discovery.weight
         self._protocols = protocols
@@ -79,6 +85,9 @@ class MeshMember:
             diagnose=self.diagnose,
             execute=self._peers.execute,
             local=local,
+            relay=Relay(channel, config.limits),
+            channels=channels,
+            loads=loads,
         )
         self.service = NodeService(mesh)
 

@@ -1,6 +1,7 @@
 """SPLNodeService: the mesh as this node knows it."""
 
 import asyncio
+import difflib
 import time
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -14,13 +15,17 @@ from splnode.discovery.resolver import Board, Instance
 from splnode.discovery.roster import Roster
 from splnode.discovery.verdicts import Verdicts
 from splnode.errors import CallError, Code, ConfigError, DeclaredError
-from splnode.rpc.call import LONGEST
+from splnode.rpc.call import LONGEST, Call
 from splnode.rpc.client import Client
+from splnode.rpc.route import Route
 from splnode.services.node_info import STATES, from_info, to_info
+from splnode.services.relay import Relay
 from splnode.services.watching import seconds_to_wait
 
 CHECKING: Final = 1.0
 """Seconds in which the nodes of a list are looked at."""
+SEARCHING: Final = 1.5
+"""Seconds in which a node that serves something makes itself known."""
 COMPARING: Final = 3.0
 """Seconds in which nodes are asked for their versions."""
 NAME: Final = 63
@@ -43,7 +48,8 @@ class Mesh(typing.NamedTuple):
 
     `own` has this node, `protocols` gives those it serves, `load` the calls that run as a part of those that may,
     `modules` the URIs of its modules, `diagnose` what is wrong; `execute` runs a module elsewhere, `local` is the
-    client of this node's own SPLExecuteService.
+    client of its own SPLExecuteService. `relay` calls elsewhere, `channels` tells of the ways there, `loads` what
+    nodes have said of their load, by id.
     """
 
     own: Board
@@ -56,6 +62,9 @@ class Mesh(typing.NamedTuple):
     diagnose: Callable[[], Awaitable[list[Finding]]]
     execute: Execute
     local: Client
+    relay: Relay
+    channels: Callable[[], list[dict[str, Any]]] = list
+    loads: Callable[[], Mapping[str, float]] = dict
 
 
 class NodeService:
@@ -160,6 +169,81 @@ class NodeService:
                 raise NodeError(code="UNREACHABLE", message=error.message) from None
             raise
 
+    async def findProtocol(self, service: str) -> str:  # noqa: N802 - the protocol's word
+        """Its text."""
+        for protocol in self._mesh.protocols():
+            if service in (protocol.name, protocol.short_name):
+                return protocol.text
+        until = time.monotonic() + min(SEARCHING, seconds_to_wait(int(SEARCHING * 1000)))
+        names = await self._named(service, until)
+        if len(names) == 1:
+            those = [each for each in self._mesh.roster.present if each.service(names[0]) is not None]
+            found = await self._reference(names[0], those, time.monotonic() + COMPARING)
+            if found is not None:
+                return found.text
+            told = f"{names[0]}: none of the {len(those)} nodes that serve it tells its protocol"
+            raise NodeError(code="UNREACHABLE", message=told)
+        if names:
+            raise NodeError(code="NOT_FOUND", message=f"{service[:200]!r} may be each of {', '.join(names)}")
+        raise NodeError(code="NOT_FOUND", message=self._unserved(service))
+
+    async def callRemote(  # noqa: N802 - the protocol's word
+        self, protocol: str, message: str, params: bytes, metadata: Mapping[str, bytes], wishes: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Passes it on."""
+        try:
+            answer = await self._mesh.relay.call(protocol, message, params, metadata, wishes)
+        except ValueError as error:
+            raise NodeError(code="INVALID", message=str(error)[:2000]) from None
+        own = next(iter(self._mesh.own.present), None)
+        if own is not None and not answer["node"] and "failure" not in answer:
+            answer["node"] = own.node
+        return answer
+
+    def listChannels(self) -> list[dict[str, Any]]:  # noqa: N802 - the protocol's word
+        """The ways to others."""
+        return self._mesh.channels()
+
+    def is_here(self, call: Call) -> bool:
+        """Whether a call that names a node or a fingerprint means this node. CallError for a name of several."""
+        own, route = next(iter(self._mesh.own.present), None), call.route
+        return own is None or (self._is_meant(own, route) and _is_pinned(own, call.contract.protocol.name, route))
+
+    def _is_meant(self, own: Instance, route: Route) -> bool:
+        to = route.to
+        if to is None or to in (own.node, *map(str, own.endpoints)):
+            return True
+        if not to or not own.node.startswith(to):
+            return False
+        others = [each.node for each in self._mesh.roster.present if each.node.startswith(to)]
+        if others and to not in others:
+            names = ", ".join(sorted({own.node, *others}))
+            raise CallError(Code.INVALID_ARGUMENT, f"{to!r} may be each of {names}", started=False)
+        return not others
+
+    async def _named(self, service: str, until: float) -> list[str]:
+        """The full names that `service` may mean, of what other nodes serve, once one of them does."""
+        roster = self._mesh.roster
+        while True:
+            revision = roster.revision
+            served = {each.name for instance in roster.present for each in instance.services or ()}
+            if service in served:
+                return [service]
+            found = sorted(name for name in served if name.rpartition(".")[2] == service)
+            left = until - time.monotonic()
+            if found or left <= 0:
+                return found
+            await roster.changed(revision, left)
+
+    def _unserved(self, service: str) -> str:
+        roster = self._mesh.roster
+        served = {each.name for instance in roster.present for each in instance.services or ()}
+        near = difflib.get_close_matches(service, served, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        silent = [f"{each.node or each.endpoints[0]}: {each.problem}" for each in roster.present if each.problem]
+        lines = [f"none of the {len(roster.present)} other nodes serves {service[:200]}{hint}", *sorted(silent)[:20]]
+        return "\n  ".join(lines)
+
     async def diagnose(self) -> list[dict[str, str]]:
         """What the doctor finds."""
         return [finding._asdict() for finding in await self._mesh.diagnose()]
@@ -178,13 +262,14 @@ class NodeService:
         )
 
     async def _all(self) -> list[dict[str, Any]]:
-        roster, now = self._mesh.roster, time.time()
+        roster, now, loads = self._mesh.roster, time.time(), self._mesh.loads()
         others = []
         for each in sorted(roster.present, key=_by_id):
             age = roster.age(each)
             lie = self._lies(each)
             heartbeat = 0 if age is None else int((now - age) * 1000)
-            others.append(to_info(each, lastHeartbeat=heartbeat, problem=each.problem or lie))
+            load = loads.get(each.node)
+            others.append(to_info(each, lastHeartbeat=heartbeat, load=load, problem=each.problem or lie))
         return [await self._self(), *others]
 
     def _lies(self, instance: Instance) -> str:
@@ -220,7 +305,7 @@ class NodeService:
             "reasons": [f"{message}: {each}" for message, each in (verdicts or {}).items() if not each.fits],
             "state": STATES[instance.state],
             "weight": instance.weight,
-            "load": mesh.load() if instance is own else None,
+            "load": mesh.load() if instance is own else mesh.loads().get(instance.node),
             "problem": instance.problem or trouble,
         }
 
@@ -249,6 +334,11 @@ async def _until(until: float, waiting: Awaitable[T]) -> T | None:
 def _print(instance: Instance, name: str) -> bytes:
     service = instance.service(name)
     return service.resolution if service is not None else b""
+
+
+def _is_pinned(own: Instance, service: str, route: Route) -> bool:
+    known = own.service(service)
+    return route.pin is None or (known is not None and known.wire.hex().startswith(route.pin.lower()))
 
 
 def _by_id(instance: Instance) -> tuple[str, int, str]:

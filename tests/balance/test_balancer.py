@@ -461,12 +461,17 @@ async def test_weighted_nodes_are_asked_for_their_load_without_calls_too():
     await mesh.balancer.close()
 
 
-async def test_nobody_is_asked_for_a_load_that_is_not_used(mesh: Mesh):
+async def test_a_node_that_nobody_calls_is_asked_only_where_its_load_counts():
+    mesh = Mesh(probe_interval=0.01)
     (node,) = mesh.add("n1")
     await mesh.settled()
+    (member,) = mesh.balancer.pool.members
+    member.used = -1000.0
+    await asyncio.sleep(0.05)  # clock: several probe intervals, in which nothing happens
+    node.pinged.clear()
+    await asyncio.sleep(0.05)  # clock: as above
+    assert not node.pinged.is_set()
+    mesh.balancer.pool.weighted = True
     await asyncio.wait_for(node.pinged.wait(), 2)
-    assert node.asked is None
-    assert await mesh.ask(route=Route(policy="weighted")) == "n1"
-    while node.asked is None:
-        node.pinged.clear()
-        await asyncio.wait_for(node.pinged.wait(), 2)
+    await mesh.balancer.close()
+    assert not mesh.balancer.pool.weighted

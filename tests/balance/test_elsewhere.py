@@ -3,19 +3,22 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import pytest
 
 import splnode
 from splnode.avro.protocol import Protocol
+from splnode.balance import elsewhere
 from splnode.balance.elsewhere import Elsewhere
 from splnode.config import BalanceConfig, EjectionConfig
 from splnode.discovery.resolver import Address, Board, Instance
 from splnode.endpoint import Endpoint
-from splnode.errors import CallError
+from splnode.errors import CallError, Code
 from splnode.net.channel import State
 from splnode.rpc.client import Client
+from splnode.rpc.route import NODE_KEY, Route
 from splnode.wire.message import Contract
 
 PROTOCOL = Protocol.parse(
@@ -161,6 +164,34 @@ async def test_one_text_one_pool(hosts: Hosts, mesh: Elsewhere) -> None:
     own = Contract(PROTOCOL, results={"am_i": str})
     assert await Client(mesh, own).am_i(1) == "n1"
     assert len(mesh.balancers) == 2
+
+
+async def test_who_answered_is_told_to_who_asks(hosts: Hosts, mesh: Elsewhere) -> None:
+    await hosts.start("n1")
+    client = Client(mesh, PROTOCOL)
+    call = client.prepare("am_i", {"x": 1}, route=Route(tell=True))
+    assert await client.send(call) == "n1"
+    assert call.answer_metadata == {NODE_KEY: b"n1"}
+
+
+async def test_contracts_of_strangers_are_bounded(mesh: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "MOST", 2)
+
+    def call(number: int) -> Coroutine[Any, Any, object]:
+        text = PROTOCOL.text.replace('"types"', f'"version": "{number}", "types"')
+        return Client(mesh, Protocol.parse(text)).call("hold", timeout=0.05)
+
+    for number in (1, 2):
+        with pytest.raises(CallError, match="no node serves"):
+            await call(number)
+    with pytest.raises(CallError, match="no room for one more") as caught:
+        await call(3)
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+    first = mesh.balancers[0]
+    await first.pool.close()  # nobody called it for long
+    with pytest.raises(CallError, match="no node serves"):
+        await call(3)
+    assert first not in mesh.balancers
 
 
 async def test_closed_it_takes_no_calls(hosts: Hosts, mesh: Elsewhere) -> None:

@@ -11,7 +11,9 @@ import msgspec
 
 from splnode.avro.protocol import Protocol
 from splnode.config import Config, DiscoveryConfig, NodeConfig
+from splnode.errors import DeclaredError
 from splnode.node import Node
+from splnode.rpc.call import current_call
 
 
 class Shop:
@@ -25,6 +27,40 @@ class Shop:
 def shop(response: str) -> Protocol:
     messages = {"ask": {"request": [], "response": response}}
     return Protocol.parse(json.dumps({"protocol": "test.Shop", "version": response, "types": [], "messages": messages}))
+
+
+class Empty(DeclaredError):
+    pass
+
+
+class Till:
+    """What only the first node serves."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def count(self, coins: list[int]) -> int:
+        self.calls += 1
+        return sum(coins)
+
+    def open(self) -> None:
+        raise Empty(since=7)
+
+    def who(self) -> dict[str, str]:
+        return {key: value.decode() for key, value in current_call().metadata.items() if key == "who"}
+
+    async def hang(self) -> None:
+        await asyncio.Event().wait()
+
+
+TILL = Protocol.parse(
+    """{"protocol": "test.Till", "types": [{"type": "error", "name": "Empty", "fields": [
+        {"name": "since", "type": "int"}]}], "messages": {
+        "count": {"request": [{"name": "coins", "type": {"type": "array", "items": "long"}}], "response": "long"},
+        "open": {"request": [], "response": "null", "errors": ["Empty"]},
+        "who": {"request": [], "response": {"type": "map", "values": "string"}, "idempotent": true},
+        "hang": {"request": [], "response": "null"}}}"""
+)
 
 
 class Mesh:
@@ -57,10 +93,11 @@ class Mesh:
     async def _serve(self) -> None:
         async with Node(self._config("one")) as one, Node(self._config("two", self.one, "tcp://127.0.0.1:1")) as two:
             one.serve(shop("string"), Shop("a"))
+            one.serve(TILL, Till())
             two.serve(shop("long"), Shop(1))
             self._nodes = [one, two]
             async for found in two.mesh.roster.watch():
-                if any(each.service("test.Shop") for each in found):
+                if any(each.service("test.Till") for each in found):
                     break
             self._started.set()
             await self._stop.wait()

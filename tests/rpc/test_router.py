@@ -2,6 +2,7 @@ import pytest
 
 from splnode.errors import CallError, Code
 from splnode.rpc.call import Call
+from splnode.rpc.route import Route
 from splnode.rpc.router import Router
 from tests.rpc.test_call import a_call
 
@@ -40,3 +41,22 @@ async def test_closes_the_newest_first() -> None:
     await router.close()
     await router.close()
     assert log == ["b", "a"]
+
+
+async def test_a_call_that_names_another_place_goes_elsewhere() -> None:
+    class Other(Fake):
+        async def call(self, call: Call) -> object:
+            return "elsewhere"
+
+    router = Router({"com.acme.Inventory": Fake([])})
+    router.elsewhere = Other([])
+    router.here = lambda call: call.route.to == "me"
+    call = a_call(1)
+    assert await router.call(call) == "com.acme.Inventory.add"
+    call.route = Route(to="me")
+    assert await router.call(call) == "com.acme.Inventory.add"
+    call.route = Route(to="n2")
+    assert await router.call(call) == "elsewhere"
+    router.elsewhere = None
+    with pytest.raises(CallError, match="no endpoint serves"):
+        await router.call(call)

@@ -52,7 +52,9 @@ def member(text: str = "", served: list[Protocol] | None = None) -> MeshMember:
     protocols = [find_protocol("SPLNodeService")] if served is None else served
     local = Client(Router(), find_protocol("SPLExecuteService"))
     config = parse(f'[node]\nlisten = ["tcp://127.0.0.1:0"]\n[discovery]\n{text}')
-    return MeshMember(config, protocols=lambda: protocols, load=lambda: 0.0, modules=modules, local=local)
+    return MeshMember(
+        config, protocols=lambda: protocols, load=lambda: 0.0, modules=modules, local=local, channel=Router()
+    )
 
 
 async def test_what_it_tells_of_itself() -> None:

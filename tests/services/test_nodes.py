@@ -14,14 +14,21 @@ from splnode.discovery.roster import Roster
 from splnode.discovery.verdicts import Verdicts
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
+from splnode.rpc.call import Call
 from splnode.rpc.client import Client
+from splnode.rpc.route import Route
+from splnode.rpc.router import Router
+from splnode.rpc.server import Server
 from splnode.services.nodes import Mesh, NodeError, NodeService, fit
 from splnode.services.peers import service_of
+from splnode.services.relay import Relay
+from splnode.wire.message import Contract
 from tests.services.conftest import Serve
 
 NODE = {"nodeId": "n", "endpoint": "tcp://10.0.0.9:1", "availableModules": [], "capabilities": [], "lastHeartbeat": 0}
 REQUEST = {"module": "a/b/c", "headers": {}, "value": None, "schema": None}
 DONE = {"status": "data", "headers": {}, "value": "done", "errorMessage": None}
+TILL = Protocol.parse('{"protocol": "x.Till", "messages": {"ask": {"request": [], "response": "long"}}}')
 
 
 def protocol(response: str) -> Protocol:
@@ -52,9 +59,10 @@ class World:
         self.texts = dict(texts)
         registry = Registry()
         self.roster = Roster([self.heard, registry], self.follow, self.reach)
+        self.router = Router()
         self.mesh = Mesh(
             self.own, self.roster, registry, Verdicts(self.fetch), lambda: [protocol("long")], lambda: 0.25,
-            self.modules, self.diagnose, self.execute, self.local(),
+            self.modules, self.diagnose, self.execute, self.local(), Relay(self.router),
         )  # fmt: skip
         self.service = NodeService(self.mesh)
 
@@ -228,3 +236,66 @@ def test_fits() -> None:
     assert fit({"a": same, "b": resolved}) == "RESOLVED"
     assert fit({"a": same, "b": misfit}) == "PARTLY"
     assert fit({"a": misfit}) == "MISFIT"
+
+
+async def test_the_text_of_a_protocol_that_is_served_somewhere(serve: Serve) -> None:
+    async with World({"one": TILL, "two": TILL}) as world:
+        client = serve("SPLNodeService", world.service, NodeError)
+        assert await client.findProtocol(service="Shop") == protocol("long").text
+        await heard(world, at(1, "one", TILL), at(2, "two", TILL))
+        assert await client.findProtocol(service="x.Till") == await client.findProtocol(service="Till") == TILL.text
+        world.texts.clear()
+        await heard(world, at(3, "three", Protocol.parse('{"protocol": "y.Till"}')), at(1, "one", TILL))
+        for service, code, told in (
+            ("Till", "NOT_FOUND", "may be each of x.Till, y.Till"),
+            ("y.Till", "UNREACHABLE", "none of the 1 nodes"),
+            ("x.Tall", "NOT_FOUND", "did you mean x.Till"),
+        ):
+            with pytest.raises(NodeError) as caught:
+                await client.call("findProtocol", {"service": service}, timeout=0.5)
+            assert caught.value.code == code
+            assert told in str(caught.value)
+
+
+async def test_a_call_is_passed_on(serve: Serve) -> None:
+    class Shop:
+        def ask(self) -> int:
+            return 5
+
+        def tell(self) -> None: ...
+
+    async with World() as world:
+        world.router.add("x.Shop", Server(protocol("long"), Shop()))
+        client = serve("SPLNodeService", world.service, NodeError)
+        answer = await client.callRemote(protocol=protocol("long").text, message="ask", params=b"")
+        assert (answer["node"], answer["result"], answer["failure"]) == ("me", b"\x0a", None)
+        with pytest.raises(NodeError, match="bytes too many"):
+            await client.callRemote(protocol=protocol("long").text, message="ask", params=b"x")
+        answer = await client.callRemote(protocol=TILL.text, message="ask", params=b"")
+        assert (answer["node"], answer["failure"]["code"]) == ("", "UNAVAILABLE")
+        assert await client.listChannels() == []
+
+
+async def test_whether_a_call_means_this_node() -> None:
+    async with World() as world:
+        await heard(world, at(1, "melon"), at(2, "two"))
+        wire = service_of(protocol("long")).wire.hex()
+        contract = Contract(protocol("long"))
+
+        def here(**route: Any) -> bool:
+            return world.service.is_here(Call(contract, contract.protocol.messages["ask"], {}, 0, route=Route(**route)))
+
+        assert here() and here(to="me") and here(pin=wire) and here(to="tcp://0.0.0.0:1", pin=wire[:8].upper())
+        assert not (here(to="two") or here(to="") or here(pin="0" * 8) or here(to="melon") or here(to="mel"))
+        with pytest.raises(CallError, match="'m' may be each of me, melon"):
+            here(to="m")
+
+
+async def test_what_others_have_said_of_their_load(serve: Serve) -> None:
+    async with World() as world:
+        service = NodeService(world.mesh._replace(loads=lambda: {"one": 0.5}))
+        client = serve("SPLNodeService", service)
+        await heard(world, at(1, "one", protocol("long")), at(2, "two", protocol("long")))
+        assert {row["nodeId"]: row["load"] for row in await client.listNodes()} == {"me": 0.25, "one": 0.5, "two": None}
+        rows = await client.listServices()
+        assert {row["nodeId"]: row["load"] for row in rows} == {"me": 0.25, "one": 0.5, "two": None}
