@@ -17,7 +17,7 @@ from splnode.net.http_server import HttpServerConnection
 from splnode.net.ledger import SMALL
 from splnode.net.outbox import Outbox
 from splnode.net.peer import acknowledge
-from splnode.net.receiving import LOOK, shared_buffer
+from splnode.net.receiving import GLANCE, LOOK, shared_buffer
 from splnode.net.watched import WatchedConnection
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
 from splnode.wire.inbound import SLICE, TURN
@@ -89,6 +89,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             return
         self._received += nbytes
         self._session.received(nbytes)
+        if self._greeted:
+            self._shared = shared_buffer(GLANCE)
         self.data_received(b"")
 
     def _run(self, intake: Intake, nbytes: int) -> None:
@@ -107,6 +109,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             self._flowing = nbytes >= FLOWING
             self._received += taken
             self.data_received(self._shared[taken:nbytes].tobytes())
+            if nbytes == GLANCE and self._session.unread < GLANCE // 2:  # many small ones, and there may be more
+                self._shared = shared_buffer(LOOK)
         else:
             self._received += nbytes
 

@@ -21,7 +21,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
 from splnode.net.line import Line
 from splnode.net.outbox import HIGH_WATER, Outbox
-from splnode.net.receiving import LOOK, shared_buffer
+from splnode.net.receiving import GLANCE, LOOK, shared_buffer
 from splnode.rpc.call import TIMEOUT_KEY, Call, no_answer
 from splnode.rpc.expiry import Alarm, Expiry
 from splnode.wire.client import ClientSession
@@ -161,6 +161,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         session, pipeline = self._session, self._pipeline
         if self._direct:
             session.received(nbytes)
+            self._shared = shared_buffer(GLANCE)
             self.data_received(b"")
             return
         self._heard = self._loop.time()
@@ -168,6 +169,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         done = pipeline.feed(self._shared, nbytes, session) if session.between else 0
         if done < nbytes or not pipeline.open or pipeline.queued:
             self.data_received(self._shared[done:nbytes].tobytes())
+            if nbytes == GLANCE and session.space is None:  # many small ones, and there may be more
+                self._shared = shared_buffer(LOOK)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer, and what the session has of them already."""

@@ -7,6 +7,8 @@ WHOLE: Final = 262_144
 """Bytes: what asyncio and uvloop read at a time."""
 LOOK: Final = 65_536
 """Bytes: several hundred small messages. Of a large one so much is looked at; the rest goes where it is to stay."""
+GLANCE: Final = 16_384
+"""Bytes: behind a large message there may be another, of which this is enough to find a place for the rest."""
 
 _of_thread = threading.local()
 

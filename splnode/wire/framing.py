@@ -218,8 +218,7 @@ class Reader:
         data, pos, length = self._data, self._pos, self._expect
         size = len(data)
         if size - pos < length:
-            self._need = length if length < LEAST or size - pos >= _ENOUGH else _ENOUGH
-            self.large = self._need == length >= LEAST
+            self._wait_for(length, size - pos)
             return False
         if length:
             # A long buffer comes alone, joined out of its chunks: it is not copied once more.
@@ -228,6 +227,11 @@ class Reader:
         self._pos = pos + length
         self._expect = -1
         return True
+
+    def _wait_for(self, length: int, here: int) -> None:
+        """A buffer has begun of which not all is here."""
+        self._need = length if length < LEAST or here >= _ENOUGH else _ENOUGH
+        self.large = self._need == length >= LEAST
 
     def _set_apart(self, _locate: Locate) -> int:
         """Takes what stands before a value that is to be received by itself; how long the value is, or the buffer."""
@@ -275,6 +279,19 @@ class NettyReader(Reader):
         self._join()
         return self._data, self._pos
 
+    def take(self, most: int) -> list[tuple[int, Body]]:
+        """At most `most` whole messages, each with its serial; none: there is no more."""
+        room = self._room
+        if room is None or self._at < 0 or room.missing or self._tail or self._data or len(self._parts) > 1:
+            return super().take(most)
+        # Nearly always: a large value ends its message, and nothing has come behind it.
+        message = Apart(self._parts.pop(), self._at, room.take())
+        self._room = None
+        self._left = self._total = self.held = 0
+        self._at = self._expect = -1
+        self._need = 8
+        return [(self._serial, message)]
+
     def skip(self, count: int) -> None:
         """So many bytes of whole messages were taken out of the `window`."""
         self._pos += count
@@ -299,6 +316,11 @@ class NettyReader(Reader):
                     out.append((serial, data[pos + 12 : end]))
                     pos = end
                     continue
+                if count == 1 and length <= largest:
+                    self._serial, self._left, self._total, self._expect = serial, 1, 0, length
+                    pos += 12
+                    self._wait_for(length, size - pos)
+                    break
             if size - pos < 8:
                 break
             self._pos = pos

@@ -1,18 +1,20 @@
 """Memory for bytes that were announced, and are received where they stay.
 
-A length word is not believed: the memory is at most LEAST, or GROWTH times as large as what has come.
+A length word is not believed: the memory is at most LEAST, or GROWTH times as large as what has come, and what is not
+written to yet costs nothing but addresses.
 
 This is the plain engine, which copies once more in the end; `native/room.c` gives the very memory that was received
 into.
 """
 
+from functools import cache
 from typing import Any, Final
 
 from splnode.wire.engine import native_engine
 
 LEAST: Final = 65_536
-"""Bytes that there is room for at once. The holder begins when a quarter of them has come."""
-GROWTH: Final = 4
+"""Bytes that there is room for at once. The holder begins when one in GROWTH of them has come."""
+GROWTH: Final = 8
 """How many times as large the memory may be as what has come: few steps, since each may copy what is there."""
 
 
@@ -76,8 +78,13 @@ class Room:
         memory += bytes(min(self._total, max(LEAST, came * GROWTH)) - len(memory))
 
 
+@cache
+def _kind() -> Any:
+    module = native_engine()
+    return Room if module is None else module.Room
+
+
 def room(total: int) -> Room:
-    """A Room of the engine that is used."""
-    module: Any = native_engine()
-    made: Room = (Room if module is None else module.Room)(total)
+    """A Room of the engine that was used first."""
+    made: Room = _kind()(total)
     return made

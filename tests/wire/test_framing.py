@@ -251,19 +251,19 @@ def test_large_buffers_stay_where_they_are_received(framing, most):
     assert (reader.held, reader.total) == (0, 0)
 
 
-def test_no_room_is_made_before_a_quarter_of_it_has_come():
+def test_no_room_is_made_before_an_eighth_of_it_has_come():
     reader = NettyReader(DEFAULT_LIMITS)
-    reader.feed(netty_frame(1, LONG)[:16_000])
+    reader.feed(netty_frame(1, LONG)[:8_000])
     assert reader.take(1) == []
     assert not reader.large
     reader.make_room()
     assert reader.space is None
-    reader.feed(LONG[15_988:17_000])
+    reader.feed(LONG[7_988:9_000])
     assert reader.take(1) == []
     assert reader.large
     reader.make_room()
-    assert 17_000 + len(reader.space) <= 4 * 17_000
-    assert reader.held == 17_000
+    assert 9_000 + len(reader.space) <= 8 * 9_000
+    assert reader.held == 9_000
 
 
 def test_what_is_fed_goes_to_the_room_too():
@@ -302,7 +302,7 @@ def test_a_large_value_is_received_by_itself(most, tail):
 
 
 @pytest.mark.parametrize(
-    "found", [None, (5, 1000), (5, 300_001 - 5), (5, 2**40), (16_384, 283_616 // 2), (100, LEAST + 100)]
+    "found", [None, (5, 1000), (5, 300_001 - 5), (5, 2**40), (8_192, 291_808 // 2), (100, LEAST + 100)]
 )
 def test_a_place_that_does_not_fit_is_not_taken(found):
     reader = NettyReader(DEFAULT_LIMITS)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #define LEAST 65536 /* as in room.py */
-#define GROWTH 4    /* as in room.py */
+#define GROWTH 8    /* as in room.py */
 
 typedef struct {
     PyObject_HEAD
