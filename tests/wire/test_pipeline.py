@@ -482,3 +482,24 @@ async def test_what_is_sent_in_answer_to_an_answer_is_written_with_the_chunk() -
     asyncio.get_running_loop().call_soon(end.pipeline.feed, answers, len(answers), end.session)
     assert await asyncio.gather(*tasks) == [42, 42]
     assert len(written) == 1
+
+
+async def test_a_task_that_was_resumed_has_more_received() -> None:
+    """Through a transport in memory: no other is resumed inside of it."""
+    end = End()
+    order: list[str] = []
+
+    async def first() -> None:
+        await end.pipeline.call(Ask("nothing"))
+        end.feed(netty(2, b"\0\0"))
+        order.append("first")
+
+    async def second() -> None:
+        await end.pipeline.call(Ask("nothing"))
+        order.append("second")
+
+    tasks = [asyncio.ensure_future(first()), asyncio.ensure_future(second())]
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(end.feed, netty(1, b"\0\0"))
+    await asyncio.gather(*tasks)
+    assert order == ["first", "second"]

@@ -451,21 +451,27 @@ static int answer(Pipeline *pipe, PyObject *session, uint32_t serial, const uint
     return failed;
 }
 
-/* Before answers are taken: may tasks be resumed right here? Only where no other one is running. */
-static int begin_receiving(Pipeline *pipe)
+/* Before answers are taken: may tasks be resumed right here? Only where no other one is running. One that was resumed
+ * may have more received, through a transport in memory: `before` is what held outside. */
+static int begin_receiving(Pipeline *pipe, bool *before)
 {
-    if (pipe->receiving == 0) {
-        pipe->direct = false;
-        if (pipe->current_task != NULL) {
-            PyObject *task = PyObject_CallOneArg(pipe->current_task, pipe->loop);
-            if (task == NULL)
-                return -1;
-            pipe->direct = task == Py_None;
-            Py_DECREF(task);
-        }
+    *before = pipe->direct;
+    pipe->direct = false;
+    if (pipe->current_task != NULL) {
+        PyObject *task = PyObject_CallOneArg(pipe->current_task, pipe->loop);
+        if (task == NULL)
+            return -1;
+        pipe->direct = task == Py_None;
+        Py_DECREF(task);
     }
     pipe->receiving++;
     return 0;
+}
+
+static void end_receiving(Pipeline *pipe, bool before)
+{
+    pipe->receiving--;
+    pipe->direct = before;
 }
 
 static PyObject *pipeline_receive(Pipeline *self, PyObject *const *args, Py_ssize_t nargs)
@@ -478,12 +484,13 @@ static PyObject *pipeline_receive(Pipeline *self, PyObject *const *args, Py_ssiz
     if (PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
         return NULL;
     const uint8_t *at = data.buf, *end = at + data.len;
-    int failed = begin_receiving(self);
+    bool before;
+    int failed = begin_receiving(self, &before);
     if (!failed) {
         Frame frame;
         while (!failed && !self->closed && next_frame(&at, end, self->largest, &frame))
             failed = answer(self, args[1], frame.serial, frame.body, frame.length);
-        self->receiving--;
+        end_receiving(self, before);
     }
     Py_ssize_t done = at - (const uint8_t *)data.buf;
     if (self->closed)
@@ -499,10 +506,11 @@ static PyObject *pipeline_answer(Pipeline *self, PyObject *args)
     PyObject *session;
     if (!PyArg_ParseTuple(args, "ky*O", &serial, &body, &session))
         return NULL;
-    int failed = begin_receiving(self);
+    bool before;
+    int failed = begin_receiving(self, &before);
     if (!failed) {
         failed = answer(self, session, (uint32_t)serial, body.buf, body.len);
-        self->receiving--;
+        end_receiving(self, before);
     }
     PyBuffer_Release(&body);
     return failed ? NULL : Py_NewRef(Py_None);
@@ -563,10 +571,11 @@ static PyObject *pipeline_feed(Pipeline *self, PyObject *args)
     if (copy == NULL)
         return NULL;
     const uint8_t *at = copy;
-    int failed = begin_receiving(self);
+    bool before;
+    int failed = begin_receiving(self, &before);
     if (!failed) {
         failed = take_plain(self, session, &at, copy + length);
-        self->receiving--;
+        end_receiving(self, before);
     }
     Py_ssize_t done = at - copy;
     PyMem_Free(copy);
@@ -582,13 +591,14 @@ static PyObject *pipeline_complete(Pipeline *self, PyObject *args)
     PyObject *value;
     if (!PyArg_ParseTuple(args, "kO", &serial, &value))
         return NULL;
-    int failed = begin_receiving(self);
+    bool before;
+    int failed = begin_receiving(self, &before);
     if (!failed) {
         PyObject *entry = take_entry(self, (uint32_t)serial);
         if (entry != NULL && is_slot(self, entry) && ((Slot *)entry)->fate == PENDING)
             failed = settle((Slot *)entry, ANSWERED, Py_NewRef(value), self->direct) < 0;
         Py_XDECREF(entry);
-        self->receiving--;
+        end_receiving(self, before);
     }
     return failed ? NULL : Py_NewRef(Py_None);
 }
