@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "health": "ask whether a node or a service is serving",
     "nodes": "list the nodes of the mesh",
     "services": "list which node serves what, and whether it can be called",
+    "channels": "list the ways of a node to others, and how they are",
     "doctor": "find out why nodes do not find each other",
     "metrics": "show what a node counts of calls, connections and processes",
     "bench": "measure how fast a message is answered",
