@@ -11,6 +11,16 @@ from splnode.wire.message import ClientCall, ClientPair, Contract, ServerCall
 from splnode.wire.pipeline import General, Holder, Session
 
 @final
+class Stages:
+    """The tasks that async handlers begin in, of one event loop; `splnode.wire.intake.stages` makes them."""
+
+    def __new__(
+        cls, loop: Any, context: Context, enter_task: Any, leave_task: Any, current_task: Callable[[Any], Any]
+    ) -> Stages: ...
+    def close(self) -> None:
+        """Ends those that wait; the others end with their calls."""
+
+@final
 class Intake:
     """The requests of one connection, run as soon as they are read; `splnode.wire.intake.Intake` says how."""
 
