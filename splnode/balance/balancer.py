@@ -24,13 +24,12 @@ from splnode.discovery.resolver import Resolver
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.rpc.call import Call
 from splnode.rpc.failure import FAULTS, again
-from splnode.rpc.route import NODE_KEY
+from splnode.rpc.route import NODE_KEY, NOT_ASKED_FOR
 from splnode.wire.message import Contract
 
 FULL: Final = 0.1
 LONGEST_REST: Final = 10.0
 """Seconds that a node gets no calls after it said that it is full: by default, and at most."""
-NOT_ASKED_FOR: Final = "not what was asked for"
 MOST_TRIED: Final = 32
 """Nodes that a call goes to one after the other, none of which has started it."""
 

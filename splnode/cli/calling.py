@@ -19,7 +19,7 @@ from splnode.wire.message import Contract
 
 
 class Calling(typing.Protocol):
-    """One message, called again and again: a Caller, or a `many.Remote`."""
+    """One message, called again and again: a Caller, or a `remote.Remote`, or a `many.Many`."""
 
     def run(self, value: Any, metadata: Mapping[str, bytes]) -> int:
         """One call: prints what it gives, and gives the exit code. Raises what it ended with."""
@@ -122,7 +122,7 @@ def _open(args: argparse.Namespace, where: Target, phases: Phases) -> Calling:
         else:
             form = JsonForm(args.json, args.bytes, named=args.named)
             return Caller(found, Contract(protocol), message_of(protocol, name), form, phases)
-    from splnode.cli.many import open_remote
+    from splnode.cli.remote import open_remote
 
     return open_remote(args, where, phases)
 

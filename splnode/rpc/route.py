@@ -5,6 +5,9 @@ from typing import Final, NamedTuple
 NODE_KEY: Final = "spl-node"
 """Metadata of an answer, put there by a channel over several nodes if it was asked to: the node that gave it."""
 
+NOT_ASKED_FOR: Final = "not what was asked for"
+"""Why a node is left out that a call did not name, in the attempts of its error."""
+
 
 class Route(NamedTuple):
     """The wishes of one call among the nodes that serve its service. A server in this process has none to choose.

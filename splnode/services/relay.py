@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from splnode.avro.protocol import Protocol
-from splnode.errors import CallError, Code, DataError, DeclaredError, SchemaError
+from splnode.errors import CallError, DataError, DeclaredError, SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.rpc.call import LONGEST, Call, deadline_for, inherited_metadata
 from splnode.rpc.channel import Channel
@@ -68,19 +68,6 @@ class Relay:
             contract = Contract(protocol, limits=self._limits)
             self._contracts.put(text, contract, len(text))
         return contract
-
-
-def failure_of(said: Mapping[str, Any]) -> CallError:
-    """The error that a RemoteFailure tells of."""
-    code, delay = said["code"], said["retryAfterMs"]
-    return CallError(
-        Code[code] if code in Code.__members__ else Code.UNKNOWN,
-        said["message"],
-        remote=True,
-        attempts=said["attempts"],
-        retry_after=None if delay is None else delay / 1000,
-        started=said["started"],
-    )
 
 
 def _read(codec: ServerCall, params: bytes) -> Any:
