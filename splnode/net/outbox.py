@@ -1,6 +1,8 @@
 """What a session has to send, gathered: one write for each turn of the loop, or sooner where it grows large."""
 
 import asyncio
+import contextlib
+import os
 import typing
 from collections.abc import Sequence
 from typing import Final
@@ -23,7 +25,9 @@ class Outbox:
     `written` counts the bytes that the transport was given.
     """
 
-    __slots__ = ("_flushing", "_gathers", "_loop", "_parts", "_size", "_source", "_transport", "written")
+    __slots__ = (
+        "_descriptor", "_flushing", "_gathers", "_loop", "_parts", "_size", "_source", "_transport", "written",
+    )  # fmt: skip
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -33,12 +37,15 @@ class Outbox:
         self._flushing = False
         self._gathers = False  # the transport writes several parts at once, and pauses its protocol after that
         self._loop = asyncio.get_running_loop()  # asked once: on Python 3.11 each time is a system call
+        self._descriptor = -1
         self.written = 0
 
     def open(self, transport: asyncio.WriteTransport) -> None:
         """From now on bytes go to `transport`, which tells its protocol when the peer reads too slowly."""
         self._transport = transport
         self._gathers = type(transport).__module__.startswith("uvloop")
+        sock = transport.get_extra_info("socket") if self._gathers else None
+        self._descriptor = sock.fileno() if sock is not None else -1
         transport.set_write_buffer_limits(high=HIGH_WATER)
 
     @property
@@ -49,6 +56,7 @@ class Outbox:
     def close(self) -> None:
         """What comes now is dropped."""
         self._transport = None
+        self._descriptor = -1
         self._parts, self._size = [], 0
 
     def collect(self) -> None:
@@ -88,6 +96,16 @@ class Outbox:
         if self._transport is not None:
             self.written += len(data)
             self._transport.write(data)
+
+    def send(self, data: bytes) -> None:
+        """As `write`, and past uvloop, which keeps what it is given until the loop has done all else."""
+        transport, sent = self._transport, 0
+        if transport is not None and self._descriptor >= 0 and not transport.get_write_buffer_size():
+            with contextlib.suppress(OSError):  # whatever is wrong with the socket: the transport will find it too
+                sent = os.write(self._descriptor, data)
+                self.written += sent
+        if sent < len(data):
+            self.write(data[sent:])
 
     def _turn_ended(self) -> None:
         self._flushing = False

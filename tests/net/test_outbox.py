@@ -1,4 +1,9 @@
 import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
 
 from splnode.net.outbox import HIGH_WATER, Outbox
 
@@ -16,6 +21,7 @@ class Transport(asyncio.WriteTransport):
     """Keeps what it is given; `last` is what came by `write`, after which a real one may pause its protocol."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.data = b""
         self.last: list[bytes] = []
         self.high = 0
@@ -116,3 +122,78 @@ async def test_what_is_written_at_once_goes_before_what_is_gathered() -> None:
     outbox.close()
     outbox.write(b"c")
     assert transport.data == b"ab"
+
+
+class Uv(Transport):
+    """As uvloop's: it keeps what it is given, and shows its socket."""
+
+    __module__ = "uvloop.loop"
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self.sock = sock
+        self.waiting = 0
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return {"socket": self.sock}.get(name, default)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        yield near, far
+
+
+async def test_what_is_urgent_goes_past_a_loop_that_keeps_it(sockets: tuple[socket.socket, socket.socket]) -> None:
+    near, far = sockets
+    transport, outbox = Uv(near), Outbox(Session())
+    outbox.open(transport)
+    outbox.send(b"now")
+    assert far.recv(100) == b"now"
+    assert (transport.data, outbox.written) == (b"", 3)
+
+
+async def test_nothing_goes_past_what_the_transport_has_still_to_write(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = sockets
+    transport, outbox = Uv(near), Outbox(Session())
+    outbox.open(transport)
+    transport.waiting = 1
+    outbox.send(b"in order")
+    assert transport.data == b"in order"
+    with pytest.raises(BlockingIOError):
+        far.recv(100)
+
+
+async def test_what_the_socket_does_not_take_is_the_transports(sockets: tuple[socket.socket, socket.socket]) -> None:
+    near, far = sockets
+    transport, outbox = Uv(near), Outbox(Session())
+    outbox.open(transport)
+    data = bytes(range(256)) * 40_000
+    outbox.send(data)
+    assert 0 < len(transport.data) < len(data)
+    assert outbox.written == len(data)
+    got = b""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            got += far.recv(1 << 20)
+    assert got + transport.data == data
+
+
+async def test_a_socket_that_is_gone_is_found_by_the_transport(sockets: tuple[socket.socket, socket.socket]) -> None:
+    near, far = sockets
+    transport, outbox = Uv(near), Outbox(Session())
+    outbox.open(transport)
+    far.close()
+    outbox.send(b"to nobody")
+    assert transport.data == b"to nobody"
+    outbox.close()
+    outbox.send(b"late")
+    assert transport.data == b"to nobody"
