@@ -7,7 +7,7 @@ from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
 from splnode.cli import inputs, output, target
-from splnode.cli.dial import Dialled, NotServedError, dial_first, find, load_protocol, names, split_name
+from splnode.cli.dial import Dialled, NotServedError, dial_first, find, load_protocol, names, protocol_of, split_name
 from splnode.cli.failure import NoEndpointError, UsageError, describe, exit_code, say
 from splnode.cli.metadata import read_headers, shown
 from splnode.cli.params import JsonForm, bare_parameter
@@ -164,9 +164,13 @@ def message_help(args: argparse.Namespace) -> str:
     """What `splnode call SERVICE.MESSAGE --help` shows. NoEndpointError and CallError as for a call."""
     from splnode.cli.signature import describe_message
 
+    args.node, args.to = target.split_node(args.to)
     where = target.from_args(args)
     service, name = split_name(args.message)
-    protocol, _ = speak(args, where, service, Phases(args.verbose))
+    if args.protocol:
+        protocol, _ = speak(args, where, service, Phases(args.verbose))
+    else:
+        protocol = protocol_of(where, service)
     message = message_of(protocol, name)
     text = describe_message(protocol.name, message)
     bare = bare_parameter(message)

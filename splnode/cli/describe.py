@@ -57,7 +57,7 @@ def _describe(args: argparse.Namespace) -> str:
 
 def _resolve(args: argparse.Namespace) -> tuple[Protocol, str]:
     """The protocol, and the message if the name has one. The dot of a full name may be read in two ways."""
-    from splnode.cli.dial import find, load_protocol, names
+    from splnode.cli.dial import load_protocol, names, protocol_of
 
     service, _, message = args.name.rpartition(".")
     if args.protocol:
@@ -69,11 +69,11 @@ def _resolve(args: argparse.Namespace) -> tuple[Protocol, str]:
         raise UsageError(f"--protocol {args.protocol}: it is the protocol {protocol.name}, not {args.name}")
     where = target.from_args(args)
     try:
-        return find(where, args.name)[1], ""
+        return protocol_of(where, args.name), ""
     except NoEndpointError as error:
         if not service:
             raise
         try:
-            return find(where, service)[1], message
+            return protocol_of(where, service), message
         except NoEndpointError:
             raise error from None

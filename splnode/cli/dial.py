@@ -15,7 +15,7 @@ from splnode.cli.failure import NoEndpointError, UsageError
 from splnode.cli.phases import Phases
 from splnode.cli.target import Target
 from splnode.endpoint import Endpoint
-from splnode.errors import CallError, Code
+from splnode.errors import CallError, Code, DeclaredError
 from splnode.net.blocking import BlockingChannel, Carrier, channel_to
 from splnode.sync import Client
 from splnode.wire.message import Contract
@@ -133,6 +133,23 @@ def find(target: Target, service: str, phases: Phases | None = None) -> tuple[En
         raise _not_here(target.at(endpoint), service, server)
     phases.note(f"{server.name} at {endpoint}, md5 {server.md5.hex()}")
     return endpoint, server
+
+
+def protocol_of(target: Target, name: str) -> Protocol:
+    """The protocol of a service as whoever serves it has it: the server that answers, or a node that it knows of.
+
+    NoEndpointError.
+    """
+    try:
+        return find(target, name)[1]
+    except NotServedError as error:
+        if not error.elsewhere:
+            raise
+        try:
+            with service(target, NODE) as client:
+                return Protocol.parse(str(client.call("findProtocol", {"service": name})), referee=False)
+        except DeclaredError as unknown:
+            raise NoEndpointError(f"{error}; {unknown.value['message']}") from None
 
 
 @contextmanager

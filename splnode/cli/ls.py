@@ -39,10 +39,10 @@ def _services(where: target.Target) -> list[dict[str, Any]]:
 
 
 def _messages(where: target.Target, service: str) -> list[dict[str, Any]]:
-    from splnode.cli.dial import find
+    from splnode.cli.dial import protocol_of
     from splnode.cli.signature import message_text
 
-    _, protocol = find(where, service)
+    protocol = protocol_of(where, service)
     return [
         {"message": f"{protocol.name}.{message.name}", "signature": message_text(message), "doc": message.doc}
         for message in protocol.messages.values()

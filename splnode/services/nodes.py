@@ -26,6 +26,8 @@ CHECKING: Final = 1.0
 """Seconds in which the nodes of a list are looked at."""
 SEARCHING: Final = 1.5
 """Seconds in which a node that serves something makes itself known."""
+SETTLED: Final = 5.0
+"""Seconds after its start when a node knows the others: what is not known then is not waited for."""
 COMPARING: Final = 3.0
 """Seconds in which nodes are asked for their versions."""
 NAME: Final = 63
@@ -174,8 +176,10 @@ class NodeService:
         for protocol in self._mesh.protocols():
             if service in (protocol.name, protocol.short_name):
                 return protocol.text
-        until = time.monotonic() + min(SEARCHING, seconds_to_wait(int(SEARCHING * 1000)))
-        names = await self._named(service, until)
+        own = next(iter(self._mesh.own.present), None)
+        young = SETTLED if own is None else own.epoch / 1000 + SETTLED - time.time()
+        searching = min(SEARCHING, young, seconds_to_wait(int(SEARCHING * 1000)))
+        names = await self._named(service, time.monotonic() + searching)
         if len(names) == 1:
             those = [each for each in self._mesh.roster.present if each.service(names[0]) is not None]
             found = await self._reference(names[0], those, time.monotonic() + COMPARING)

@@ -70,3 +70,13 @@ def test_ones_own_version_of_the_protocol(shell: Shell, mesh: Mesh, tmp_path_fac
     done = shell(*(word.replace("[4]", '["4"]') for word in words), to=mesh.two)
     assert done.code == 4
     assert "one: " in done.err and "count" in done.err
+
+
+def test_what_other_nodes_serve_is_described_too(shell: Shell, mesh: Mesh) -> None:
+    assert "count" in shell("describe", "test.Till", to=mesh.two).out
+    assert "coins" in shell("describe", "Till.count", to=mesh.two).out
+    assert next(row["message"] for row in shell("ls", "Till", to=mesh.two).results) == "test.Till.count"
+    assert "coins" in shell("call", "Till.count", "--help", to=mesh.two).out
+    done = shell("describe", "Tell.count", to=mesh.two)
+    assert done.code == 3
+    assert "does not serve" in done.err and "none of the 2 other nodes serves" in done.err
