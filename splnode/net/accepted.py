@@ -22,10 +22,14 @@ from splnode.net.watched import WatchedConnection
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
 from splnode.wire.inbound import SLICE, TURN
 from splnode.wire.intake import Intake
+from splnode.wire.room import Room
 from splnode.wire.server import ServerSession
 
 FLOWING: Final = 16_384
 """Who sends so many bytes at a time does not wait until they are acknowledged."""
+
+BATCH: Final = 16
+"""Requests whose answers go out by themselves while more of them wait: meanwhile the peer works on those."""
 
 log = structlog.get_logger("splnode.net")
 
@@ -34,8 +38,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     """One accepted connection: its session, and the calls it has running."""
 
     __slots__ = (
-        "_brim", "_direct", "_due", "_eof", "_flowing", "_full", "_greeted", "_held", "_intake", "_outbox", "_session",
-        "_shared", "_swift", "_taking",
+        "_brim", "_direct", "_due", "_eof", "_flowing", "_full", "_greeted", "_held", "_intake", "_outbox", "_parcel",
+        "_session", "_shared", "_swift", "_taking",
     )  # fmt: skip
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
@@ -56,6 +60,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._shared = shared_buffer()
         self._direct = False  # the session has a place for what comes next
         self._flowing = False  # much came at a time
+        self._parcel: Room | None = None  # what is here of a large request that the intake will run
         self._taking = False  # what came is being given to handlers; some of it may be answered at once
         self._due = False  # some of it was
         self._intake: Intake | None = None
@@ -74,6 +79,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if self._swift is not None:
             self._direct = False  # as it was left behind the last large value
             return self._shared
+        if self._parcel is not None:
+            return self._parcel.space()
         space = self._session.space
         self._direct = space is not None
         return self._shared if space is None else space
@@ -82,6 +89,11 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         """Bytes of the peer, in that buffer."""
         if self._swift is not None and self._session.in_flight < self._brim:
             self._run(self._swift, nbytes)
+            return
+        if self._parcel is not None:
+            self._parcel.add(nbytes)
+            self._received += nbytes
+            self._more(self._parcel)
             return
         self._flowing = nbytes >= FLOWING
         if not self._direct:
@@ -97,7 +109,14 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         """Lets the intake have what came: as a rule that is all, and what it answers is written."""
         self._taking = True
         try:
-            taken = intake.run(self._shared, 0, TURN, SLICE, nbytes)
+            taken, left = 0, TURN
+            while True:
+                before, taken = taken, intake.run(self._shared, taken, BATCH, SLICE, nbytes)
+                left -= BATCH
+                if taken in (before, nbytes) or left <= 0 or self._due or self._closing:
+                    break
+                if answers := intake.take():
+                    self._outbox.send(answers)
         finally:
             self._taking = False
         if self._due:
@@ -106,6 +125,12 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         elif answers := intake.take():
             self._outbox.write(answers)
         if taken < nbytes:
+            self._parcel = intake.begin_large(self._shared, taken, nbytes)
+            if self._parcel is not None:
+                self._swift = None
+                self._received += nbytes
+                self._shared = shared_buffer(GLANCE)
+                return
             self._flowing = nbytes >= FLOWING
             self._received += taken
             self.data_received(self._shared[taken:nbytes].tobytes())
@@ -113,6 +138,31 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
                 self._shared = shared_buffer(LOOK)
         else:
             self._received += nbytes
+
+    def _more(self, parcel: Room) -> None:
+        """A large request has grown: it is run if it is whole."""
+        if parcel.missing:
+            if parcel.filled > SMALL:
+                self._held = True
+                self._host.unread.hold(self, parcel.filled)
+            return
+        self._parcel = None
+        self._taking = True
+        try:
+            done = self._intake is not None and self._intake.run_large(parcel)
+        finally:
+            self._taking = False
+        if done:
+            self._took([])
+        else:
+            self._give_up(parcel)
+
+    def _give_up(self, parcel: Room) -> None:
+        """The session has it instead, as far as it has come."""
+        self._parcel = None
+        frame = parcel.frame()
+        self._received -= len(frame)  # they were counted
+        self.data_received(frame)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer, and what the session has of them already."""
@@ -149,7 +199,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if session.unread > SMALL or self._held:
             self._held = session.unread > SMALL
             self._host.unread.hold(self, session.unread)
-        clear = session.clear and not (self._full or self._stalled or self._closing)
+        clear = session.clear and not (self._full or self._stalled or self._closing or self._parcel is not None)
         self._swift = self._intake if clear else None
 
     def _wait(self) -> None:
@@ -166,6 +216,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             asyncio.get_running_loop().call_soon(self.close)  # what came a moment before begins first
             return True
         self._eof = True
+        if self._parcel is not None:
+            self._give_up(self._parcel)
         try:
             events = self._session.receive_eof()
         except RemoteWireError as error:
@@ -185,6 +237,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         """The peer is gone: what runs for it is cancelled."""
         self._swift = None
         super().connection_lost(exc)
+        self._parcel = None
         self._outbox.close()
 
     def pause_writing(self) -> None:

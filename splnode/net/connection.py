@@ -28,6 +28,7 @@ from splnode.wire.client import ClientSession
 from splnode.wire.events import Event, Ready, Response
 from splnode.wire.message import ClientCall, Contract
 from splnode.wire.pipeline import Holder, Track, make_track
+from splnode.wire.room import Room
 
 LINGER: Final = 2.0
 """Seconds for what is written to leave when this end closes; after them the connection is cut."""
@@ -65,6 +66,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._line = Line(self._room, self._changed)  # calls that wait until there is room
         self._shared = shared_buffer(LOOK)
         self._direct = False  # the session has a place for what comes next
+        self._parcel: Room | None = None  # what is here of a large answer that the pipeline will give
         self._gone = asyncio.Event()
         self._failure = ""
         self._heard = 0.0
@@ -152,6 +154,8 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go."""
+        if self._parcel is not None:
+            return self._parcel.space()
         space = None if self._session.between else self._session.space
         self._direct = space is not None
         return self._shared if space is None else space
@@ -159,6 +163,13 @@ class ClientConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes of the peer, in that buffer."""
         session, pipeline = self._session, self._pipeline
+        if self._parcel is not None:
+            self._parcel.add(nbytes)
+            self._heard = self._loop.time()
+            self._pinged = False
+            if not self._parcel.missing:
+                self._whole(self._parcel)
+            return
         if self._direct:
             session.received(nbytes)
             self._shared = shared_buffer(GLANCE)
@@ -168,9 +179,18 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._pinged = False
         done = pipeline.feed(self._shared, nbytes, session) if session.between else 0
         if done < nbytes or not pipeline.open or pipeline.queued:
+            if session.between and (parcel := pipeline.begin_large(self._shared, done, nbytes)) is not None:
+                self._parcel = parcel
+                self._shared = shared_buffer(GLANCE)
+                done = nbytes
             self.data_received(self._shared[done:nbytes].tobytes())
             if nbytes == GLANCE and session.space is None:  # many small ones, and there may be more
                 self._shared = shared_buffer(LOOK)
+
+    def _whole(self, parcel: Room) -> None:
+        """All of a large answer is here."""
+        self._parcel = None
+        self.data_received(b"" if self._pipeline.answer_large(parcel) else parcel.frame())
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer, and what the session has of them already."""
@@ -202,7 +222,10 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The peer will send no more: nothing that is still due can come."""
+        parcel, self._parcel = self._parcel, None
         try:
+            if parcel is not None:
+                self._session.receive_data(parcel.frame())
             for event in self._session.receive_eof():
                 self._take(event)
         except RemoteWireError as error:
@@ -213,7 +236,7 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self._transport = None
+        self._transport = self._parcel = None
         self._gone.set()
         self._fail("connection lost" if exc is None else f"connection lost: {exc}")
 

@@ -27,6 +27,7 @@ from splnode.wire.handshake import SHORTEST_REQUEST
 from splnode.wire.message import ServerCall
 from splnode.wire.metadata import metadata_codec
 from splnode.wire.primitive import read_bytes
+from splnode.wire.room import Room
 
 HEAVY: Final = 65_536
 """Bytes from which on a message weighs something, and is not ordinary."""
@@ -235,6 +236,17 @@ class Intake:
             self._busy = False
             self._leave()
         return start
+
+    def begin_large(self, data: bytes | memoryview, start: int, size: int) -> Room | None:
+        """Where the rest of the request is received that begins at `start`, ordinary but for a large value at its end.
+
+        Then `run_large` it, or give its `frame` to the session. None, always of this engine: the session may have room.
+        """
+        return None
+
+    def run_large(self, parcel: Room) -> bool:
+        """Runs it, with all of its bytes. False, and nothing has been done, if it is not ordinary any more."""
+        return False
 
     def run_apart(self, serial: int, rest: bytes, at: int, part: bytes) -> bool:
         """Runs a request whose parameter `part`, which belongs at `at` of the `rest`, was received by itself.

@@ -18,6 +18,7 @@ from splnode.wire.engine import native_engine
 from splnode.wire.events import Response
 from splnode.wire.framing import LARGE
 from splnode.wire.message import ClientCall, ClientPair, RequestWriter
+from splnode.wire.room import Room
 
 _HEAD: Final = Struct(">III")
 _SERIALS: Final = 0x7FFFFFFF
@@ -230,6 +231,18 @@ class Pipeline:
             future.set_result(response.value)
         else:
             future.set_exception(response.error)
+
+    def begin_large(self, data: bytes | memoryview, start: int, size: int) -> Room | None:
+        """Where the rest of the answer is received that begins at `start`, ordinary but for a large value at its end.
+
+        Then `answer_large` with it, or give its `frame` to the session. None, always of this engine: the session may
+        have room.
+        """
+        return None
+
+    def answer_large(self, parcel: Room) -> bool:
+        """Gives a call its answer, with all of its bytes. False, and nothing has been done, if it is not ordinary."""
+        return False
 
     def called(self, serial: int) -> ClientCall | None:
         """The message whose answer a call waits for there."""

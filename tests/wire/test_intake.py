@@ -605,6 +605,56 @@ def test_within_its_gate_and_not_within_another_run(site: Site) -> None:
     assert site.intake.run_apart(7, *apart()) is False
 
 
+def begun(site: Site, frame: bytes, here: int = 20_000) -> Any:
+    """What is to receive the rest of a large request of which so much is here."""
+    parcel = site.intake.begin_large(b"before" + frame[:here] + b"?", 6, 6 + here)
+    if parcel is None:
+        return None
+    with parcel.space() as space:
+        rest = frame[here:]
+        space[: len(rest)] = rest
+    parcel.add(len(rest))
+    assert parcel.missing == 0
+    return parcel
+
+
+def test_a_large_request_is_received_where_it_stays(site: Site) -> None:
+    frame = netty(7, b"\0" + string("echo") + string(LONG))
+    parcel = begun(site, frame)
+    if parcel is None:
+        assert isinstance(site.intake, plain.Intake)
+        return
+    assert parcel.frame() == frame
+    assert site.intake.run_large(parcel) is True
+    assert site.intake.take() == netty(7, b"\0\0" + string(LONG))
+    assert site.intake.served == 0
+    site.intake.stopped = True
+    again = site.intake.begin_large(frame[:20_000], 0, 20_000)
+    assert again is None
+    assert site.intake.run_large(parcel) is False
+    assert parcel.frame() == frame  # what the session is given then
+
+
+def test_what_is_not_ordinary_is_not_begun(site: Site) -> None:
+    echo = string("echo") + string(LONG)
+    for odd in (
+        netty(7, b"\0" + echo, b""),
+        netty(7, b"\0" + echo + b"behind"),
+        netty(7, HASH + bytes(20) + echo),
+        netty(7, b"\0" + string("unheard of") + string(LONG)),
+        netty(7, b"\0" + string("add") + long(1) + bytes(70_000)),
+        netty(7, b"\0" + string("echo") + string("x" * 65_000)),
+        netty(7, hex_bytes("02 02 74 04 2d 31 00") + b"\x80" * 70_000),
+        netty(7, b"\0" + string("echo") + b"\x01" + bytes(70_000)),
+        b"\0\0\0\7\0\0\0\1\x7f\xff\xff\xff\0" + echo,
+    ):
+        assert site.intake.begin_large(odd, 0, 20_000) is None
+    frame = netty(7, b"\0" + echo)
+    for start, size in ((0, 8_000), (0, len(frame)), (-1, 20_000), (20_000, 20_000), (0, len(frame) + 1)):
+        assert site.intake.begin_large(frame, start, size) is None
+    assert (site.intake.take(), site.odd) == (b"", [])
+
+
 def test_nothing_is_kept_of_calls(site: Site) -> None:
     def fails(text: str) -> str:
         raise ValueError(text)

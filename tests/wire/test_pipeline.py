@@ -166,6 +166,36 @@ async def test_an_answer_that_the_session_has_read() -> None:
     end.pipeline.complete(serial, "late")  # nobody waits any more
 
 
+async def test_a_large_answer_is_received_where_it_stays(engine: str) -> None:
+    end = End()
+    waits = [asyncio.ensure_future(end.pipeline.call(Ask("echo", text="x"))) for _ in range(3)]
+    await asyncio.sleep(0)
+    serials = [int.from_bytes(frame[:4]) for frame in frames(b"".join(end.session.data_to_send()))]
+    text = "large " * 20_000
+    for serial in serials[:2]:
+        frame = netty(serial, b"\0\0" + string(text))
+        parcel = end.pipeline.begin_large(frame[:20_000], 0, 20_000)
+        if parcel is None:
+            assert engine == "plain"
+            end.pipeline.answer(serial, frame[12:], end.session)
+            continue
+        with parcel.space() as space:
+            space[: len(frame) - 20_000] = frame[20_000:]
+        parcel.add(len(frame) - 20_000)
+        assert parcel.frame() == frame
+        assert end.pipeline.answer_large(parcel) is True
+        assert end.pipeline.answer_large(parcel) is False  # nobody waits any more
+    assert [await each for each in waits[:2]] == [text, text]
+    for odd in (
+        netty(serials[2], b"\0\1" + string(text)),
+        netty(serials[2], b"\0\0" + string(text) + b"behind"),
+        netty(serials[2] + 5, b"\0\0" + string(text)),
+        netty(serials[2], b"\0\0" + string(text), b""),
+    ):
+        assert end.pipeline.begin_large(odd, 0, 20_000) is None
+    waits[2].cancel()
+
+
 async def test_who_has_gone_is_not_told() -> None:
     end = End()
     waits = asyncio.ensure_future(end.pipeline.call(Ask("add", a=1, b=2)))

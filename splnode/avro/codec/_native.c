@@ -1074,27 +1074,35 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
     return result;
 }
 
-static PyObject *decoder_locate(Codec *self, PyObject *args)
+static int locate(Codec *self, const uint8_t *at, const uint8_t *end, const uint8_t **place, Py_ssize_t *size)
 {
-    PyObject *data;
-    Py_ssize_t start;
-    if (!PyArg_ParseTuple(args, "Sn:locate", &data, &start))
-        return NULL;
-    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data), *end = bytes + PyBytes_GET_SIZE(data);
-    if (start < 0 || start > end - bytes)
-        Py_RETURN_NONE;
     Aside aside = {NULL, NULL, 0};
-    Reader in = {new_budget(self), bytes + start, end, &aside};
+    Reader in = {new_budget(self), at, end, &aside};
     PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
     Py_XDECREF(value);
     if (value == NULL) {
         if (!PyErr_ExceptionMatches(self->state->data_error) && !PyErr_ExceptionMatches(PyExc_RecursionError))
-            return NULL;
+            return -1;
         PyErr_Clear();
     }
-    if (aside.at == NULL)
+    *place = aside.at;
+    *size = aside.size;
+    return aside.at != NULL;
+}
+
+static PyObject *decoder_locate(Codec *self, PyObject *args)
+{
+    PyObject *data;
+    Py_ssize_t start, size;
+    if (!PyArg_ParseTuple(args, "Sn:locate", &data, &start))
+        return NULL;
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data), *end = bytes + PyBytes_GET_SIZE(data), *place;
+    if (start < 0 || start > end - bytes)
         Py_RETURN_NONE;
-    return Py_BuildValue("nn", (Py_ssize_t)(aside.at - bytes), aside.size);
+    int found = locate(self, bytes + start, end, &place, &size);
+    if (found <= 0)
+        return found < 0 ? NULL : Py_NewRef(Py_None);
+    return Py_BuildValue("nn", (Py_ssize_t)(place - bytes), size);
 }
 
 static PyObject *decode_apart(Codec *self, const uint8_t **at, const uint8_t *end, const uint8_t *place,
@@ -3278,6 +3286,11 @@ static PyObject *api_decode(PyObject *decoder, const uint8_t **at, const uint8_t
     return value;
 }
 
+static int api_locate(PyObject *decoder, const uint8_t *at, const uint8_t *end, const uint8_t **place, Py_ssize_t *size)
+{
+    return locate((Codec *)decoder, at, end, place, size);
+}
+
 static PyObject *api_decode_apart(PyObject *decoder, const uint8_t **at, const uint8_t *end, const uint8_t *place,
                                   PyObject *part)
 {
@@ -3288,7 +3301,7 @@ static int add_api(PyObject *module)
 {
     State *state = PyModule_GetState(module);
     state->api = (CodecApi){
-        api_is_encoder, api_is_decoder, api_encode, api_encode_fields, api_decode, api_decode_apart,
+        api_is_encoder, api_is_decoder, api_encode, api_encode_fields, api_decode, api_locate, api_decode_apart,
     };
     PyObject *capsule = PyCapsule_New(&state->api, SPLNODE_CODEC_CAPSULE, NULL);
     int failed = capsule == NULL ? -1 : PyModule_AddObjectRef(module, "_api", capsule);

@@ -56,7 +56,11 @@ typedef struct {
      * must stay where they are meanwhile, whatever Python code runs. */
     PyObject *(*decode)(PyObject *decoder, const uint8_t **at, const uint8_t *end);
 
-    /* The same where `part`, bytes of more than `end - place`, stood at `place`. As of Decoder.decode_apart. */
+    /* For data that end too soon: 1, and where the bytes or string begins in which they do, and its size; 0 where they
+     * end elsewhere. -1 with an exception that is no DataError. */
+    int (*locate)(PyObject *decoder, const uint8_t *at, const uint8_t *end, const uint8_t **place, Py_ssize_t *size);
+
+    /* As `decode` where `part`, bytes of more than `end - place`, stood at `place`. As of Decoder.decode_apart. */
     PyObject *(*decode_apart)(PyObject *decoder, const uint8_t **at, const uint8_t *end, const uint8_t *place,
                               PyObject *part);
 } CodecApi;

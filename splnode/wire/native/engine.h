@@ -23,6 +23,8 @@ typedef struct {
     PyObject *context_name; /* ("context",) */
     PyObject *spare_slots[SPARE], *spare_callings[SPARE]; /* freed, and kept for the next calls */
     int spare_slot_count, spare_calling_count;
+
+    PyTypeObject *room; /* room.c */
 } State;
 
 int add_pipeline(PyObject *module); /* pipeline.c: the client's calls on their way */

@@ -41,6 +41,19 @@ static inline int next_frame(const uint8_t **at, const uint8_t *end, Py_ssize_t 
     return 1;
 }
 
+#define LEAST 65536    /* bytes from which on a value is received by itself; as in room.py */
+#define GROWTH 8       /* as in room.py */
+#define ENOUGH_AHEAD (LEAST / GROWTH) /* bytes of a frame that must be here for that */
+
+/* Whether a frame of at most `largest` bytes begins at `at` that is large, and of which not all is here. */
+static inline int begins_large(const uint8_t *at, const uint8_t *end, Py_ssize_t largest, Frame *frame)
+{
+    if (end - at < FRAME_HEAD + ENOUGH_AHEAD || word_at(at + 4) != 1)
+        return 0;
+    *frame = (Frame){word_at(at), at + FRAME_HEAD, (Py_ssize_t)word_at(at + 8)};
+    return frame->length >= LEAST && frame->length <= largest && frame->length > end - frame->body;
+}
+
 /* Writes the head of a frame of `length` bytes where FRAME_HEAD bytes of room were left for it. */
 static inline void put_head(uint8_t *head, uint32_t serial, Py_ssize_t length)
 {

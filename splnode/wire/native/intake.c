@@ -7,7 +7,7 @@
  */
 
 #include "calls.h"
-#include "frames.h"
+#include "room.h"
 #include "stage.h"
 
 #define HEAVY 65536            /* as in intake.py */
@@ -782,6 +782,68 @@ static PyObject *intake_run_apart(Intake *self, PyObject *args)
     return PyBool_FromLong(done > LEFT);
 }
 
+/* Whose parameters begin at `*at`, behind the name: TAKEN and its message if it is ordinary but for its size. */
+static int find_large(Intake *self, const Frame *frame, const uint8_t **at, const uint8_t *end, Entry **entry)
+{
+    PyObject *metadata;
+    double allowed;
+    *at = frame->body;
+    if (memcmp(*at, self->hash, HASH) == 0)
+        return LEFT;
+    int found = find_metadata(self, at, end, &metadata, &allowed);
+    if (found != TAKEN)
+        return found;
+    if (end - *at < 64 || **at & 1 || **at >> 1 > NAME_LONGEST)
+        return LEFT;
+    Py_ssize_t length = *(*at)++ >> 1;
+    *entry = find_entry(self, *at, length);
+    *at += length;
+    if (*entry == NULL || (*entry)->handler == NULL || (*entry)->asynchronous)
+        return PyErr_Occurred() ? FAILED : LEFT;
+    return TAKEN;
+}
+
+static PyObject *intake_begin_large(Intake *self, PyObject *args)
+{
+    Py_buffer data;
+    Py_ssize_t start, size;
+    if (!PyArg_ParseTuple(args, "y*nn:begin_large", &data, &start, &size))
+        return NULL;
+    const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + size;
+    PyObject *parcel = NULL;
+    Frame frame;
+    if (!self->busy && !self->stopped && start >= 0 && start <= size && size <= data.len
+        && begins_large(at, end, self->largest, &frame)) {
+        Entry *entry = NULL;
+        if (find_large(self, &frame, &at, end, &entry) == TAKEN) {
+            Py_INCREF(entry);
+            parcel = begin_parcel(self->state, entry->decoder, &frame, at, end);
+            Py_DECREF(entry);
+        }
+    }
+    PyBuffer_Release(&data);
+    return parcel == NULL && !PyErr_Occurred() ? Py_NewRef(Py_None) : parcel;
+}
+
+static PyObject *intake_run_large(Intake *self, PyObject *object)
+{
+    Room *parcel = whole_parcel(self->state, object);
+    if (parcel == NULL)
+        return NULL;
+    if (self->busy || self->stopped)
+        Py_RETURN_FALSE;
+    Frame frame = {parcel->serial, (const uint8_t *)PyBytes_AS_STRING(parcel->rest), PyBytes_GET_SIZE(parcel->rest)};
+    Apart apart = {frame.body + frame.length, parcel->bytes};
+    Py_INCREF(object);
+    self->busy = true;
+    int done = run_apart(self, &frame, &apart);
+    self->busy = false;
+    Py_DECREF(object);
+    if (leave_gate(self) < 0 || done == FAILED)
+        return NULL;
+    return PyBool_FromLong(done > LEFT);
+}
+
 static PyObject *intake_take(Intake *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *taken = PyBytes_FromStringAndSize((const char *)self->out.bytes, self->out.used);
@@ -1003,6 +1065,8 @@ static PyMethodDef intake_methods[] = {
     {"begin", (PyCFunction)intake_begin, METH_VARARGS, PyDoc_STR("begin(client_hash, calls)")},
     {"run", (PyCFunction)(void (*)(void))intake_run, METH_FASTCALL, PyDoc_STR("run(data, start, most, seconds, size) -> end")},
     {"run_apart", (PyCFunction)intake_run_apart, METH_VARARGS, PyDoc_STR("run_apart(serial, rest, at, part) -> bool")},
+    {"begin_large", (PyCFunction)intake_begin_large, METH_VARARGS, PyDoc_STR("begin_large(data, start, size)")},
+    {"run_large", (PyCFunction)intake_run_large, METH_O, PyDoc_STR("run_large(parcel) -> bool")},
     {"take", (PyCFunction)intake_take, METH_NOARGS, PyDoc_STR("take() -> bytes")},
     {"close", (PyCFunction)intake_close, METH_NOARGS, PyDoc_STR("close()")},
     {NULL, NULL, 0, NULL},

@@ -19,6 +19,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     State *state = PyModule_GetState(module);
     Py_VISIT(state->codec);
+    Py_VISIT(state->room);
     return 0;
 }
 
@@ -27,6 +28,7 @@ static void module_free(void *module)
 {
     State *state = PyModule_GetState(module);
     Py_CLEAR(state->codec);
+    Py_CLEAR(state->room);
     while (state->spare_slot_count > 0)
         PyObject_GC_Del(state->spare_slots[--state->spare_slot_count]);
     while (state->spare_calling_count > 0)

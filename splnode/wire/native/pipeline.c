@@ -1,6 +1,7 @@
 /* Pipeline: the table of calls in flight, requests into bytes, bytes into answers. */
 
 #include "pipeline.h"
+#include "room.h"
 #include <structmember.h>
 
 #define FIRST_PLACES 16
@@ -603,6 +604,67 @@ static PyObject *pipeline_complete(Pipeline *self, PyObject *args)
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
+/* The slot of that serial, if a call waits there; borrowed. */
+static Slot *waiting_slot(Pipeline *pipe, uint32_t serial)
+{
+    Place *place = place_of(pipe, serial);
+    Slot *slot = place != NULL && is_slot(pipe, place->entry) ? (Slot *)place->entry : NULL;
+    return slot != NULL && slot->fate == PENDING && slot->way->decoder != NULL ? slot : NULL;
+}
+
+static PyObject *pipeline_begin_large(Pipeline *self, PyObject *args)
+{
+    Py_buffer data;
+    Py_ssize_t start, size;
+    if (!PyArg_ParseTuple(args, "y*nn:begin_large", &data, &start, &size))
+        return NULL;
+    const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + size;
+    PyObject *parcel = NULL;
+    Frame frame;
+    if (start >= 0 && start <= size && size <= data.len && begins_large(at, end, self->largest, &frame)) {
+        Slot *slot = waiting_slot(self, frame.serial);
+        if (slot != NULL && frame.body[0] == 0 && frame.body[1] == 0) {
+            PyObject *decoder = Py_NewRef(slot->way->decoder);
+            parcel = begin_parcel(self->state, decoder, &frame, frame.body + 2, end);
+            Py_DECREF(decoder);
+        }
+    }
+    PyBuffer_Release(&data);
+    return parcel == NULL && !PyErr_Occurred() ? Py_NewRef(Py_None) : parcel;
+}
+
+static PyObject *pipeline_answer_large(Pipeline *self, PyObject *object)
+{
+    Room *parcel = whole_parcel(self->state, object);
+    Slot *slot = parcel != NULL ? waiting_slot(self, parcel->serial) : NULL;
+    if (slot == NULL)
+        return parcel == NULL ? NULL : Py_NewRef(Py_False);
+    const uint8_t *at = (const uint8_t *)PyBytes_AS_STRING(parcel->rest), *end = at + PyBytes_GET_SIZE(parcel->rest);
+    at += 2;
+    PyObject *decoder = Py_NewRef(slot->way->decoder);
+    PyObject *value = self->state->api->decode_apart(decoder, &at, end, end, parcel->bytes);
+    Py_DECREF(decoder);
+    if (value == NULL && !PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
+    PyErr_Clear(); /* the session finds it again, and says it */
+    slot = waiting_slot(self, parcel->serial);
+    if (value == NULL || at != end || slot == NULL) {
+        Py_XDECREF(value);
+        Py_RETURN_FALSE;
+    }
+    bool before;
+    int failed = begin_receiving(self, &before);
+    if (!failed) {
+        PyObject *entry = take_entry(self, parcel->serial);
+        failed = settle((Slot *)entry, ANSWERED, value, self->direct) < 0;
+        Py_DECREF(entry);
+        end_receiving(self, before);
+    }
+    else
+        Py_DECREF(value);
+    return failed ? NULL : Py_NewRef(Py_True);
+}
+
 /* ---- for the session ------------------------------------------------------------------------------- */
 
 static PyObject *pipeline_called(Pipeline *self, PyObject *serial)
@@ -882,6 +944,8 @@ static PyMethodDef pipeline_methods[] = {
     {"receive", (PyCFunction)(void (*)(void))pipeline_receive, METH_FASTCALL, NULL},
     {"answer", (PyCFunction)pipeline_answer, METH_VARARGS, NULL},
     {"feed", (PyCFunction)pipeline_feed, METH_VARARGS, NULL},
+    {"begin_large", (PyCFunction)pipeline_begin_large, METH_VARARGS, NULL},
+    {"answer_large", (PyCFunction)pipeline_answer_large, METH_O, NULL},
     {"called", (PyCFunction)pipeline_called, METH_O, NULL},
     {"complete", (PyCFunction)pipeline_complete, METH_VARARGS, NULL},
     {"hold", (PyCFunction)pipeline_hold, METH_O, NULL},

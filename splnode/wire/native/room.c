@@ -1,21 +1,10 @@
-/* Room: memory for bytes that were announced, and are received where they stay. wire/room.py is its twin.
+/* Room: memory for bytes that were announced, and are received where they stay. wire/room.py is its twin. One that
+ * `begin_parcel` makes knows what stands in front of its bytes, too: a whole frame but for them.
  *
  * The bytes object that `take` gives is the very memory that was received into. Whoever still has a view of it then
  * keeps it alive, and shall not write any more: a loop lets go of its view when it has told what it received. */
 
-#include "engine.h"
-#include <stdbool.h>
-
-#define LEAST 65536 /* as in room.py */
-#define GROWTH 8    /* as in room.py */
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *bytes; /* nobody else's until it is taken; its size is the room there is now */
-    Py_ssize_t filled, total;
-    Py_ssize_t views;
-    bool taken;
-} Room;
+#include "room.h"
 
 static Py_ssize_t size_now(const Room *self) { return PyBytes_GET_SIZE(self->bytes); }
 
@@ -44,6 +33,42 @@ static int grow(Room *self, Py_ssize_t came)
     return _PyBytes_Resize(&self->bytes, size); /* where that fails, `bytes` is NULL */
 }
 
+static int put(Room *self, const uint8_t *bytes, Py_ssize_t count)
+{
+    if ((self->bytes == NULL || self->filled + count > size_now(self)) && grow(self, self->filled + count) < 0)
+        return -1;
+    memcpy(PyBytes_AS_STRING(self->bytes) + self->filled, bytes, (size_t)count);
+    self->filled += count;
+    return 0;
+}
+
+PyObject *begin_parcel(State *state, PyObject *decoder, const Frame *frame, const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *place, *looked = frame->body + Py_MIN(end - frame->body, ENOUGH_AHEAD);
+    Py_ssize_t size;
+    int found = state->api->locate(decoder, at, looked, &place, &size);
+    if (found <= 0 || size < LEAST || place - frame->body + size != frame->length)
+        return NULL;
+    Room *self = (Room *)state->room->tp_alloc(state->room, 0);
+    if (self == NULL)
+        return NULL;
+    self->total = size;
+    self->serial = frame->serial;
+    self->rest = PyBytes_FromStringAndSize((const char *)frame->body, place - frame->body);
+    if (self->rest == NULL || put(self, place, end - place) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+Room *whole_parcel(State *state, PyObject *object)
+{
+    Room *self = (Room *)object;
+    if (Py_TYPE(object) == state->room && self->rest != NULL && self->filled == self->total && !self->taken)
+        return self;
+    PyErr_SetString(PyExc_TypeError, "not what `begin` gave, with all of its bytes");
+    return NULL;
+}
+
 static PyObject *room_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     Py_ssize_t total;
@@ -63,6 +88,7 @@ static void room_dealloc(Room *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     Py_XDECREF(self->bytes);
+    Py_XDECREF(self->rest);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -118,11 +144,7 @@ static PyObject *room_put(Room *self, PyObject *object)
     if (PyObject_GetBuffer(object, &data, PyBUF_SIMPLE) < 0)
         return NULL;
     Py_ssize_t count = Py_MIN(data.len, self->total - self->filled);
-    int failed = self->bytes == NULL || self->filled + count > size_now(self) ? grow(self, self->filled + count) : 0;
-    if (!failed) {
-        memcpy(PyBytes_AS_STRING(self->bytes) + self->filled, data.buf, (size_t)count);
-        self->filled += count;
-    }
+    int failed = put(self, data.buf, count);
     PyBuffer_Release(&data);
     return failed ? NULL : PyLong_FromSsize_t(count);
 }
@@ -143,6 +165,24 @@ static PyObject *room_take(Room *self, PyObject *unused)
     return bytes;
 }
 
+/* The frame of a parcel, as far as it has come. */
+static PyObject *room_frame(Room *self, PyObject *unused)
+{
+    (void)unused;
+    if (check_open(self) < 0)
+        return NULL;
+    Py_ssize_t ahead = self->rest != NULL ? PyBytes_GET_SIZE(self->rest) : 0;
+    PyObject *frame = PyBytes_FromStringAndSize(NULL, FRAME_HEAD + ahead + self->filled);
+    if (frame == NULL)
+        return NULL;
+    uint8_t *at = (uint8_t *)PyBytes_AS_STRING(frame);
+    put_head(at, self->serial, ahead + self->total);
+    if (ahead > 0)
+        memcpy(at + FRAME_HEAD, PyBytes_AS_STRING(self->rest), (size_t)ahead);
+    memcpy(at + FRAME_HEAD + ahead, PyBytes_AS_STRING(self->bytes), (size_t)self->filled);
+    return frame;
+}
+
 static PyObject *room_missing(Room *self, void *unused)
 {
     (void)unused;
@@ -160,6 +200,7 @@ static PyMethodDef room_methods[] = {
     {"add", (PyCFunction)room_add, METH_O, PyDoc_STR("add(count)")},
     {"put", (PyCFunction)room_put, METH_O, PyDoc_STR("put(data) -> int")},
     {"take", (PyCFunction)room_take, METH_NOARGS, PyDoc_STR("take() -> bytes")},
+    {"frame", (PyCFunction)room_frame, METH_NOARGS, PyDoc_STR("frame() -> bytes")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -189,8 +230,7 @@ static PyType_Spec room_spec = {
 
 int add_room(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &room_spec, NULL);
-    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return failed;
+    State *state = PyModule_GetState(module);
+    state->room = (PyTypeObject *)PyType_FromModuleAndSpec(module, &room_spec, NULL);
+    return state->room == NULL ? -1 : PyModule_AddType(module, state->room);
 }
