@@ -109,14 +109,9 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         """Lets the intake have what came: as a rule that is all, and what it answers is written."""
         self._taking = True
         try:
-            taken, left = 0, TURN
-            while True:
-                before, taken = taken, intake.run(self._shared, taken, BATCH, SLICE, nbytes)
-                left -= BATCH
-                if taken in (before, nbytes) or left <= 0 or self._due or self._closing:
-                    break
-                if answers := intake.take():
-                    self._outbox.send(answers)
+            taken = intake.run(self._shared, 0, BATCH, SLICE, nbytes)
+            if intake.served == BATCH:
+                taken = self._run_more(intake, taken, nbytes)
         finally:
             self._taking = False
         if self._due:
@@ -138,6 +133,18 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
                 self._shared = shared_buffer(LOOK)
         else:
             self._received += nbytes
+
+    def _run_more(self, intake: Intake, taken: int, nbytes: int) -> int:
+        """The rest of a turn: the place behind what was taken."""
+        until, left = time.monotonic() + SLICE, TURN - BATCH
+        while taken < nbytes and left > 0 and not (self._due or self._closing):
+            if answers := intake.take():
+                self._outbox.send(answers)
+            taken = intake.run(self._shared, taken, BATCH, max(0.0, until - time.monotonic()), nbytes)
+            if intake.served < BATCH or intake.over:
+                break
+            left -= BATCH
+        return taken
 
     def _more(self, parcel: Room) -> None:
         """A large request has grown: it is run if it is whole."""

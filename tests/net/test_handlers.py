@@ -583,3 +583,21 @@ async def test_the_next_call_finds_no_call_of_before(stand: Stand) -> None:
     for what in "xyxy":
         await stand.client.later(what=what)
     assert len({id(call) for call in seen}) == 4
+
+
+async def test_the_first_answers_are_on_their_way_while_the_last_requests_wait(stand: Stand) -> None:
+    """The peer of a busy connection works on what it has, instead of waiting for all of it."""
+    seen: list[int] = []
+    calls = 3 * accepted.BATCH
+
+    def look() -> str:
+        (connection,) = stand.listener.host.connections
+        seen.append(connection._outbox.written)  # type: ignore[attr-defined]  # it is a ServerConnection
+        return "answer"
+
+    stand.play.sync["look"] = look
+    await stand.client.now("look")
+    seen.clear()
+    assert await asyncio.gather(*(stand.client.now("look") for _ in range(calls))) == ["answer"] * calls
+    if native_engine() is not None:
+        assert len(set(seen)) >= 3
