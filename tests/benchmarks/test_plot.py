@@ -1,5 +1,6 @@
 """What the picture shows, and that it can be drawn of whatever was measured."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from benchmarks import plot
 from benchmarks.stacks import AWAIT, GRPC, OURS, RAW
+from tests.require import require
 
 RESULTS: dict[str, Any] = {
     "date": "2026-01-02T03:04:05",
@@ -30,6 +32,6 @@ def test_the_best_stand_first_and_only_what_has_another_end() -> None:
 
 @pytest.mark.parametrize("stacks", [RESULTS["stacks"], []])
 def test_it_is_drawn(tmp_path: Path, stacks: list[Any]) -> None:
-    pytest.importorskip("matplotlib")
+    require(importlib.util.find_spec("matplotlib") is not None, "matplotlib", "pip install matplotlib")
     plot.draw(RESULTS | {"stacks": stacks}, tmp_path / plot.NAME)
     assert (tmp_path / plot.NAME).read_bytes().startswith(b"\x89PNG")

@@ -503,20 +503,21 @@ async def test_nothing_is_kept_of_many_calls() -> None:
         assert {name: count - before[name] for name, count in after.items() if count - before[name] > 50} == {}
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
-async def test_eager_tasks() -> None:
-    async with reach() as reached:
-        loop = asyncio.get_running_loop()
+if sys.version_info >= (3, 12):  # before that there are no eager tasks
 
-        def eagerly(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-            return asyncio.Task(coroutine, loop=loop, **{**options, "eager_start": True})
+    async def test_eager_tasks() -> None:
+        async with reach() as reached:
+            loop = asyncio.get_running_loop()
 
-        loop.set_task_factory(eagerly)
-        try:
-            assert await asyncio.gather(*(reached.client.add(i, 1) for i in range(10))) == list(range(1, 11))
-            assert await asyncio.create_task(reached.client.tell(text="x")) is None
-        finally:
-            loop.set_task_factory(None)
+            def eagerly(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+                return asyncio.Task(coroutine, loop=loop, **{**options, "eager_start": True})
+
+            loop.set_task_factory(eagerly)
+            try:
+                assert await asyncio.gather(*(reached.client.add(i, 1) for i in range(10))) == list(range(1, 11))
+                assert await asyncio.create_task(reached.client.tell(text="x")) is None
+            finally:
+                loop.set_task_factory(None)
 
 
 async def test_the_handler_sees_the_metadata_and_the_time() -> None:

@@ -677,9 +677,12 @@ def test_nothing_is_kept_of_calls(site: Site) -> None:
         gc.collect()
 
     work()
-    before = sys.getallocatedblocks()
-    work()
-    assert sys.getallocatedblocks() - before < 50
+    least = sys.maxsize
+    for _ in range(5):  # the interpreter keeps things of its own now and then
+        before = sys.getallocatedblocks()
+        work()
+        least = min(least, sys.getallocatedblocks() - before)
+    assert least < 50
 
 
 def test_a_cycle_through_it_is_collected(make: Any) -> None:
