@@ -142,7 +142,8 @@ class Balancer:
         tasks = [asyncio.create_task(self._tried(call, tried))]
         try:
             done, pending = await asyncio.wait(tasks, timeout=delay)
-            if not done and self._choose(call, tried) is not None and self._budget.spend(self._now()):
+            # While `tried` is empty the first still waits for a node, and whoever is chosen here may be taken from it.
+            if not done and tried and self._choose(call, tried) is not None and self._budget.spend(self._now()):
                 copy = call.copy()
                 tasks.append(asyncio.create_task(self._tried(copy, tried)))
                 pending = set(tasks)
@@ -163,6 +164,8 @@ class Balancer:
 
     def _succeeded(self, member: Member) -> None:
         self._budget.succeeded()
+        member.well += 1
+        member.ended += 1
         if member.accrual.succeeded(self._now()):
             log.info("node back", service=self.pool.service, node=member.name)
             self.pool.change()
@@ -173,6 +176,7 @@ class Balancer:
             return
         member.last_error = f"{error.code.name}: {error.message}"
         if error.started or (error.code is Code.UNAVAILABLE and not error.remote):
+            member.ended += 1
             if member.accrual.failed(self._now(), self._draw.random()):
                 self.pool.ejected(member)
             return

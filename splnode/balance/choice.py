@@ -22,12 +22,14 @@ class Choice:
 
     `fitting` have the message in a version that resolves. `members` leaves out those that are leaving, ejected or not
     reachable, and while some are connected those that are not: a call that has to wait for a connection waits for a
-    node that may be gone. Where too few are good, all of them are back.
+    node that may be gone. Where too few are good, all of them are back. A sticky call waits all the same: else where
+    it goes would depend on who is connected. `slots` are who the keys belong to, once there was one; given those of the
+    choice `before` they are made quickly.
     """
 
-    __slots__ = ("_by_name", "_shares", "_slots", "_stale", "fitting", "members")
+    __slots__ = ("_before", "_by_name", "_shares", "_stale", "_sticking", "fitting", "members", "slots")
 
-    def __init__(self, fitting: Sequence[Member], now: float) -> None:
+    def __init__(self, fitting: Sequence[Member], now: float, before: Slots | None = None) -> None:
         self.fitting = fitting
         staying = [member for member in fitting if not member.leaving and member.instance.state == "up"] or fitting
         weighty = [member for member in staying if member.instance.weight > 0] or staying
@@ -35,7 +37,9 @@ class Choice:
         self.members = [member for member in chosen if member.connected] or chosen
         self._shares: Shares | None = None
         self._stale = 0.0
-        self._slots: Slots | None = None
+        self.slots: Slots | None = None
+        self._before = before
+        self._sticking = chosen
         self._by_name: dict[str, Member] = {}
 
     def pick(
@@ -44,10 +48,11 @@ class Choice:
         """The member that the policy gives the call to. There has to be one. A sticky call needs a key."""
         members = self.members
         if policy == "sticky" and key is not None:
-            if self._slots is None:
-                self._by_name = {member.name: member for member in members}
-                self._slots = Slots(self._by_name)
-            return self._by_name[self._slots.at(key)]
+            if self.slots is None:
+                self._by_name = {member.name: member for member in self._sticking}
+                before = self._before
+                self.slots = before if before and before.names == self._by_name.keys() else Slots(self._by_name, before)
+            return self._by_name[self.slots.at(key)]
         if policy == "weighted":
             shares = self._weigh(now, settings)
             if shares is not None:

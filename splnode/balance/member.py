@@ -7,6 +7,7 @@ address which leads nowhere costs the others no more than that. (RFC 8305, "Happ
 
 import asyncio
 import contextlib
+import random
 import typing
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
@@ -70,14 +71,15 @@ Dial = Callable[[Endpoint, Callable[[], None]], Line]
 class Member:
     """A node among others. The balancer makes, chooses and closes it; a call goes through `call`.
 
-    `in_flight` and `picks` count its calls. `leaving` is the reason for which it takes no new calls, said by itself,
+    `in_flight` and `picks` count its calls, `ended` and `well` those that have ended and went well, since it was last
+    compared with others. `leaving` is the reason for which it takes no new calls, said by itself,
     since `left`. `misfits` are the reasons by message that it gave when it was called. `changed` is called when its
     connections are not what they were.
     """
 
     __slots__ = (
-        "_changed", "_dial", "_dialling", "_idle", "_lines", "accrual", "busy", "in_flight", "instance", "last_error",
-        "leaving", "left", "misfits", "picks", "reported", "rests", "strikes", "used",
+        "_changed", "_dial", "_dialling", "_idle", "_lines", "accrual", "busy", "ended", "in_flight", "instance",
+        "last_error", "leaving", "left", "misfits", "picks", "rank", "reported", "rests", "strikes", "used", "well",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +94,8 @@ class Member:
         self.reported = Reported()
         self.in_flight = 0
         self.picks = 0
+        self.ended = self.well = 0
+        self.rank = random.random()  # of many those with the lowest are called by this process
         self.strikes = 0  # probes in a row that were not answered
         self.busy = False  # it is being connected or probed
         self.used = 0.0  # when it was last chosen

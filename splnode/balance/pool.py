@@ -1,6 +1,7 @@
 """The nodes that serve one service: found, connected ahead, probed, left out when they fail, let go when unused."""
 
 import asyncio
+import heapq
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine
@@ -9,9 +10,10 @@ from typing import Any, Final
 
 import structlog
 
-from splnode.balance.accrual import Standing
+from splnode.balance.accrual import Standing, outliers
 from splnode.balance.choice import Choice
 from splnode.balance.member import Dial, Member
+from splnode.balance.pick import Slots
 from splnode.balance.weights import Load
 from splnode.config import BalanceConfig, EjectionConfig
 from splnode.discovery.resolver import Instance, Instances, Resolver
@@ -23,6 +25,8 @@ Misfit = Callable[[Instance, Contract, str], str]
 
 IN_USE: Final = 10.0
 """Probe intervals after its last call for which a member is probed."""
+COMPARING: Final = 10.0
+"""Seconds of calls by which nodes are compared with one another."""
 LEAVING: Final = 30.0
 """Seconds after which one that said it was leaving, and is still there, is asked again. (A node stops within them.)"""
 LOAD_WANTED: Final = {LOAD_KEY: PEER_ASKS}
@@ -67,6 +71,8 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
         self._used = 0.0
+        self._compared = now()
+        self._slots: dict[str, Slots] = {}  # of the choices before: few names change from one to the next
 
     @property
     def members(self) -> Collection[Member]:
@@ -96,7 +102,7 @@ class Pool:
         choice = self._choices.get(message)
         if choice is None:
             fitting = [member for member in self._members.values() if not self.unfit(member, message)]
-            choice = self._choices[message] = Choice(fitting, self._now())
+            choice = self._choices[message] = Choice(fitting, self._now(), self._slots.get(message))
         return choice
 
     def unfit(self, member: Member, message: str) -> str:
@@ -106,6 +112,7 @@ class Pool:
 
     def change(self) -> None:
         """Whoever was to choose from may not be the right ones any more."""
+        self._slots.update((name, each.slots) for name, each in self._choices.items() if each.slots is not None)
         self._choices.clear()
         self.changed.set()
         self.changed = asyncio.Event()
@@ -165,8 +172,8 @@ class Pool:
         for member in before.values():
             self._run(member.dismiss(LEAVING))
         self.suspects = [member for member in self.suspects if member in self._members.values()]
-        for member in list(self._members.values())[: self._settings.ahead]:
-            if not member.connected:
+        for member in self._ahead(self._now()):
+            if not member.connected and not member.busy:
                 self._run(self._connect(member))
         self.change()
 
@@ -188,11 +195,32 @@ class Pool:
             if now - self._used > self._settings.idle_seconds and not any(m.in_flight for m in self.members):
                 await self.close()
                 return
+            ahead = self._ahead(now)
             for member in self._members.values():
                 if not member.busy:
-                    self._look_at(member, now)
+                    self._look_at(member, now, connect=member in ahead)
+            if now - self._compared >= COMPARING:
+                self._compared = now
+                self._compare()
 
-    def _look_at(self, member: Member, now: float) -> None:
+    def _ahead(self, now: float) -> Collection[Member]:
+        """Those to be connected before there is a call for them. Of many, others in each process, and the good ones."""
+        members, most = self._members.values(), self._settings.ahead
+        if len(members) <= most:
+            return members
+        return heapq.nsmallest(most, (each for each in members if each.good(now)), key=lambda each: each.rank)
+
+    def _compare(self) -> None:
+        """Leaves out who is far worse than the others, a tenth of them at most. (gRPC A50)"""
+        records = {each: (each.well, each.ended) for each in self._members.values() if each.accrual.until is None}
+        for member in self._members.values():
+            member.well = member.ended = 0
+        worst = sorted(outliers(records), key=lambda each: records[each][0] / records[each][1])
+        for member in worst[: max(1, len(records) // 10)]:
+            well, ended = records[member]
+            self.eject(member, f"{well} of {ended} calls went well in {COMPARING:g} s, far fewer than on other nodes")
+
+    def _look_at(self, member: Member, now: float, *, connect: bool) -> None:
         if member.leaving and now - member.left > LEAVING:
             member.leaving = ""
             self.change()
@@ -203,7 +231,7 @@ class Pool:
         elif member.connected:
             if self.weighted or member.in_flight or now - member.used < IN_USE * self._settings.probe_interval:
                 self._run(self._probe(member))
-        elif standing is Standing.LIVE:
+        elif standing is Standing.LIVE and connect:
             self._run(self._connect(member))
 
     async def _probe(self, member: Member) -> None:

@@ -475,3 +475,37 @@ async def test_a_node_that_nobody_calls_is_asked_only_where_its_load_counts():
     await asyncio.wait_for(node.pinged.wait(), 2)
     await mesh.balancer.close()
     assert not mesh.balancer.pool.weighted
+
+
+async def test_sticky_calls_stay_where_they_belong_whoever_is_connected():
+    mesh = Mesh(ahead=0)
+    nodes = mesh.add("n1", "n2", "n3", "n4")
+    first = [await mesh.ask("keep", sku=str(number), route=Route(policy="sticky")) for number in range(40)]
+    assert set(first) == {node.name for node in nodes}
+    again = [await mesh.ask("keep", sku=str(number), route=Route(policy="sticky")) for number in range(40)]
+    assert first == again
+    slots = mesh.balancer.pool.choice("keep").slots
+    mesh.balancer.pool.change()
+    await mesh.ask("keep", sku="1", route=Route(policy="sticky"))
+    assert mesh.balancer.pool.choice("keep").slots is slots
+    mesh.add("n5")
+    later = [await mesh.ask("keep", sku=str(number), route=Route(policy="sticky")) for number in range(40)]
+    assert {new for old, new in zip(first, later, strict=True) if old != new} <= {"n5"}
+    await mesh.balancer.close()
+
+
+async def test_a_copy_takes_no_suspect_from_a_call_that_still_waits():
+    mesh = Mesh()
+    (node,) = mesh.add("n1")
+    await mesh.settled()
+    pool = mesh.balancer.pool
+    (member,) = pool.members
+    node.reachable = False
+    pool.eject(member, "it fails")
+    found = await asyncio.gather(mesh.ask("look", route=Route(to="n2", hedge=0.0)), return_exceptions=True)
+    assert isinstance(found[0], CallError)
+    node.reachable = True
+    while member.accrual.standing(mesh.balancer._now()) is not Standing.LIVE:
+        with contextlib.suppress(CallError):
+            await mesh.ask("look", route=Route(hedge=0.0))
+    await mesh.balancer.close()

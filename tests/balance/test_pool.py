@@ -1,6 +1,13 @@
+import asyncio
+
+import pytest
+
+from splnode.balance import pool as pool_module
 from splnode.balance.pool import by_key
 from splnode.discovery.resolver import Address, Instance
 from splnode.endpoint import Endpoint
+from splnode.net.channel import State
+from tests.balance.conftest import Mesh
 
 
 def instance(node: str, port: int, epoch: int = 1) -> Instance:
@@ -19,3 +26,41 @@ def test_two_that_claim_one_id_are_two():
 
 def test_without_an_id_it_is_the_address():
     assert list(by_key(frozenset([instance("", 1), instance("", 2)]))) == ["@tcp://10.0.0.1:1", "@tcp://10.0.0.1:2"]
+
+
+async def test_of_many_nodes_some_are_connected_ahead_and_called():
+    mesh = Mesh(ahead=3)
+    mesh.add(*(f"n{number}" for number in range(8)))
+    await mesh.ask()
+    pool = mesh.balancer.pool
+    while sum(member.connected for member in pool.members) < 3:
+        await asyncio.wait_for(pool.changed.wait(), 2)
+    ahead = {member.name for member in sorted(pool.members, key=lambda member: member.rank)[:3]}
+    await asyncio.sleep(0.1)  # clock: several intervals, in which nobody else is connected
+    connected = {member.name for member in pool.members if member.connected}
+    assert ahead <= connected and len(connected) <= 4  # and who had the first call, before there was any
+    assert {await mesh.ask() for _ in range(200)} == connected
+    gone = mesh.nodes[next(iter(ahead))]
+    gone.reachable = False
+    gone.lines[0].lose("reset", State.TRANSIENT_FAILURE)
+    while sum(member.connected for member in pool.members) < len(connected):
+        await asyncio.wait_for(pool.changed.wait(), 2)
+    await mesh.balancer.close()
+
+
+async def test_one_that_is_far_worse_than_the_others_is_left_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pool_module, "COMPARING", 0.05)
+    mesh = Mesh()
+    nodes = mesh.add("n1", "n2", "n3", "n4", "n5", "n6")
+    await mesh.settled()
+    members = {member.name: member for member in mesh.balancer.pool.members}
+    for member in members.values():
+        member.well, member.ended = 198, 200
+    members["n3"].well = 170  # too good for its own record to leave it out
+    while members["n3"].accrual.until is None:
+        await asyncio.wait_for(mesh.balancer.pool.changed.wait(), 2)
+    assert "170 of 200 calls went well" in members["n3"].last_error
+    assert all(member.accrual.until is None for name, member in members.items() if name != "n3")
+    assert members["n1"].ended < 200
+    assert len(nodes) == 6
+    await mesh.balancer.close()
