@@ -3,6 +3,7 @@
   splnode call SPLDataService.read -d '{"topic": "users"}'
   splnode call SPLDataService.write -d @record.json --to tcp://127.0.0.1:9090
   producer | splnode call SPLDataService.write -d @-
+  splnode call com.acme.Shop.stock --to kitchen
 
 Several JSON values are several calls over one connection, one after another, a line of result each. A void
 result is null. `splnode call SERVICE.MESSAGE --help` shows what the message takes.

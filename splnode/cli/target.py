@@ -94,8 +94,8 @@ def endpoints(to: str | None) -> tuple[Endpoint, ...]:
 
 
 def split_node(to: str | None) -> tuple[str | None, str | None]:
-    """What `--to` names: the node that is to answer, or the endpoint where to call. An endpoint has a scheme."""
-    return (to, None) if to and "://" not in to else (None, to)
+    """What `--to` names: the node that is to answer, or the endpoint where to call. That has a colon, or a slash."""
+    return (to, None) if to and not {":", "/"} & set(to) else (None, to)
 
 
 def is_default(args: argparse.Namespace) -> bool:

@@ -29,6 +29,8 @@ STARTED_KEY: Final = "spl-started"
 CANCEL_KEY: Final = "spl-cancel"
 PEER_KEY: Final = "spl-peer"
 LOAD_KEY: Final = "spl-load"
+"""In a ping: asked with PEER_ASKS, and answered with calls a second, failed calls a second, and the share of the
+capacity in use, as decimal numbers with commas between. (`observe.load`) Who does not know it just answers the ping."""
 PEER_ASKS: Final = b"?"
 PEER_ANSWERS: Final = b"1"
 """The answer differs from the question, since yaqd echoes metadata and is no splnode."""

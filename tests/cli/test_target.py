@@ -56,3 +56,9 @@ def test_numbers() -> None:
         for text in texts:
             with pytest.raises(argparse.ArgumentTypeError):
                 parse(text)
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://h:1", "unix:///s", "h:1", "/run/s", "", None])
+def test_what_has_a_colon_or_a_slash_is_no_name_of_a_node(endpoint: str | None) -> None:
+    assert target.split_node(endpoint) == (None, endpoint)
+    assert target.split_node("n2") == ("n2", None)
