@@ -2,7 +2,7 @@ from splnode.rpc.route import ANY, Route
 
 
 def test_no_wishes_is_the_default():
-    assert Route() == ANY == (None, None, None, None, None)
+    assert Route() == ANY == (None, None, None, None, None, False)
 
 
 def test_wishes_are_values():
