@@ -25,7 +25,7 @@ class Shop:
 
 
 def shop(response: str) -> Protocol:
-    messages = {"ask": {"request": [], "response": response}}
+    messages = {"ask": {"request": [], "response": response, "idempotent": True}}
     return Protocol.parse(json.dumps({"protocol": "test.Shop", "version": response, "types": [], "messages": messages}))
 
 

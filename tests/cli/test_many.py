@@ -20,6 +20,14 @@ def test_all_of_them_a_line_each(shell: Shell, mesh: Mesh) -> None:
 
 def test_the_first_of_all(shell: Shell, mesh: Mesh) -> None:
     assert shell("call", "Till.who", "--first", to=mesh.two).results == [{}]
+    done = shell("call", "Shop.ask", "--first", to=mesh.two)
+    assert (done.code, done.results) == (0, [1])  # the other's version does not fit
+    done = shell("call", "Shop.ask", "--first", "--pin", "0" * 8, to=mesh.two)
+    assert (done.code, done.out) == (3, "")
+    assert "none of the 2 nodes of test.Shop has answered" in done.err
+    assert "\n  one: " in done.err and "\n  two: " in done.err
+    done = shell("call", "Till.hang", "--all", "--max-time", "0.3", to=mesh.two)
+    assert (done.code, done.results[0]["error"]["code"]) == (64 + 4, "DEADLINE_EXCEEDED")
     done = shell("call", "Till.count", "--first", "-d", '{"coins": []}', to=mesh.two)
     assert (done.code, done.out) == (2, "")
     assert "idempotent" in done.err
