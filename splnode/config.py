@@ -260,6 +260,14 @@ def load(path: Path | None) -> Config:
     return _anchor(parse(text, str(path)), path.resolve().parent)
 
 
+def checked_id(text: str) -> str:
+    """The text, if it may name a node. ConfigError."""
+    try:
+        return msgspec.convert(text, Name)
+    except msgspec.ValidationError:
+        raise ConfigError(f"{text!r} names no node: 1 to 63 letters, digits, dots, dashes and underscores") from None
+
+
 def anchored_service(spec: str, base: Path) -> str:
     """PROTOCOL=MODULE:CLASS with its files, if it names any, below `base`."""
     protocol, sign, target = spec.partition("=")

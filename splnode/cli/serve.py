@@ -40,6 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " (default: tcp://127.0.0.1:9090 and a Unix socket in the runtime directory)",
     )
     parser.add_argument(
+        "--id", metavar="NAME", help="what others call this node (default: a name made at its first start, and kept)"
+    )
+    parser.add_argument(
         "--peer",
         metavar="ENDPOINT",
         action="append",
@@ -90,6 +93,8 @@ def settings_of(args: argparse.Namespace) -> config.Config:
     workers = args.workers or os.environ.get("SPLNODE_WORKERS")
     if workers:
         node = replace(node, workers=_whole(workers, "--workers" if args.workers else "SPLNODE_WORKERS"))
+    if args.id:
+        node = replace(node, id=config.checked_id(args.id))
     if args.insecure:
         node = replace(node, insecure=True)
     if args.service:

@@ -250,17 +250,21 @@ def test_flags_go_before_the_file(home: Path) -> None:
     assert settings.node.listen == ("tcp://127.0.0.1:1",)
     assert (settings.log.level, settings.log.format) == ("error", "json")
     words = ["--config", str(home / "c.toml"), "--listen", "tcp://127.0.0.1:2", "--insecure", "--log-level", "debug"]
-    words += ["--peer", "tcp://h:1"]
+    words += ["--peer", "tcp://h:1", "--mdns", "off", "--id", "kitchen", "--service", "x.avpr=y.py:Z"]
     settings = settings_of(parser.parse_args([*words, "--data", "d", "--modules", str(home)]))
     assert settings.node.listen == ("tcp://127.0.0.1:2",)
     assert (settings.node.insecure, settings.log.level) == (True, "debug")
-    assert settings.discovery.peers == ("tcp://h:1",)
+    assert (settings.discovery.peers, settings.discovery.mdns) == (("tcp://h:1",), "off")
+    assert settings.node.id == "kitchen"
+    assert settings.node.services == (f"{Path.cwd()}/x.avpr={Path.cwd()}/y.py:Z",)
     assert settings.data_directory == Path.cwd() / "d"
     assert settings.modules_directory == home
     with pytest.raises(ConfigError, match="endpoint"):
         settings_of(parser.parse_args(["--listen", "x"]))
     with pytest.raises(ConfigError, match="endpoint"):
         settings_of(parser.parse_args(["--peer", "x"]))
+    with pytest.raises(ConfigError, match="'a b' names no node"):
+        settings_of(parser.parse_args(["--id", "a b"]))
 
 
 def test_workers_by_flag_environment_and_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

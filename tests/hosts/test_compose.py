@@ -101,6 +101,24 @@ def test_each_host_is_healthy_and_sees_the_others() -> None:
     assert len(nodes) >= 3
 
 
+@pytest.mark.usefixtures("hosts")
+def test_a_service_is_reached_from_every_host() -> None:
+    assert shell("kitchen", "call", "com.acme.Shop.where") == ["kitchen"]  # it serves it itself
+    assert shell("garden", "call", "com.acme.Shop.where") == ["kitchen"]  # by its static peer, from another network
+    assert shell("cellar", "call", "--to", "attic", "com.acme.Shop.where") == ["attic"]
+    answers = shell("kitchen", "call", "--all", "com.acme.Shop.where")
+    assert sorted(answer["result"] for answer in answers) == ["attic", "cellar", "kitchen"]
+
+
+@pytest.mark.usefixtures("hosts")
+def test_another_version_of_the_contract_is_called_where_it_resolves() -> None:
+    sku = ("-d", '{"sku": "A1"}')
+    assert shell("cellar", "call", "--to", "attic", "com.acme.Shop.buy", *sku) == ["attic"]
+    assert shell("cellar", "call", "--to", "kitchen", "com.acme.Shop.price", *sku) == [2]
+    refused = compose("exec", "--no-TTY", "cellar", "splnode", "services", "com.acme.Shop", "--json")
+    assert "price" in refused
+
+
 async def test_killed(hosts: None, figures: Figures, tmp_path: Path) -> None:
     async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
         since = time.monotonic()
