@@ -159,10 +159,12 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             done = self._intake is not None and self._intake.run_large(parcel)
         finally:
             self._taking = False
-        if done:
-            self._took([])
-        else:
+        if not done:
             self._give_up(parcel)
+            return
+        if isinstance(done, list):
+            self._outbox.write_parts(done)
+        self._took([])
 
     def _give_up(self, parcel: Room) -> None:
         """The session has it instead, as far as it has come."""

@@ -182,15 +182,22 @@ class ClientConnection(asyncio.BufferedProtocol):
             if session.between and (parcel := pipeline.begin_large(self._shared, done, nbytes)) is not None:
                 self._parcel = parcel
                 self._shared = shared_buffer(GLANCE)
+                if not done:
+                    return
                 done = nbytes
             self.data_received(self._shared[done:nbytes].tobytes())
-            if nbytes == GLANCE and session.space is None:  # many small ones, and there may be more
-                self._shared = shared_buffer(LOOK)
+            if nbytes == GLANCE and self._parcel is None and session.space is None:
+                self._shared = shared_buffer(LOOK)  # many small ones, and there may be more
 
     def _whole(self, parcel: Room) -> None:
         """All of a large answer is here."""
         self._parcel = None
-        self.data_received(b"" if self._pipeline.answer_large(parcel) else parcel.frame())
+        if not self._pipeline.answer_large(parcel):
+            self.data_received(parcel.frame())
+            return
+        self._outbox.flush()
+        if self._line.waiting:
+            self._line.go_on()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer, and what the session has of them already."""

@@ -97,6 +97,13 @@ class Outbox:
             self.written += len(data)
             self._transport.write(data)
 
+    def write_parts(self, parts: list[bytes]) -> None:
+        """As `write`, for several that belong together; what was gathered goes first."""
+        if self._transport is not None:
+            self._parts += parts
+            self._size += sum(map(len, parts))
+            self._write()
+
     def send(self, data: bytes) -> None:
         """As `write`, and past uvloop, which keeps what it is given until the loop has done all else."""
         transport, sent = self._transport, 0

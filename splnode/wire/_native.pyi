@@ -51,7 +51,7 @@ class Intake:
         """Runs the ordinary requests from `start` on; the place behind the last one."""
     def begin_large(self, data: bytes | bytearray | memoryview, start: int, size: int, /) -> Room | None:
         """Where the rest of a large request is received."""
-    def run_large(self, parcel: Room, /) -> bool:
+    def run_large(self, parcel: Room, /) -> bool | list[bytes]:
         """Runs it."""
     def run_apart(self, serial: int, rest: bytes, at: int, part: bytes, /) -> bool:
         """Runs a request with a large parameter that was received by itself."""

@@ -244,8 +244,11 @@ class Intake:
         """
         return None
 
-    def run_large(self, parcel: Room) -> bool:
-        """Runs it, with all of its bytes. False, and nothing has been done, if it is not ordinary any more."""
+    def run_large(self, parcel: Room) -> bool | list[bytes]:
+        """Runs it, with all of its bytes. False, and nothing has been done, if it is not ordinary any more.
+
+        A list is the answer, large itself, and all that `take` would have given before it: write it as it is.
+        """
         return False
 
     def run_apart(self, serial: int, rest: bytes, at: int, part: bytes) -> bool:

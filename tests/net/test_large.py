@@ -45,7 +45,7 @@ class Blobs:
         return data
 
     def make(self, size: int) -> bytes:
-        return DATA[:size]
+        return DATA[:size] if size >= 0 else DATA + DATA
 
     def text(self, text: str) -> str:
         return text
@@ -85,6 +85,16 @@ async def test_values_of_any_size_come_back(client: Client, blobs: Blobs) -> Non
     text = "größer" * 100_000
     assert await client.text(text=text) == text
     assert await client.several(parts=[DATA, b"", DATA[:100_000], b"x"], n=3) == [DATA, b"", DATA[:100_000]]
+
+
+async def test_a_large_answer_stands_behind_small_ones(client: Client) -> None:
+    calls = [client.swap(data=DATA[: 200_000 if n % 7 == 3 else n]) for n in range(64)]
+    answers = await asyncio.gather(*calls)
+    assert answers == [DATA[: 200_000 if n % 7 == 3 else n] for n in range(64)]
+    with pytest.raises(CallError) as caught:
+        await client.make(size=-1)  # more than an answer may be
+    assert caught.value.code is Code.INTERNAL
+    assert await client.swap(data=DATA[:100_000]) == DATA[:100_000]
 
 
 async def test_many_at_a_time_and_small_ones_between(client: Client) -> None:

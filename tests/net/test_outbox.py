@@ -86,6 +86,19 @@ async def test_parts_go_in_one_write_where_that_may_pause() -> None:
     assert (transport.last, transport.data) == ([b"a|b"], b"ab")
 
 
+async def test_parts_of_an_answer_go_at_once_behind_what_was_gathered() -> None:
+    session, transport, outbox = opened()
+    session.parts.append(b"a")
+    outbox.collect()
+    outbox.write_parts([b"b", b"c"])
+    assert transport.data == b"abc"
+    assert outbox.written == 3
+    outbox.close()
+    outbox.write_parts([b"d"])
+    assert transport.data == b"abc"
+    assert outbox.waiting == 0
+
+
 async def test_much_goes_at_once() -> None:
     session, transport, outbox = opened()
     session.parts.append(b"a")

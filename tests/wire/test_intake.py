@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from splnode.avro.protocol import Protocol
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.rpc.call import Call, current_call, running
 from splnode.wire import intake as plain
 from splnode.wire.engine import native_engine
 from splnode.wire.intake import BUCKETS, CALLS, ENOUGH, HEAVY, IN_FLIGHT, NANOSECONDS, TIMES, Handler
 from splnode.wire.message import Contract, ServerCall
-from tests.wire.conftest import CALCULATOR, OTHER, hex_bytes, long, netty, string
+from tests.wire.conftest import CALCULATOR, OTHER, hex_bytes, long, netty, protocol, string
 
 HASH = bytes(range(1, 17))
 
@@ -46,7 +47,7 @@ class Doorkeeper:
 class Site:
     """An intake and what is handed in to it."""
 
-    def __init__(self, make: Any, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, make: Any, limits: Limits = DEFAULT_LIMITS, called: Protocol = CALCULATOR) -> None:
         self.now = 100.0
         self.tick = 0.0
         self.timeout = 30.0
@@ -63,9 +64,9 @@ class Site:
         self.odd: list[tuple[Any, ...]] = []
         self.counts = [0] * (TIMES + BUCKETS)
         self.allowed_of: list[Mapping[str, bytes]] = []
-        self.contract = Contract(CALCULATOR, limits=limits)
-        self.pair = self.contract.serving(CALCULATOR)
-        for message in CALCULATOR.messages:
+        self.contract = Contract(called, limits=limits)
+        self.pair = self.contract.serving(called)
+        for message in called.messages:
             self.pair.prepare(message.encode())
         self.context = copy_context()
         self.intake = make(
@@ -633,6 +634,32 @@ def test_a_large_request_is_received_where_it_stays(site: Site) -> None:
     assert again is None
     assert site.intake.run_large(parcel) is False
     assert parcel.frame() == frame  # what the session is given then
+
+
+BLOBS = protocol(
+    {
+        "protocol": "Blobs",
+        "messages": {"swap": {"request": [{"name": "data", "type": "bytes"}], "response": "bytes"}},
+    }
+)
+
+
+def test_a_large_answer_is_given_as_it_is_with_those_before_it(make: Any) -> None:
+    site = Site(make, called=BLOBS)
+    site.functions["swap"] = lambda data: data
+    data = bytes(range(256)) * 1000
+    small = netty(1, b"\0" + string("swap") + long(5) + b"small")
+    parcel = begun(site, netty(7, b"\0" + string("swap") + long(len(data)) + data), here=40_000)
+    assert site.intake.run(small, 0, 128, 1e9) == len(small)
+    if parcel is None:
+        assert isinstance(site.intake, plain.Intake)
+        return
+    parts = site.intake.run_large(parcel)
+    assert isinstance(parts, list)
+    assert b"".join(parts) == netty(1, b"\0\0" + long(5) + b"small") + netty(7, b"\0\0" + long(len(data)) + data)
+    assert (len(parts), parts[1]) == (2, data)
+    assert site.intake.take() == b""
+    assert site.counts[CALLS] == 2
 
 
 def test_what_is_not_ordinary_is_not_begun(site: Site) -> None:

@@ -953,31 +953,40 @@ static Py_NO_INLINE PyObject *read_real(Reader *in, const ReadNode *node)
     return give_float(in->budget.state, node, node->op == FLOAT ? unpack_float(bytes) : unpack_double(bytes));
 }
 
-/* The data do not hold the value. */
-static Py_NO_INLINE PyObject *read_aside(Reader *in, const ReadNode *node, Py_ssize_t length)
+/* Bytes or a string that may be aside. */
+static Py_NO_INLINE PyObject *read_aside(Reader *in, const ReadNode *node)
 {
     Aside *aside = in->aside;
-    if (aside == NULL || length <= in->end - in->p) /* then something else is wrong with it */
+    int64_t length;
+    if (read_long(in, &length) < 0)
         return NULL;
-    if (aside->part == NULL) {
+    if (length < 0)
+        return negative_length(in, length);
+    if (check_length(&in->budget, length) < 0)
+        return NULL;
+    if (length > in->end - in->p && aside->part == NULL) {
         aside->at = in->p;
-        aside->size = length;
+        aside->size = (Py_ssize_t)length;
+        PyErr_SetNone(PyExc_EOFError); /* nobody hears of it: no text, and no path */
         return NULL;
     }
-    if (aside->at != in->p || aside->size != length)
-        return NULL;
-    PyErr_Clear();
-    aside->at = NULL; /* it was taken */
-    if (node->op == BYTES && node->promote == NONE)
-        return finish(in->budget.state, node, Py_NewRef(aside->part));
-    return give_bytes(in->budget.state, node, (const uint8_t *)PyBytes_AS_STRING(aside->part), length);
+    if (length > in->end - in->p && aside->at == in->p && aside->size == length) {
+        aside->at = NULL; /* it was taken */
+        if (node->op == BYTES && node->promote == NONE)
+            return finish(in->budget.state, node, Py_NewRef(aside->part));
+        return give_bytes(in->budget.state, node, (const uint8_t *)PyBytes_AS_STRING(aside->part), aside->size);
+    }
+    const uint8_t *bytes = read_raw(in, length);
+    return bytes != NULL ? give_bytes(in->budget.state, node, bytes, (Py_ssize_t)length) : NULL;
 }
 
 static Py_NO_INLINE PyObject *read_bytes(Reader *in, const ReadNode *node)
 {
+    if (in->aside != NULL)
+        return read_aside(in, node);
     Py_ssize_t length = 0;
     const uint8_t *bytes = read_sized(in, &length);
-    return bytes != NULL ? give_bytes(in->budget.state, node, bytes, length) : read_aside(in, node, length);
+    return bytes != NULL ? give_bytes(in->budget.state, node, bytes, length) : NULL;
 }
 
 static Py_NO_INLINE PyObject *read_fixed(Reader *in, const ReadNode *node)
@@ -1081,7 +1090,8 @@ static int locate(Codec *self, const uint8_t *at, const uint8_t *end, const uint
     PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
     Py_XDECREF(value);
     if (value == NULL) {
-        if (!PyErr_ExceptionMatches(self->state->data_error) && !PyErr_ExceptionMatches(PyExc_RecursionError))
+        if (aside.at == NULL && !PyErr_ExceptionMatches(self->state->data_error)
+            && !PyErr_ExceptionMatches(PyExc_RecursionError))
             return -1;
         PyErr_Clear();
     }

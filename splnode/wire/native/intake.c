@@ -38,6 +38,9 @@ typedef struct {
     PyObject *call, *peer, *running, *context, *clock, *allowed, *handler, *unusual; /* handed in */
     Template template; /* of the calls that are made here: begun, with `peer` */
     Py_ssize_t largest;
+    bool large;      /* in `run_large` */
+    PyObject *parts; /* of an answer of its, to be written as they are; else NULL */
+    Py_ssize_t proven; /* bytes of the last large value, which came whole */
     PyObject *read_metadata; /* a Decoder */
     uint8_t hash[HASH];
     PyObject *calls;   /* ServerCall by name in bytes; NULL before `begin` and after `close` */
@@ -396,8 +399,30 @@ static int tell(Intake *self, const Entry *entry, uint32_t serial, PyObject *cal
     return told != NULL ? TAKEN_ODDLY : FAILED;
 }
 
+/* An answer that holds large bytes: all of it and what is before it in the output, as parts to be written as they are. */
+static int write_parts(Intake *self, Output *out, Py_ssize_t start, uint32_t serial)
+{
+    PyObject *first = PyList_GET_ITEM(out->parts, 0);
+    Py_ssize_t length = out->used - start - FRAME_HEAD + out->given, ahead = PyBytes_GET_SIZE(first);
+    if (length > self->largest)
+        return LEFT;
+    PyObject *joined = PyBytes_FromStringAndSize(NULL, out->used + ahead);
+    if (joined == NULL)
+        return FAILED;
+    uint8_t *bytes = (uint8_t *)PyBytes_AS_STRING(joined);
+    memcpy(bytes, out->bytes, (size_t)out->used);
+    put_head(bytes + start, serial, length);
+    bytes[start + FRAME_HEAD] = bytes[start + FRAME_HEAD + 1] = 0;
+    memcpy(bytes + out->used, PyBytes_AS_STRING(first), (size_t)ahead);
+    if (PyList_SetItem(out->parts, 0, joined) < 0)
+        return FAILED;
+    self->parts = Py_NewRef(out->parts);
+    out->used = 0;
+    return TAKEN;
+}
+
 /* Writes an answer. LEFT where the value does not fit: the holder tries it again, and says what is wrong with it. So it
- * does with one that holds large bytes, which the session writes as they are. */
+ * does with one that holds large bytes, which the session writes as they are, unless it is in `run_large`. */
 static int write_answer(Intake *self, const Entry *entry, uint32_t serial, PyObject *value)
 {
     Output out = self->out; /* the value's own code may take what was answered before: it finds nothing meanwhile */
@@ -408,16 +433,18 @@ static int write_answer(Intake *self, const Entry *entry, uint32_t serial, PyObj
         out.used += FRAME_HEAD + 2;
         out.cuts = true;
         if (self->state->api->encode(entry->encoder, value, &out) == 0)
-            written = out.parts == NULL && out.used - start - FRAME_HEAD <= self->largest ? TAKEN : LEFT;
+            written = out.parts == NULL ? out.used - start - FRAME_HEAD <= self->largest ? TAKEN : LEFT
+                : self->large           ? write_parts(self, &out, start, serial)
+                                        : LEFT;
         else
             written = forgive() < 0 ? FAILED : LEFT;
     }
-    if (written == TAKEN) {
+    if (written == TAKEN && out.parts == NULL) {
         uint8_t *head = out.bytes + start;
         put_head(head, serial, out.used - start - FRAME_HEAD);
         head[FRAME_HEAD] = head[FRAME_HEAD + 1] = 0; /* no metadata, and the flag of a success */
     }
-    else
+    else if (written != TAKEN)
         out.used = start;
     out.cuts = false;
     out.given = 0;
@@ -817,7 +844,7 @@ static PyObject *intake_begin_large(Intake *self, PyObject *args)
         Entry *entry = NULL;
         if (find_large(self, &frame, &at, end, &entry) == TAKEN) {
             Py_INCREF(entry);
-            parcel = begin_parcel(self->state, entry->decoder, &frame, at, end);
+            parcel = begin_parcel(self->state, entry->decoder, &frame, at, end, self->proven);
             Py_DECREF(entry);
         }
     }
@@ -830,18 +857,23 @@ static PyObject *intake_run_large(Intake *self, PyObject *object)
     Room *parcel = whole_parcel(self->state, object);
     if (parcel == NULL)
         return NULL;
+    self->proven = parcel->total;
     if (self->busy || self->stopped)
         Py_RETURN_FALSE;
     Frame frame = {parcel->serial, (const uint8_t *)PyBytes_AS_STRING(parcel->rest), PyBytes_GET_SIZE(parcel->rest)};
     Apart apart = {frame.body + frame.length, parcel->bytes};
     Py_INCREF(object);
-    self->busy = true;
+    self->busy = self->large = true;
     int done = run_apart(self, &frame, &apart);
-    self->busy = false;
+    self->busy = self->large = false;
     Py_DECREF(object);
-    if (leave_gate(self) < 0 || done == FAILED)
+    PyObject *parts = self->parts;
+    self->parts = NULL;
+    if (leave_gate(self) < 0 || done == FAILED) {
+        Py_XDECREF(parts);
         return NULL;
-    return PyBool_FromLong(done > LEFT);
+    }
+    return parts != NULL ? parts : PyBool_FromLong(done > LEFT);
 }
 
 static PyObject *intake_take(Intake *self, PyObject *Py_UNUSED(ignored))
@@ -1066,7 +1098,7 @@ static PyMethodDef intake_methods[] = {
     {"run", (PyCFunction)(void (*)(void))intake_run, METH_FASTCALL, PyDoc_STR("run(data, start, most, seconds, size) -> end")},
     {"run_apart", (PyCFunction)intake_run_apart, METH_VARARGS, PyDoc_STR("run_apart(serial, rest, at, part) -> bool")},
     {"begin_large", (PyCFunction)intake_begin_large, METH_VARARGS, PyDoc_STR("begin_large(data, start, size)")},
-    {"run_large", (PyCFunction)intake_run_large, METH_O, PyDoc_STR("run_large(parcel) -> bool")},
+    {"run_large", (PyCFunction)intake_run_large, METH_O, PyDoc_STR("run_large(parcel) -> bool | list[bytes]")},
     {"take", (PyCFunction)intake_take, METH_NOARGS, PyDoc_STR("take() -> bytes")},
     {"close", (PyCFunction)intake_close, METH_NOARGS, PyDoc_STR("close()")},
     {NULL, NULL, 0, NULL},

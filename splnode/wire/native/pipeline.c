@@ -625,7 +625,7 @@ static PyObject *pipeline_begin_large(Pipeline *self, PyObject *args)
         Slot *slot = waiting_slot(self, frame.serial);
         if (slot != NULL && frame.body[0] == 0 && frame.body[1] == 0) {
             PyObject *decoder = Py_NewRef(slot->way->decoder);
-            parcel = begin_parcel(self->state, decoder, &frame, frame.body + 2, end);
+            parcel = begin_parcel(self->state, decoder, &frame, frame.body + 2, end, self->proven);
             Py_DECREF(decoder);
         }
     }
@@ -641,6 +641,7 @@ static PyObject *pipeline_answer_large(Pipeline *self, PyObject *object)
         return parcel == NULL ? NULL : Py_NewRef(Py_False);
     const uint8_t *at = (const uint8_t *)PyBytes_AS_STRING(parcel->rest), *end = at + PyBytes_GET_SIZE(parcel->rest);
     at += 2;
+    self->proven = parcel->total;
     PyObject *decoder = Py_NewRef(slot->way->decoder);
     PyObject *value = self->state->api->decode_apart(decoder, &at, end, end, parcel->bytes);
     Py_DECREF(decoder);

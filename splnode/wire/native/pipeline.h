@@ -47,6 +47,7 @@ typedef struct Pipeline {
     Place *places; /* by the low bits of the serial: a serial whose place is taken is passed over */
     Py_ssize_t size, in_flight, waiting;
     Py_ssize_t most, largest, high_water;
+    Py_ssize_t proven; /* bytes of the last large value, which came whole */
     uint32_t next;
     bool wrapped, open, closed;
     bool told;     /* the holder knows that something is to be sent */

@@ -42,7 +42,8 @@ static int put(Room *self, const uint8_t *bytes, Py_ssize_t count)
     return 0;
 }
 
-PyObject *begin_parcel(State *state, PyObject *decoder, const Frame *frame, const uint8_t *at, const uint8_t *end)
+PyObject *begin_parcel(State *state, PyObject *decoder, const Frame *frame, const uint8_t *at, const uint8_t *end,
+                       Py_ssize_t proven)
 {
     const uint8_t *place, *looked = frame->body + Py_MIN(end - frame->body, ENOUGH_AHEAD);
     Py_ssize_t size;
@@ -55,7 +56,7 @@ PyObject *begin_parcel(State *state, PyObject *decoder, const Frame *frame, cons
     self->total = size;
     self->serial = frame->serial;
     self->rest = PyBytes_FromStringAndSize((const char *)frame->body, place - frame->body);
-    if (self->rest == NULL || put(self, place, end - place) < 0)
+    if (self->rest == NULL || grow(self, Py_MAX(proven / GROWTH, end - place)) < 0 || put(self, place, end - place) < 0)
         Py_CLEAR(self);
     return (PyObject *)self;
 }

@@ -17,8 +17,10 @@ typedef struct {
 } Room;
 
 /* The parcel of a frame that begins, with what is here of it up to `end`: the value that `decoder` reads from `at` on
- * ends the frame with large bytes. NULL, perhaps with an exception, where it does not, or too little is here to know. */
-PyObject *begin_parcel(State *state, PyObject *decoder, const Frame *frame, const uint8_t *at, const uint8_t *end);
+ * ends the frame with large bytes. There is room at once for as much as was `proven`: who sent so much before, and all
+ * of it. NULL, perhaps with an exception, where it does not end so, or too little is here to know. */
+PyObject *begin_parcel(State *state, PyObject *decoder, const Frame *frame, const uint8_t *at, const uint8_t *end,
+                       Py_ssize_t proven);
 
 /* The object, if it is a parcel that has all of its bytes; else NULL with TypeError. */
 Room *whole_parcel(State *state, PyObject *object);

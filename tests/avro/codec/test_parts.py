@@ -128,16 +128,14 @@ def test_apart_is_the_same_value(engine: str, schema: Schema, value: Any) -> Non
     assert made.decode_apart(rest, 1, at + 1, part) == (value, len(data) - size + 1)
 
 
-def test_the_part_is_the_value_itself() -> None:
-    schema = record(a="int", b="bytes")
-    found = decoder(schema).locate(b"\x02" + b"\x80\x89\x7a" + b"begins", 0)
-    if "native" in engines():
-        assert found == (4, 1_000_000)  # zigzag of the varint 80 89 7a is 1,000,000
+def test_the_part_is_the_value_itself(engine: str) -> None:
+    made = decoder(record(a="int", b="bytes"), engine=engine)
+    found = made.locate(b"\x02" + b"\x80\x89\x7a" + b"begins", 0)
+    assert found == ((4, 1_000_000) if engine == "native" else None)  # zigzag of the varint 80 89 7a is 1,000,000
     part = bytes(1_000_000)
-    value, end = decoder(schema).decode_apart(b"\x02\x80\x89\x7a", 0, 4, part)
+    value, end = made.decode_apart(b"\x02\x80\x89\x7a", 0, 4, part)
     assert end == 4
-    if "native" in engines():
-        assert value["b"] is part
+    assert (value["b"] is part) == (engine == "native")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x02", b"\x02\x80", b"\x02\x03", b"\x02\x06abc", b"\x80" * 20])
