@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     _open_standard_streams()
     settings = settings_of(args)
     logging.configure(settings.log.level, settings.log.format)
-    keep_large_buffers()
+    keep_large_buffers(settings.limits.message_bytes)
     run_long(_serve(args, settings))
     return 0
 

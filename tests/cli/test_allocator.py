@@ -1,22 +1,27 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.require import require
 
 PROGRAM = """
-import resource
+import resource, sys
 from splnode.cli.allocator import keep_large_buffers
-assert keep_large_buffers()
-for _ in range(10):
-    bytes(1_000_000)
+size, *most = map(int, sys.argv[1:])
+assert keep_large_buffers(*most)
+for _ in range(3):
+    bytearray(b"x" * size)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(100):
-    bytearray(b"x" * 1_000_000)
+for _ in range(20):
+    bytearray(b"x" * size)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def test_large_buffers_are_not_mapped_afresh() -> None:
+@pytest.mark.parametrize("sizes", [(1_000_000,), (4_000_000,), (16_000_000, 16_777_216), (1_000_000, 2**31 - 1)])
+def test_large_buffers_are_not_mapped_afresh(sizes: tuple[int, ...]) -> None:
     require(sys.platform == "linux", "glibc", "a Linux with glibc")
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
-    assert int(done.stdout) < 5_000  # two buffers of 245 pages a round would be 49,000
+    command = [sys.executable, "-c", PROGRAM, *map(str, sizes)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) < 2 * 20 * sizes[0] / 4096 / 10  # two buffers a round, each of so many pages

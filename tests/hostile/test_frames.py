@@ -199,6 +199,20 @@ def test_messages_of_many_connections_that_do_not_end(victim: Victim) -> None:
     assert victim.peak < 120
 
 
+@pytest.mark.parametrize("here", [12, 1_000, 20_000])
+def test_large_messages_that_only_begin(victim: Victim, here: int) -> None:
+    """Their length words promise 4 MiB each; the node holds what came, and a little for each connection."""
+    call = execute("spl/void/noop", {}, b"\x04" + string("x" * (MESSAGE - 1000)))
+    with victim.attacked(f"300 beginnings of {here} bytes"):
+        socks = []
+        for _ in range(300):
+            socks.append(hello(victim.tcp))
+            socks[-1].sendall(call[:here])
+        for sock in socks:
+            sock.close()
+    assert victim.peak < 30
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", netty(0, HELLO, PING)])
 def test_connections_come_and_go(victim: Victim, sent: bytes) -> None:
