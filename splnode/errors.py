@@ -124,7 +124,8 @@ class CallError(SplnodeError):
 
     `remote` says who said so: the peer, or this end. `attempts` holds a sentence for each endpoint
     that was tried. `retry_after` is in seconds. `started` is False only where the call provably never
-    reached a handler, so that it may be sent again whatever it does.
+    reached a handler, so that it may be sent again whatever it does. `hops` is not 0 where nodes called one another
+    in a circle: how many of them in a row, until one cut it.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class CallError(SplnodeError):
         attempts: Sequence[str] = (),
         retry_after: float | None = None,
         started: bool = True,
+        hops: int = 0,
     ) -> None:
         self.code = code
         self.message = message
@@ -143,6 +145,7 @@ class CallError(SplnodeError):
         self.attempts = tuple(attempts)
         self.retry_after = retry_after
         self.started = started
+        self.hops = hops
         super().__init__(code, message)
 
     def __str__(self) -> str:

@@ -403,18 +403,22 @@ async def test_what_is_served_elsewhere_is_called_there(tmp_path: Path) -> None:
             assert caught.value.code is Code.UNAVAILABLE
 
 
-async def test_nodes_that_call_in_a_circle_are_told(tmp_path: Path) -> None:
-    """A relay that is served by both nodes is called from one to the other, as a client of elsewhere would."""
+@pytest.mark.parametrize("inside", [False, True])
+async def test_nodes_that_call_in_a_circle_are_told(tmp_path: Path, inside: bool) -> None:
+    """A relay calls itself through another node, or calls in process who does: who called first hears of it."""
+    door = Protocol.parse(RELAY.text.replace("Relay", "Door"))
     async with Node(config(tmp_path / "one")) as one:
         peers = f"[discovery]\npeers = ['{one.endpoints[0]}']\n"
         async with Node(config(tmp_path / "other", peers)) as other:
             calls = Client(elsewhere(other), RELAY)
-            one.serve(RELAY, Relay("one", lambda: calls))
-            assert await calls.ask(left=3) == "one"
-            with structlog.testing.capture_logs() as logs, pytest.raises(CallError, match="internal error"):
-                await calls.ask(left=40)
-    reasons = [str(line["exc_info"]) for line in logs if line["event"] == "handler failed"]
-    assert any("Relay.ask was called by Relay.ask, and so on through 16 nodes" in reason for reason in reasons)
+            one.serve(door, Relay("door", lambda: calls))
+            one.serve(RELAY, Relay("one", lambda: one.client(door) if inside else calls))
+            assert await calls.ask(left=4) == "one"
+            with structlog.testing.capture_logs() as logs, pytest.raises(CallError) as caught:
+                await calls.ask(left=60)
+    assert (caught.value.code, caught.value.hops) == (Code.FAILED_PRECONDITION, 16)
+    assert "Relay.ask: nodes call one another in a circle for its sake; it was cut after 16 hops" in str(caught.value)
+    assert [line["by"] for line in logs if line["event"] == "circle cut"] == ["Door.ask" if inside else "Relay.ask"]
 
 
 async def test_ones_own_class_is_served(tmp_path: Path) -> None:

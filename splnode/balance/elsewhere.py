@@ -3,6 +3,8 @@
 from collections.abc import Coroutine
 from typing import Any, Final
 
+import structlog
+
 from splnode.balance.balancer import Balancer
 from splnode.balance.member import Dial
 from splnode.balance.pool import Misfit
@@ -11,16 +13,16 @@ from splnode.discovery.resolver import Resolver
 from splnode.errors import CallError, Code
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.channel import EndpointChannel
-from splnode.rpc.call import Call, serving
-from splnode.wire.message import Contract
+from splnode.rpc.call import Call, circle, serving
+from splnode.wire.message import HOPS_KEY, Contract
 
-HOPS_KEY: Final = "spl-hops"
-"""Metadata: how many nodes a call has come through, ASCII decimal. Absent for a call that no handler made."""
 MOST_HOPS: Final = 16
 """Nodes in a row that may call one another for the sake of one call: more than that is a circle."""
 
 MOST: Final = 256
 """Contracts of one process that are called at a time. They may be those of strangers, whose calls are passed on."""
+
+log = structlog.get_logger("splnode.balance")
 
 
 class Elsewhere:
@@ -57,9 +59,9 @@ class Elsewhere:
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries the call to a node that serves its protocol. FAILED_PRECONDITION: the nodes call in a circle."""
-        contract, served = call.contract, serving()
-        if served is not None:
-            self._count_hop(call, served)
+        contract = call.contract
+        if HOPS_KEY in call.metadata or serving() is not None:
+            _count_hop(call)
         key = contract if contract.results or contract.errors else contract.protocol.text
         return (self._balancers.get(key) or self._add(key, contract)).call(call)
 
@@ -74,16 +76,6 @@ class Elsewhere:
         while self._balancers:
             _, balancer = self._balancers.popitem()
             await balancer.close()
-
-    def _count_hop(self, call: Call, served: Call) -> None:
-        text = served.metadata.get(HOPS_KEY, b"0")
-        hops = int(text) + 1 if text.isdigit() and len(text) < 4 else MOST_HOPS
-        if hops > MOST_HOPS:
-            told = (
-                f"{call.name} was called by {served.name}, and so on through {MOST_HOPS} nodes: they call in a circle"
-            )
-            raise CallError(Code.FAILED_PRECONDITION, told)
-        call.metadata = {**call.metadata, HOPS_KEY: b"%d" % hops}
 
     def _add(self, key: str | Contract, contract: Contract) -> Balancer:
         if self._closed:
@@ -109,3 +101,14 @@ class Elsewhere:
         return lambda endpoint, changed: EndpointChannel(
             endpoint, contract, settings=self._channels, limits=self._limits, changed=changed
         )
+
+
+def _count_hop(call: Call) -> None:
+    """One node more. A call that a handler makes in its own process keeps the count: the circle may lead through it."""
+    text = call.metadata.get(HOPS_KEY, b"0")
+    hops = int(text) + 1 if text.isdigit() and len(text) < 4 else MOST_HOPS
+    if hops > MOST_HOPS:
+        served = serving()
+        log.warning("circle cut", call=call.name, by=served.name if served is not None else "", hops=MOST_HOPS)
+        raise circle(call.name, MOST_HOPS)
+    call.metadata = {**call.metadata, HOPS_KEY: b"%d" % hops}

@@ -11,7 +11,7 @@ from typing import Any, Final
 from splnode.avro.protocol import Message, Protocol
 from splnode.errors import CallError, Code
 from splnode.rpc.route import ANY, Route
-from splnode.wire.message import Contract
+from splnode.wire.message import HOPS_KEY, Contract
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds that a call may take where nobody says otherwise. There is no way to wait for ever."""
@@ -22,7 +22,7 @@ LONGEST: Final = 24 * 3600.0
 TIMEOUT_KEY: Final = "spl-timeout-ms"
 """Metadata: what is left of the deadline, ASCII decimal milliseconds."""
 
-PASSED_ON: Final = ("traceparent", "tracestate")
+PASSED_ON: Final = ("traceparent", "tracestate", HOPS_KEY)
 """Metadata that a call made by a handler inherits from the call that the handler serves."""
 
 NO_METADATA: Final[Mapping[str, bytes]] = {}
@@ -112,6 +112,15 @@ class Call:
 def no_answer(name: str, *, started: bool = True) -> CallError:
     """The error of a call of `Service.message` whose deadline has passed."""
     return CallError(Code.DEADLINE_EXCEEDED, f"{name}: no answer before the deadline", started=started)
+
+
+def circle(name: str, hops: int) -> CallError:
+    """The error of a call of `Service.message` for which so many nodes in a row have called one another.
+
+    FAILED_PRECONDITION: to call once more does not help as long as the services are as they are.
+    """
+    text = f"{name}: nodes call one another in a circle for its sake; it was cut after {hops} hops"
+    return CallError(Code.FAILED_PRECONDITION, text, hops=hops)
 
 
 running: ContextVar[Call | None] = ContextVar("splnode_call", default=None)
@@ -212,7 +221,7 @@ def deadline_for(timeout: float) -> float:
 
 
 def inherited_metadata(own: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
-    """The metadata of a new call: its own, and the trace of the call that is being served."""
+    """The metadata of a new call: its own, and what is PASSED_ON of the call that is being served."""
     served = running.get()
     if served is None or not served.metadata or served.ended:
         return own or NO_METADATA

@@ -30,4 +30,5 @@ def again(error: CallError, *, started: bool) -> CallError:
         attempts=error.attempts,
         retry_after=error.retry_after,
         started=started,
+        hops=error.hops,
     )

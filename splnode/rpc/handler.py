@@ -2,8 +2,9 @@
 
 The only place that turns exceptions of handlers into what may leave: errors that the message declares and
 CallErrors go out as they are; anything else is logged with an id and leaves as INTERNAL with that id, no
-text and no class name. What another node said of a call that the handler made is "anything else" too, but for its
-deadline, which is this call's as well.
+text and no class name. What another node said of a call that the handler made is "anything else" too, but for what is
+as true of this call: its deadline has passed, or nodes call one another in a circle for its sake. That is said anew,
+in words of this node: so it reaches the first caller through any number of nodes, and no text of another node does.
 
 Whether a call was started is decided here and nowhere else: an error that comes out of a handler says yes, even if
 the handler got it from a call of its own that was not.
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.rpc.admission import Admission
-from splnode.rpc.call import Call
+from splnode.rpc.call import Call, circle
 from splnode.rpc.failure import again, internal
 from splnode.rpc.tally import Tally
 from splnode.wire.intake import Handler
@@ -94,6 +95,8 @@ async def counted(call: Call, tally: Tally, work: Callable[[Call], Awaitable[obj
 def tell(call: Call, error: BaseException, *, asked: bool) -> BaseException:
     """What may be told of an error of this call. `asked`: somebody has cancelled what runs it."""
     if isinstance(error, CallError):
+        if error.hops:
+            return circle(call.name, error.hops)
         if error.remote:  # another node said it to the handler: nothing of it, but that time is over
             return call.expired() if error.code is Code.DEADLINE_EXCEEDED else internal(call, error)
         return again(error, started=True) if call.begun and not error.started else error

@@ -26,6 +26,9 @@ from splnode.wire.primitive import read_string, write_long, write_string
 CODE_KEY: Final = "spl-code"
 RETRY_AFTER_KEY: Final = "spl-retry-after-ms"
 STARTED_KEY: Final = "spl-started"
+HOPS_KEY: Final = "spl-hops"
+"""In a request: how many nodes have called one another for its sake, ASCII decimal; absent if no handler made it. In an
+error: how many they were when one of them cut the circle."""
 CANCEL_KEY: Final = "spl-cancel"
 PEER_KEY: Final = "spl-peer"
 LOAD_KEY: Final = "spl-load"
@@ -363,6 +366,8 @@ def failure_metadata(error: CallError) -> dict[str, bytes]:
         metadata[RETRY_AFTER_KEY] = b"%d" % max(0, min(round(error.retry_after * 1000), 2**53))
     if not error.started:
         metadata[STARTED_KEY] = b"0"
+    if error.hops:
+        metadata[HOPS_KEY] = b"%d" % error.hops
     return metadata
 
 
@@ -374,7 +379,9 @@ def read_failure(data: bytes, start: int, metadata: Mapping[str, bytes]) -> tupl
     delay = metadata.get(RETRY_AFTER_KEY, b"")
     retry_after = int(delay) / 1000 if delay.isdigit() and len(delay) <= 16 else None
     started = metadata.get(STARTED_KEY) != b"0"
-    return CallError(code, text, remote=True, retry_after=retry_after, started=started), end
+    count = metadata.get(HOPS_KEY, b"")
+    hops = int(count) if code is Code.FAILED_PRECONDITION and count.isdigit() and len(count) < 4 else 0  # yaqd echoes
+    return CallError(code, text, remote=True, retry_after=retry_after, started=started, hops=hops), end
 
 
 def _likely(theirs: Schema, own: tuple[Schema, ...]) -> list[Schema]:

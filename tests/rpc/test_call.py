@@ -50,11 +50,12 @@ def test_the_nearest_deadline_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert deadline_for(30) == 1030
 
 
-def test_a_handlers_calls_carry_its_trace_and_nothing_else() -> None:
+def test_a_handlers_calls_carry_its_trace_and_hops_and_nothing_else() -> None:
     assert inherited_metadata(None) == {}
-    token = running.set(a_call(1, {"traceparent": b"00-1", "authorization": b"secret"}))
-    assert inherited_metadata(None) == {"traceparent": b"00-1"}
-    assert inherited_metadata({"traceparent": b"own", "k": b"v"}) == {"traceparent": b"own", "k": b"v"}
+    token = running.set(a_call(1, {"traceparent": b"00-1", "spl-hops": b"3", "authorization": b"secret"}))
+    passed = {"traceparent": b"00-1", "spl-hops": b"3"}
+    assert inherited_metadata(None) == passed
+    assert inherited_metadata({"traceparent": b"own", "k": b"v"}) == {**passed, "traceparent": b"own", "k": b"v"}
     running.reset(token)
 
 

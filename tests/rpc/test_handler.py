@@ -38,6 +38,15 @@ def test_what_may_be_told() -> None:
     assert (late.code, late.remote) == (Code.DEADLINE_EXCEEDED, False)
 
 
+def test_a_circle_is_told_at_each_node_in_its_own_words() -> None:
+    told = tell(a_call(), CallError(Code.FAILED_PRECONDITION, "s3cret", remote=True, hops=16), asked=False)
+    assert isinstance(told, CallError)
+    assert (told.code, told.remote, told.hops) == (Code.FAILED_PRECONDITION, False, 16)
+    assert "Inventory.add: nodes call one another in a circle" in str(told)
+    assert "16 hops" in str(told)
+    assert "s3cret" not in str(told)
+
+
 @pytest.mark.parametrize("begun", [True, False])
 def test_what_comes_out_of_a_handler_was_started(begun: bool) -> None:
     told = tell(a_call(begun=begun), CallError(Code.UNAVAILABLE, "x", started=False), asked=False)

@@ -167,6 +167,14 @@ def test_failures_on_the_wire():
     )  # fmt: skip
 
 
+def test_a_circle_says_how_long_it_was():
+    metadata = failure_metadata(CallError(Code.FAILED_PRECONDITION, "", hops=16))
+    assert metadata == {"spl-code": b"FAILED_PRECONDITION", "spl-hops": b"16"}
+    assert read_failure(b"\0", 0, metadata)[0].hops == 16
+    for other in ({"spl-hops": b"16"}, {**metadata, "spl-hops": b"-1"}, {**metadata, "spl-hops": b"9" * 5000}):
+        assert read_failure(b"\0", 0, other)[0].hops == 0
+
+
 @pytest.mark.parametrize("code", [b"", b"NO_SUCH", b"3", b"not_found", b"\xff"])
 def test_a_foreign_failure_is_unknown(code):
     metadata = {"spl-code": code, "spl-retry-after-ms": b"soon", "spl-started": b"1"}
