@@ -16,11 +16,24 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    ("errors", "frozen", "limits", "endpoint", "config"),  # single modules that everybody may use, also one another
+    (
+        "errors",
+        "frozen",
+        "limits",
+        "endpoint",
+        "config",
+        "identity",
+    ),  # single modules that everybody may use, also one another
     ("avro",),
     ("wire",),
     ("rpc",),
-    ("net", "discovery", "observe", "notify"),  # observe: interceptors, so above rpc, and unknown to what they watch
+    (
+        "net",
+        "discovery",
+        "observe",
+        "notify",
+        "access",
+    ),  # observe: interceptors, so above rpc, and unknown to what they watch
     ("balance", "services", "modules", "gateway", "events"),
     ("node", "sync"),
     ("workers",),  # the supervisor and the worker are both nodes

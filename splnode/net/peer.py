@@ -8,26 +8,23 @@ import struct
 import termios
 from typing import Final
 
+from splnode.net.proof import proved, uid_of
 from splnode.rpc.call import Peer
 
-_UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: unix(7), SO_PEERCRED
 _INT: Final = struct.Struct("=i")
 
 
 def peer_of(transport: asyncio.BaseTransport) -> Peer:
-    """The address of a TCP peer, or the uid of the process behind a Unix socket."""
+    """The address of a TCP peer, or the uid of the process behind a Unix socket, and who that is."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family == socket.AF_UNIX:
-        try:
-            _, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        except OSError:
-            return Peer("unix")
-        return Peer("unix", uid)
+        return Peer("unix", uid_of(sock), proved(transport))
     address = transport.get_extra_info("peername")
     if not address:
         return Peer("unknown")
     host, port = address[:2]
-    return Peer(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+    where = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    return Peer(where, None, proved(transport))
 
 
 def acknowledge(transport: asyncio.BaseTransport) -> None:

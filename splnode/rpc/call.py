@@ -3,13 +3,15 @@
 Times are seconds of `time.monotonic()`; a deadline is such a moment, never a duration.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, Final
 
 from splnode.avro.protocol import Message, Protocol
 from splnode.errors import CallError, Code
+from splnode.identity import IDENTITY_KEY, NOBODY, NODE, Identity, identity_for
 from splnode.rpc.route import ANY, Route
 from splnode.wire.message import HOPS_KEY, Contract
 
@@ -29,19 +31,20 @@ NO_METADATA: Final[Mapping[str, bytes]] = {}
 
 
 class Peer:
-    """Who sent a call: the `endpoint` as text, and the `uid` of the process where the kernel told it."""
+    """Who sent a call: the `endpoint` as text, the `uid` of the process where the kernel told it, its `identity`."""
 
-    __slots__ = ("endpoint", "uid")
+    __slots__ = ("endpoint", "identity", "uid")
 
-    def __init__(self, endpoint: str, uid: int | None = None) -> None:
+    def __init__(self, endpoint: str, uid: int | None = None, identity: Identity = NOBODY) -> None:
         self.endpoint = endpoint
         self.uid = uid
+        self.identity = identity
 
     def __str__(self) -> str:
         return self.endpoint if self.uid is None else f"{self.endpoint} (uid {self.uid})"
 
 
-IN_PROCESS: Final = Peer("in process")
+IN_PROCESS: Final = Peer("in process", identity=NODE)
 
 
 class Call:
@@ -50,14 +53,15 @@ class Call:
     `params` are plain values by parameter name. `checked` says that they already are what the server's
     protocol wants (a decoder made them); a call in process comes unchecked and the server checks it.
     Whoever answers may put bytes into `answer_metadata`; whoever asked finds there what came back. `route` says where
-    it wants to go, if it minds; only a channel over several nodes asks.
+    it wants to go, if it minds; only a channel over several nodes asks. `proved` is who it is for where the call itself
+    has proved that, by a token.
 
     `begun` and `ended` are the server's: its handler was called, and has returned or raised.
     """
 
     __slots__ = (
         "answer_metadata", "begun", "checked", "contract", "deadline", "ended", "message", "metadata", "params", "peer",
-        "route",
+        "proved", "route",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +86,7 @@ class Call:
         self.answer_metadata: Mapping[str, bytes] = NO_METADATA
         self.begun = False
         self.ended = False
+        self.proved: Identity | None = None
 
     def copy(self) -> "Call":
         """The same call once more, for a second answer of its own."""
@@ -98,6 +103,11 @@ class Call:
     def name(self) -> str:
         """`Service.message`, as a person writes it."""
         return f"{self.protocol.name}.{self.message.name}"
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is for. Who brought it is `peer.identity`: the same, or a node that made it for its own caller."""
+        return self.proved or identity_for(self.peer.identity, self.metadata)
 
     @property
     def remaining(self) -> float:
@@ -137,6 +147,7 @@ class _Limit:
 
 
 _limit: ContextVar[_Limit | None] = ContextVar("splnode_deadline", default=None)
+_as_node: ContextVar[bool] = ContextVar("splnode_as_node", default=False)
 
 
 def current_call() -> Call:
@@ -164,7 +175,22 @@ def outside() -> Context:
     context = copy_context()
     context.run(running.set, None)
     context.run(_limit.set, None)
+    context.run(_as_node.set, False)
     return context
+
+
+@contextlib.contextmanager
+def as_node() -> Iterator[None]:
+    """Calls made inside are this node's own, and no longer made for whom the running handler serves.
+
+    with splnode.as_node():
+        await audit.append(entry=entry)     # whoever asked need not be allowed to write there
+    """
+    token = _as_node.set(True)
+    try:
+        yield
+    finally:
+        _as_node.reset(token)
 
 
 class deadline:  # noqa: N801 - said like asyncio.timeout
@@ -223,7 +249,12 @@ def deadline_for(timeout: float) -> float:
 def inherited_metadata(own: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
     """The metadata of a new call: its own, and what is PASSED_ON of the call that is being served."""
     served = running.get()
-    if served is None or not served.metadata or served.ended:
+    if served is None or served.ended:
         return own or NO_METADATA
-    kept = {key: served.metadata[key] for key in PASSED_ON if key in served.metadata}
-    return {**kept, **(own or NO_METADATA)} if kept else own or NO_METADATA
+    metadata = {key: served.metadata[key] for key in PASSED_ON if key in served.metadata} if served.metadata else {}
+    if own:
+        metadata |= own
+    who = NODE if _as_node.get() else served.identity
+    if who is not NODE:
+        metadata[IDENTITY_KEY] = who.text  # whatever a handler was given to send along
+    return metadata or NO_METADATA

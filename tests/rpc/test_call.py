@@ -4,14 +4,17 @@ import time
 
 import pytest
 
+from splnode.identity import NODE, Identity
 from splnode.rpc.call import (
     LONGEST,
     Call,
     Peer,
+    as_node,
     current_call,
     deadline,
     deadline_for,
     inherited_metadata,
+    outside,
     running,
     serving,
     terms_for,
@@ -124,3 +127,53 @@ async def test_a_block_that_has_ended_limits_nothing_that_it_left_running(monkey
         await asyncio.sleep(0)
     go.set()
     assert await task == (1005, 1020)
+
+
+ANN = Identity("uid:7", ("unix",), "unix")
+
+
+def a_call_of(who: Identity, metadata: dict[str, bytes] | None = None) -> Call:
+    return Call(CONTRACT, PROTOCOL.messages["add"], {}, time.monotonic() + 9, metadata or {}, Peer("there", None, who))
+
+
+def test_a_call_is_for_its_peer_unless_it_has_proved_another() -> None:
+    call = a_call_of(ANN)
+    assert call.identity is call.peer.identity is ANN
+    call.proved = Identity("token:ci")
+    assert call.identity.name == "token:ci"
+    assert a_call(1).identity is NODE
+    assert Peer("somewhere").identity.groups == {"anyone"}
+
+
+def test_what_a_handler_calls_is_for_whom_it_serves() -> None:
+    token = running.set(a_call_of(ANN))
+    assert inherited_metadata(None) == {"spl-identity": b"uid:7 anyone unix"}
+    assert inherited_metadata({"spl-identity": b"node own", "k": b"v"}) == {"spl-identity": ANN.text, "k": b"v"}
+    with as_node():
+        assert inherited_metadata(None) == {}
+        assert inherited_metadata({"k": b"v"}) == {"k": b"v"}
+    assert inherited_metadata(None)
+    running.reset(token)
+
+
+def test_nobody_is_named_by_what_a_handler_left_running() -> None:
+    call = a_call_of(ANN)
+    token = running.set(call)
+    call.ended = True
+    assert inherited_metadata(None) == {}
+    running.reset(token)
+
+
+def test_handlers_of_a_server_made_as_the_node_serve_whom_they_serve() -> None:
+    with as_node():
+        context = outside()
+    context.run(running.set, a_call_of(ANN))
+    assert context.run(inherited_metadata, None) == {"spl-identity": ANN.text}
+
+
+def test_an_identity_passes_through_a_call_in_process() -> None:
+    token = running.set(a_call_of(ANN))
+    nested = a_call(1, dict(inherited_metadata(None)))
+    running.reset(token)
+    assert nested.peer.identity is NODE
+    assert (nested.identity.name, nested.identity.groups) == (ANN.name, ANN.groups)
