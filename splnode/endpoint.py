@@ -4,7 +4,13 @@
 tcp://127.0.0.1:9090          unix:///run/user/1000/splnode.sock
 tcp://[::1]:9090              http+avro://127.0.0.1:8080/SPLDataService
 tcp://host:9090?framing=spec&service=SPLDataService
+
+tls://host:9090               https+avro://host:8443/SPLDataService
+tls://host:9090?node=kitchen
 ```
+
+`tls` and `https+avro` are `tcp` and `http+avro` over TLS. `node` is the node that must be there: its certificate has to
+say so.
 """
 
 import re
@@ -13,9 +19,16 @@ from typing import Final
 from splnode.errors import ConfigError
 from splnode.frozen import Frozen
 
-SCHEMES = ("tcp", "unix", "http+avro")
+SCHEMES = ("tcp", "tls", "unix", "http+avro", "https+avro")
+SECURED: Final = {"tcp": "tls", "http+avro": "https+avro"}
+"""The same over TLS."""
+PLAIN: Final = {secure: plain for plain, secure in SECURED.items()}
+"""The same without."""
+HTTP: Final = ("http+avro", "https+avro")
 FRAMINGS = ("netty", "spec", "sasl", "http")
-_PLAIN: Final = re.compile(r"tcp://(?P<host>[A-Za-z0-9.-]+):(?P<port>\d{1,5})|unix://(?P<path>/[A-Za-z0-9._~/-]*)")
+_PLAIN: Final = re.compile(
+    r"(?P<scheme>tcp|tls)://(?P<host>[A-Za-z0-9.-]+):(?P<port>\d{1,5})|unix://(?P<path>/[A-Za-z0-9._~/-]*)"
+)
 """What most endpoints are: read and written alike without urllib, whose import takes as long as a call."""
 
 
@@ -23,7 +36,8 @@ class Endpoint(Frozen):
     """An address and what is fixed about the bytes spoken there.
 
     `framing` pins a listener or a client to one framing (None: a listener detects it, a client speaks
-    Netty framing). `service` is the protocol meant by a peer that says nothing of its own.
+    Netty framing). `service` is the protocol meant by a peer that says nothing of its own. `node` is the id that the
+    certificate of who is there must have (None: any node of the mesh).
     """
 
     scheme: str
@@ -32,6 +46,7 @@ class Endpoint(Frozen):
     path: str = ""
     framing: str | None = None
     service: str | None = None
+    node: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Endpoint":
@@ -40,7 +55,7 @@ class Endpoint(Frozen):
         if plain is not None and plain["path"] is not None:
             return cls("unix", path=plain["path"])
         if plain is not None and int(plain["port"]) <= 65535:
-            return cls("tcp", plain["host"].lower(), int(plain["port"]))
+            return cls(plain["scheme"], plain["host"].lower(), int(plain["port"]))
         from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - see _PLAIN
 
         try:
@@ -50,6 +65,8 @@ class Endpoint(Frozen):
         if url.scheme not in SCHEMES:
             raise ConfigError(f"endpoint {text!r}: it must begin with one of {', '.join(s + '://' for s in SCHEMES)}")
         options = _options(text, url.query)
+        if "node" in options and url.scheme not in PLAIN:
+            raise ConfigError(f"endpoint {text!r}: only TLS proves which node is there: node needs tls or https+avro")
         if url.scheme == "unix":
             path = unquote(url.netloc + url.path)
             if not path.startswith("/"):
@@ -61,12 +78,17 @@ class Endpoint(Frozen):
             raise ConfigError(f"endpoint {text!r}: {error}") from None
         if not host or port is None:
             raise ConfigError(f"endpoint {text!r}: host and port are both needed: {url.scheme}://127.0.0.1:9090")
-        if url.scheme == "http+avro":
+        if url.scheme in HTTP:
             if options.setdefault("framing", "http") != "http":
-                raise ConfigError(f"endpoint {text!r}: http+avro speaks http and no other framing")
+                raise ConfigError(f"endpoint {text!r}: {url.scheme} speaks http and no other framing")
         elif url.path not in ("", "/"):
-            raise ConfigError(f"endpoint {text!r}: a tcp endpoint has no path (found {url.path!r})")
-        return cls(url.scheme, host, port, url.path if url.scheme == "http+avro" else "", **options)
+            raise ConfigError(f"endpoint {text!r}: a {url.scheme} endpoint has no path (found {url.path!r})")
+        return cls(url.scheme, host, port, url.path if url.scheme in HTTP else "", **options)
+
+    @property
+    def is_secure(self) -> bool:
+        """True for what is spoken over TLS."""
+        return self.scheme in PLAIN
 
     @property
     def is_local(self) -> bool:
@@ -82,12 +104,12 @@ class Endpoint(Frozen):
 
     def __str__(self) -> str:
         text = f"unix://{self.path}" if self.scheme == "unix" else f"{self.scheme}://{self.host}:{self.port}"
-        if self.framing is None and self.service is None and _PLAIN.fullmatch(text):
+        if self.framing is None and self.service is None and self.node is None and _PLAIN.fullmatch(text):
             return text
         from urllib.parse import quote, urlencode  # noqa: PLC0415 - see _PLAIN
 
-        options = {"framing": self.framing, "service": self.service}
-        if self.scheme == "http+avro":
+        options = {"framing": self.framing, "service": self.service, "node": self.node}
+        if self.scheme in HTTP:
             del options["framing"]
         given = {key: value for key, value in options.items() if value}
         query = f"?{urlencode(given)}" if given else ""
@@ -102,8 +124,8 @@ def _options(text: str, query: str) -> dict[str, str]:
 
     options: dict[str, str] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in ("framing", "service"):
-            raise ConfigError(f"endpoint {text!r}: unknown option {key!r}; there are framing and service")
+        if key not in ("framing", "service", "node"):
+            raise ConfigError(f"endpoint {text!r}: unknown option {key!r}; there are framing, service and node")
         options[key] = value
     framing = options.get("framing", "netty")
     if framing not in FRAMINGS:

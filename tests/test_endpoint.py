@@ -29,6 +29,10 @@ from splnode.errors import ConfigError
             Endpoint("http+avro", "127.0.0.1", 8080, "/SPLDataService", framing="http"),
         ),
         ("http+avro://host:80/", Endpoint("http+avro", "host", 80, "/", framing="http")),
+        ("tls://host:9090", Endpoint("tls", "host", 9090)),
+        ("tls://[::1]:9090?framing=spec", Endpoint("tls", "::1", 9090, framing="spec")),
+        ("tls://host:9090?node=kitchen", Endpoint("tls", "host", 9090, node="kitchen")),
+        ("https+avro://host:8443/S?node=a", Endpoint("https+avro", "host", 8443, "/S", framing="http", node="a")),
     ],
 )
 def test_is_read_and_written(text: str, endpoint: Endpoint) -> None:
@@ -39,7 +43,7 @@ def test_is_read_and_written(text: str, endpoint: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "must begin with one of tcp://, unix://, http+avro://"),
+        ("", "must begin with one of tcp://, tls://, unix://, http+avro://, https+avro://"),
         ("127.0.0.1:9090", "must begin with one of"),
         ("http://127.0.0.1:9090", "must begin with one of"),
         ("tcp://127.0.0.1", "host and port are both needed"),
@@ -54,6 +58,9 @@ def test_is_read_and_written(text: str, endpoint: Endpoint) -> None:
         ("tcp://host:1?framing=", "unknown framing ''"),
         ("tcp://host:1?farming=spec", "unknown option 'farming'"),
         ("http+avro://host:1/?framing=spec", "speaks http and no other framing"),
+        ("https+avro://host:1/?framing=spec", "https+avro speaks http and no other framing"),
+        ("tls://host:1/path", "a tls endpoint has no path"),
+        ("tcp://host:1?node=kitchen", "only TLS proves which node is there"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, words: str) -> None:
@@ -71,6 +78,14 @@ def test_what_is_wrong_is_named(text: str, words: str) -> None:
         st.integers(0, 65535),
         framing=st.none() | st.sampled_from(FRAMINGS),
         service=st.none() | st.text(min_size=1, max_size=9),
+    )
+    | st.builds(
+        Endpoint,
+        st.just("tls"),
+        st.sampled_from(["127.0.0.1", "::1", "example.org"]),
+        st.integers(0, 65535),
+        framing=st.none() | st.sampled_from(FRAMINGS),
+        node=st.none() | st.text(min_size=1, max_size=9),
     )
     | st.builds(
         Endpoint,
@@ -107,3 +122,17 @@ def test_no_text_fails_in_another_way(text: str) -> None:
 )
 def test_what_only_this_host_can_reach(text: str, local: bool) -> None:
     assert Endpoint.parse(text).is_local is local
+
+
+@pytest.mark.parametrize(
+    ("text", "secure"),
+    [
+        ("tcp://h:1", False),
+        ("http+avro://h:1/", False),
+        ("unix:///x", False),
+        ("tls://h:1", True),
+        ("https+avro://h:1/", True),
+    ],
+)
+def test_what_is_spoken_over_tls(text: str, secure: bool) -> None:
+    assert Endpoint.parse(text).is_secure is secure
