@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextvars import Context
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from splnode.balance.member import Dial, Member
 from splnode.balance.pick import Slots
 from splnode.balance.weights import Load
 from splnode.config import BalanceConfig, EjectionConfig
+from splnode.discovery.following import follow
 from splnode.discovery.resolver import Instance, Instances, Resolver
 from splnode.errors import CallError
 from splnode.wire.message import LOAD_KEY, PEER_ASKS, Contract
@@ -41,7 +42,8 @@ class Pool:
 
     `use` begins, also after it has let everything go: `idle_seconds` after the last one. `close` ends it. Where its
     members are `weighted` those that have no calls are probed too, since they tell their load then. `changed` is an
-    Event that is set, and replaced by another, when there may be somebody else to choose.
+    Event that is set, and replaced by another, when there may be somebody else to choose. `problem` is why the resolver
+    finds nothing new just now; its last set is kept meanwhile, and it is watched anew.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Pool:
         balance: BalanceConfig,
         ejection: EjectionConfig,
         now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.contract = contract
         self.changed = asyncio.Event()
@@ -65,6 +68,7 @@ class Pool:
         self._settings = balance
         self._ejection = ejection
         self._now = now
+        self._sleep = sleep
         self._chance = random.random
         self._members: dict[str, Member] = {}
         self._choices: dict[str, Choice] = {}
@@ -141,7 +145,7 @@ class Pool:
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
         members, self._members = self._members, {}
-        self._running, self.weighted, self.suspects = False, False, []
+        self._running, self.weighted, self.suspects, self.problem = False, False, [], ""
         self.change()
         for task in tasks:
             task.cancel()
@@ -151,15 +155,15 @@ class Pool:
     # -- who there is
 
     async def _watch(self) -> None:
-        try:
-            async for instances in self._resolver.watch(self.service):
-                self._replace(instances)
-        except Exception as error:  # whatever a resolver raises: calls are told
-            self.problem = str(error)
-            log.error("nothing more can be found", service=self.service, exc_info=error)
-            self.change()
+        await follow(self._resolver, self.service, self._replace, self._lacks, now=self._now, sleep=self._sleep)
+
+    def _lacks(self, problem: str) -> None:
+        """Nothing new can be found just now: those who are known stay."""
+        self.problem = problem
+        self.change()
 
     def _replace(self, instances: Instances) -> None:
+        self.problem = ""
         before, self._members = self._members, {}
         for key, instance in by_key(instances).items():
             member = before.pop(key, None)

@@ -12,11 +12,16 @@ from splnode.endpoint import Endpoint
 
 
 def channels(balancers: Iterable[Balancer]) -> list[dict[str, Any]]:
-    """A ChannelInfo of SPLNodeService for each endpoint of each node, by service and node."""
+    """A ChannelInfo of SPLNodeService for each endpoint of each node, by service and node.
+
+    Where nothing new can be found there is one more, of no node and endpoint, whose error says why.
+    """
     now, clock = time.monotonic(), time.time()
     rows = []
     for balancer in balancers:
         common = {"service": balancer.pool.service, "wire": wire_fingerprint(balancer.contract.protocol).hex()}
+        if balancer.pool.problem:
+            rows.append({**common, **_nowhere(balancer.pool.problem)})
         for member in balancer.pool.members:
             told = _node(balancer, member, now, clock)
             rows += [{**common, **told, **_line(endpoint, line)} for endpoint, line in member.lines.items()]
@@ -47,6 +52,11 @@ def _node(balancer: Balancer, member: Member, now: float, clock: float) -> dict[
         "leftOut": [*_unfit(balancer, member), *balancer.left_out(member)],
         "lastError": member.last_error,
     }
+
+
+def _nowhere(problem: str) -> dict[str, Any]:
+    text = f"nothing new can be found: {problem}"
+    return {"nodeId": "", "endpoint": "", "state": "TRANSIENT_FAILURE", "lastError": text, "leftOut": []}
 
 
 def _line(endpoint: Endpoint, line: Line) -> dict[str, Any]:

@@ -7,21 +7,12 @@ resolver are never put together: a forged announcement stands beside the true on
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
-import structlog
 
+from splnode.discovery.following import follow
 from splnode.discovery.resolver import ALL, NONE, Address, Board, Instance, Instances, Resolver
-from splnode.errors import SplnodeError
-
-FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 30.0
-"""Seconds before a resolver that failed is tried again: doubled each time, up to this."""
-
-log = structlog.get_logger("splnode.discovery")
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -87,31 +78,12 @@ class Chain:
         return self._settled.is_set()
 
     async def _follow(self, place: int) -> None:
-        resolver, pause = self._resolvers[place], FIRST_PAUSE
-        while True:
-            began = time.monotonic()
-            try:
-                await self._listen(place, resolver)
-                problem = "it ended"
-            except Exception as error:  # noqa: BLE001 - whatever a resolver raises, the others go on
-                known = isinstance(error, (SplnodeError, OSError))
-                problem = str(error) if known else f"{type(error).__name__}: {error}"
-            if time.monotonic() - began > LONGEST_PAUSE:
-                pause = FIRST_PAUSE
-            if problem != self._problems[place]:
-                log.warning("a resolver failed, what it said last is kept", resolver=resolver.name, reason=problem)
-            self._hears(place, self._said[place], problem)
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 2)
-
-    async def _listen(self, place: int, resolver: Resolver) -> None:
-        sets = resolver.watch(ALL)
-        try:
-            async for instances in sets:
-                self._hears(place, instances, "")
-        finally:
-            if isinstance(sets, AsyncGenerator):
-                await sets.aclose()
+        await follow(
+            self._resolvers[place],
+            ALL,
+            lambda instances: self._hears(place, instances, ""),
+            lambda problem: self._hears(place, self._said[place], problem),
+        )
 
     def _hears(self, place: int, instances: Instances, problem: str) -> None:
         self._said[place], self._problems[place] = instances, problem

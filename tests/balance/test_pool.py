@@ -1,11 +1,14 @@
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 from splnode.balance import pool as pool_module
 from splnode.balance.pool import by_key
-from splnode.discovery.resolver import Address, Instance
+from splnode.balance.report import channels
+from splnode.discovery.resolver import ALL, Address, Board, Instance, Instances
 from splnode.endpoint import Endpoint
+from splnode.errors import CallError
 from splnode.net.channel import State
 from tests.balance.conftest import Mesh
 
@@ -64,3 +67,62 @@ async def test_one_that_is_far_worse_than_the_others_is_left_out(monkeypatch: py
     assert members["n1"].ended < 200
     assert len(nodes) == 6
     await mesh.balancer.close()
+
+
+class Flaky(Board):
+    """A resolver that says one set at each watch and then fails, until it is `mended`."""
+
+    name = "flaky"
+    mended = False
+
+    async def watch(self, service: str = ALL) -> AsyncIterator[Instances]:
+        async for instances in super().watch(service):
+            yield instances
+            if not self.mended:
+                raise OSError("the registry is away")
+
+
+async def test_a_resolver_that_fails_is_watched_again_and_what_it_said_is_kept():
+    slept: list[float] = []
+    go_on = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await go_on.wait()
+        go_on.clear()
+
+    async def tried(times: int) -> None:
+        while len(slept) < times:
+            await asyncio.wait_for(pool.changed.wait(), 2)
+
+    mesh = Mesh()
+    mesh.board = Flaky()
+    pool = mesh.balancer.pool
+    pool._resolver, pool._sleep = mesh.board, sleep
+    mesh.add("n1")
+    assert await mesh.ask() == "n1"
+    await tried(1)
+    assert pool.problem == "the registry is away"
+    assert await mesh.ask() == "n1"
+    (row, _) = channels([mesh.balancer])
+    assert (row["nodeId"], row["endpoint"], row["state"]) == ("", "", "TRANSIENT_FAILURE")
+    assert row["lastError"] == "nothing new can be found: the registry is away"
+    mesh.add("n2")
+    mesh.nodes.pop("n1")
+    mesh.announce()
+    go_on.set()
+    await tried(2)
+    assert {member.name for member in pool.members} == {"n2"}
+    mesh.nodes["n2"].reachable = False
+    mesh.nodes["n2"].lines[0].lose("gone", State.TRANSIENT_FAILURE)
+    with pytest.raises(CallError, match=r"none of the 1 nodes.*; nothing new can be found: the registry is away"):
+        await mesh.ask()
+    mesh.board.mended = True
+    mesh.nodes["n2"].reachable = True
+    go_on.set()
+    while pool.problem:
+        await asyncio.wait_for(pool.changed.wait(), 2)
+    assert await mesh.ask() == "n2"
+    assert slept == [0.5, 1.0]
+    await mesh.balancer.close()
+    assert pool.problem == ""

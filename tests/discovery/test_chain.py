@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from splnode.discovery import chain as chains
+from splnode.discovery import following
 from splnode.discovery.chain import Chain, merge
 from splnode.discovery.resolver import ALL, Address, Board, Instance, Instances, Service
 from splnode.endpoint import Endpoint
@@ -98,7 +98,7 @@ async def test_a_chain_puts_together_what_each_says_last() -> None:
 
 
 async def test_one_that_fails_or_hangs_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chains, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(following, "FIRST_PAUSE", 0.001)
     good, bad = Posted("good"), Fails()
     chain = Chain([Hangs(), bad, good])
     chain.start()
