@@ -124,6 +124,16 @@ class Member:
         return self._ready() is not None
 
     @property
+    def nearer(self) -> Line | None:
+        """The way to it over a socket of this host, while calls go over TCP; else None."""
+        for endpoint, line in self._lines.items():
+            if line.state is State.READY:
+                return None
+            if endpoint.scheme == "unix":
+                return line
+        return None
+
+    @property
     def lines(self) -> Mapping[Endpoint, Line]:
         """Its channels by endpoint, in the order in which they are tried."""
         return self._lines
@@ -180,6 +190,12 @@ class Member:
             # It belongs to no call: whoever waits may be cancelled, the others wait on.
             self._dialling = asyncio.get_running_loop().create_task(self._connect(), context=Context())
         await asyncio.wait([self._dialling], timeout=max(0.0, timeout))
+
+    async def approach(self) -> None:
+        """Connects over what is nearer than what is connected, if it can; calls go there from then on."""
+        line = self.nearer
+        if line is not None:
+            await _connects(line)
 
     async def ping(self, timeout: float, metadata: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
         """Asks the node whether it is there, over the channel that calls would take. CallError if not."""

@@ -233,6 +233,8 @@ class Pool:
             if member not in self.suspects:
                 self._run(self._suspect(member))
         elif member.connected:
+            if member.nearer is not None:  # it was found later, or could not be connected to
+                self._run(member.approach())
             if self.weighted or member.in_flight or now - member.used < IN_USE * self._settings.probe_interval:
                 self._run(self._probe(member))
         elif standing is Standing.LIVE and connect:

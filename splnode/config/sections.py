@@ -150,6 +150,7 @@ class DiscoveryConfig(_Section, frozen=True):
     peers: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
     file: str | None = None
     dns: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
+    same_host: bool = True
     weight: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 1.0
 
     def __post_init__(self) -> None:

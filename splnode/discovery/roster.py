@@ -40,15 +40,23 @@ log = structlog.get_logger("splnode.discovery")
 class Roster:
     """A Resolver over several, each completed as above. `start` it and `close` it; it closes none of the resolvers.
 
-    `own` is this node as it describes itself; it is never among those that `watch` gives.
+    `own` is this node as it describes itself; it is never among those that `watch` gives. `nearer` gives an instance
+    the addresses that are nearer than those which were told.
     """
 
     name = "roster"
 
-    def __init__(self, resolvers: Iterable[Resolver], follow: Follow, reach: Reach) -> None:
+    def __init__(
+        self,
+        resolvers: Iterable[Resolver],
+        follow: Follow,
+        reach: Reach,
+        nearer: Callable[[Instance], Instance] = lambda instance: instance,
+    ) -> None:
         self.own: Instance | None = None
         self._follow = follow
         self._reach = reach
+        self._nearer = nearer
         self._chain = Chain(resolvers)
         self._board = Board()
         self._followed: dict[Endpoint, _Followed] = {}
@@ -142,6 +150,10 @@ class Roster:
                     return
         self._gone[instance] = problem
 
+    def post(self) -> None:
+        """What is known is another thing for a reason that no resolver has told."""
+        self._post()
+
     async def _watch(self) -> None:
         async for instances in self._chain.watch():
             needed = {each.addresses[0].endpoint for each in instances if _needs(each)}
@@ -184,7 +196,7 @@ class Roster:
         own = self.own
         if own is not None and own.node:
             found = frozenset(each for each in found if (each.node, each.epoch) != (own.node, own.epoch))
-        self._board.post(found or NONE)
+        self._board.post(map(self._nearer, found) if found else NONE)
 
     def _with_problem(self, instance: Instance) -> Instance:
         problem = self._gone.get(instance)

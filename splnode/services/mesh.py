@@ -5,19 +5,20 @@ import time
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from splnode.avro.protocol import Protocol
-from splnode.config import Config
+from splnode.config import Config, runtime_directory
 from splnode.discovery.dns import Dns
 from splnode.discovery.doctor import Finding, Network, diagnose
 from splnode.discovery.file import File
 from splnode.discovery.registry import Registry
 from splnode.discovery.resolver import Address, Announcer, Board, Instance, Resolver, Service
 from splnode.discovery.roster import Roster
+from splnode.discovery.same_host import SameHost
 from splnode.discovery.static import Static, peers_from_environment
 from splnode.discovery.verdicts import Verdicts
 from splnode.endpoint import Endpoint
@@ -26,6 +27,9 @@ from splnode.rpc.client import Client
 from splnode.services.nodes import Mesh, NodeService
 from splnode.services.peers import Peers, service_of
 from splnode.services.relay import Relay
+
+SIGNS: Final = "splnode-nodes"
+"""The folder, beside the user's sockets, in which nodes of one host find each other's."""
 
 log = structlog.get_logger("splnode.discovery")
 
@@ -73,7 +77,12 @@ class MeshMember:
         self._announcing: asyncio.Task[None] | None = None
         self.verdicts = Verdicts(self._peers.protocol)
         resolvers = [*_resolvers(config), *([self._mdns] if self._mdns is not None else []), self._registry]
-        self.roster = Roster(resolvers, self._peers.follow, self._peers.reach)
+        signs = SameHost(runtime_directory() / SIGNS, self._peers.life)
+        self._same_host = signs if config.discovery.same_host else None
+        self.roster = Roster(
+            resolvers, self._peers.follow, self._peers.reach, signs.nearer if self._same_host else lambda each: each
+        )
+        signs.changed = self.roster.post
         mesh = Mesh(
             own=self._own,
             roster=self.roster,
@@ -100,6 +109,10 @@ class MeshMember:
         """Listens for others, and tells them where this node is; telling goes on after this has returned."""
         epoch = time.time_ns() // 1_000_000
         addresses = tuple(Address(endpoint, "") for endpoint in endpoints)
+        if self._same_host is not None:  # before anybody hears of this node, and looks for its socket
+            problem = await asyncio.to_thread(self._same_host.put_up, node, epoch, endpoints)
+            if problem:
+                log.warning("others on this host call this node over TCP", reason=problem)
         self._become(Instance(addresses, node, epoch, self._services(), weight=self._weight))
         if self._mdns is not None:
             await self._mdns.start()
@@ -132,6 +145,8 @@ class MeshMember:
         """Says goodbye, and knows nobody any more. May be repeated."""
         self.end()
         await self.goodbye()
+        if self._same_host is not None:
+            await self._same_host.close()
         await self.roster.close()
         if self._mdns is not None:
             await self._mdns.close()

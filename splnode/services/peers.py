@@ -93,6 +93,11 @@ class Peers:
             await channel.close()
         return info if isinstance(info, Mapping) else {}
 
+    async def life(self, endpoint: Endpoint) -> tuple[str, int]:
+        """The id and the epoch of the node there. CallError."""
+        info = await self.describe(endpoint)
+        return str(info.get("nodeId", "")), int(info.get("epoch", 0))
+
     async def protocol(self, instance: Instance, service: str) -> Protocol:
         """The text of a service as the instance serves it. CallError, also where it serves another one."""
         errors = []

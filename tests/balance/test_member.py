@@ -82,6 +82,23 @@ async def test_the_next_one_where_the_first_refuses():
     assert await made.call(call()) == str(NEAR)
 
 
+async def test_the_socket_of_this_host_is_taken_once_it_can_be():
+    made, dialled = member((LOCAL, "refuses"), (NEAR, "connects"))
+    assert await made.call(call()) == str(NEAR)
+    assert made.nearer is dialled[LOCAL]
+    await made.approach()
+    assert await made.call(call()) == str(NEAR)
+    dialled[LOCAL].how = "connects"
+    await made.approach()
+    assert await made.call(call()) == str(LOCAL)
+    assert made.nearer is None
+    await made.approach()
+    assert dialled[LOCAL].dials == 3
+    far, _ = member((NEAR, "refuses"), (FAR, "connects"))
+    assert await far.call(call()) == str(FAR)
+    assert far.nearer is None  # of two addresses on the network the one that works is as good
+
+
 async def test_an_address_that_leads_nowhere_holds_up_the_next_for_a_moment_only():
     made, dialled = member((LOCAL, "hangs"), (NEAR, "connects"))
     async with asyncio.timeout(4):

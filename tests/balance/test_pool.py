@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from splnode.balance import pool as pool_module
@@ -10,7 +11,7 @@ from splnode.discovery.resolver import ALL, Address, Board, Instance, Instances
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError
 from splnode.net.channel import State
-from tests.balance.conftest import Mesh
+from tests.balance.conftest import FakeNode, Mesh
 
 
 def instance(node: str, port: int, epoch: int = 1) -> Instance:
@@ -48,6 +49,28 @@ async def test_of_many_nodes_some_are_connected_ahead_and_called():
     gone.lines[0].lose("reset", State.TRANSIENT_FAILURE)
     while sum(member.connected for member in pool.members) < len(connected):
         await asyncio.wait_for(pool.changed.wait(), 2)
+    await mesh.balancer.close()
+
+
+async def test_a_socket_of_this_host_that_is_found_later_is_used_from_then_on():
+    mesh = Mesh()
+    (node,) = mesh.add("n1")
+    assert await mesh.ask() == "n1"
+    near = mesh.nodes["near"] = FakeNode("over the socket", 2)
+    near.endpoint, near.reachable = Endpoint.parse("unix:///run/n1.sock"), False
+    told = node.instance()
+    mesh.board.post([msgspec.structs.replace(told, addresses=(Address(near.endpoint, "host"), *told.addresses))])
+    pool = mesh.balancer.pool
+    while not any(line.last_error for line in near.lines):
+        assert await mesh.ask() == "n1"
+        await asyncio.wait_for(pool.changed.wait(), 2)
+    near.reachable = True
+    while near.lines[0].state is not State.READY:
+        await asyncio.wait_for(pool.changed.wait(), 2)
+    assert await mesh.ask() == "over the socket"
+    near.reachable = False
+    near.lines[0].lose("gone", State.TRANSIENT_FAILURE)
+    assert await mesh.ask() == "n1"
     await mesh.balancer.close()
 
 
