@@ -22,14 +22,21 @@ Known = dict[str, dict[str, Any]]
 
 
 class HostNode:
-    """`splnode serve` on a host, with no configuration but its address; `options` are more flags of it."""
+    """`splnode serve` on a host, with no configuration but its address; `options` are more flags of it.
 
-    def __init__(self, network: Network, host: int, folder: Path, *options: str, config: str = "") -> None:
+    Several on one host need a `name` and a `port` each.
+    """
+
+    def __init__(
+        self, network: Network, host: int, folder: Path, *options: str, config: str = "", name: str = "",
+        port: int = 9090,
+    ) -> None:  # fmt: skip
         self.network = network
         self.host = host
-        self.folder = folder / str(host)
+        self.port = port
+        self.name = name or f"n{host}"
+        self.folder = folder / (name or str(host))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.name = f"n{host}"
         self.served = 0.0
         self.environ: dict[str, str] = {}
         self.options = options
@@ -48,7 +55,7 @@ class HostNode:
     async def start(self) -> None:
         """Returns when it serves."""
         words = ["serve", "--config", str(self.folder / "c.toml"), "--insecure", "--listen", self.unix]
-        listen = ["--listen", "tcp://0.0.0.0:9090"]
+        listen = ["--listen", f"tcp://0.0.0.0:{self.port}"]
         with (self.folder / "log").open("ab") as log:
             self._node = await self._splnode(*words, *listen, *self.options, stderr=log)
         assert self._node.stdout is not None
@@ -77,9 +84,9 @@ class HostNode:
         return time.monotonic()
 
     async def shell(self, *words: str) -> tuple[int, list[Any], str]:
-        """The exit code of a command on its host, its results, and what it said besides."""
-        to = () if words[0] == "doctor" and "--scan" in words else ("--to", self.unix)
-        process = await self._splnode(*words, *to, stderr=subprocess.PIPE)
+        """The exit code of a command on its host, its results, and what it said besides. `--to` is another node."""
+        to = () if "--scan" in words or "--to" in words else ("--to", self.unix)
+        process = await self._splnode(*words, *to, stderr=subprocess.PIPE, SPLNODE_TO=self.unix)
         out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
         return process.returncode or 0, [json.loads(line) for line in out.splitlines()], err.decode()
 
@@ -101,8 +108,9 @@ class HostNode:
         if self._reading is not None:
             await asyncio.wait([self._reading])
 
-    async def _splnode(self, *words: str, stderr: Any = None) -> asyncio.subprocess.Process:
-        env = {**os.environ, "HOME": str(self.folder), "PYTHONPATH": str(ROOT), "SHOP_NAME": self.name, **self.environ}
+    async def _splnode(self, *words: str, stderr: Any = None, **environ: str) -> asyncio.subprocess.Process:
+        own = {"HOME": str(self.folder), "PYTHONPATH": str(ROOT), "SHOP_NAME": self.name}
+        env = {**os.environ, **own, **self.environ, **environ}
         env.pop("SPLNODE_PEERS", None)
         command = self.network.command(self.host, sys.executable, "-m", "splnode", *words)
         return await asyncio.create_subprocess_exec(
