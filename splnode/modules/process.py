@@ -35,6 +35,8 @@ UNLOGGED_PER_SECOND: Final = 8 * 1024 * 1024
 LINE: Final = 4096
 """Bytes after which a printed line is broken."""
 END_SECONDS: Final = 5.0
+LAST_SECONDS: Final = 1.0
+"""How long what a process printed last is waited for: who left its group may hold the pipe open for ever."""
 
 KEPT: Final = ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER")
 """The environment that a module sees, with LC_* and SPL_*; nothing else, since secrets live there."""
@@ -111,17 +113,19 @@ class ModuleProcess:
 
     async def ended(self) -> str:
         """Waits until a process that was killed, or whose connection is gone, has ended; says how."""
-        try:
-            async with asyncio.timeout(END_SECONDS):
-                status = await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            status = await self._process.wait()
-        self.kill()  # what it left behind in its group
+        for _ in range(2):  # before Python 3.14 it waits for the end of the pipe as well, unless the status is known
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), END_SECONDS)
+            self.kill()  # it, or what it left behind in its group
+        status = self._process.returncode
         if self._connection is not None:
             await self._connection.close()
+        await asyncio.wait([self._output], timeout=LAST_SECONDS)  # since Python 3.14 the end of the process is no EOF
         self._output.cancel()
         await asyncio.wait([self._output])
+        self._process._transport.close()  # type: ignore[attr-defined]  # asyncio has no other way to let go of a pipe
+        if status is None:
+            return "no end, though it was killed"
         if status >= 0:
             return f"exit status {status}"
         with contextlib.suppress(ValueError):

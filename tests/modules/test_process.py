@@ -1,5 +1,6 @@
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 
@@ -49,6 +50,22 @@ async def test_a_signal_by_name(process: ModuleProcess) -> None:
     process.kill()
     assert await process.ended() == "signal SIGKILL"
     assert not process.is_alive
+
+
+async def test_who_left_its_group_and_holds_its_output_keeps_nobody_waiting(
+    process: ModuleProcess, module: ModuleFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("END_SECONDS", "LAST_SECONDS"):
+        monkeypatch.setattr(f"splnode.modules.process.{name}", 0.2)
+    await process.load(module, 20)
+    outcome = await process.run(
+        {}, "str(__import__('subprocess').Popen(['sleep', '60'], start_new_session=True).pid)", 20
+    )
+    try:
+        process.kill()
+        assert await process.ended() == "signal SIGKILL"
+    finally:
+        os.kill(int(outcome["value"]), signal.SIGKILL)
 
 
 async def test_a_deadline(process: ModuleProcess, module: ModuleFile) -> None:
