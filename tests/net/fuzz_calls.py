@@ -1,28 +1,22 @@
 """Calls between two connections in one process, with one engine and with the other: the same bytes, the same outcomes.
 
-    python -m tests.net.fuzz_calls SEED     what happens with that seed, with the engine that SPLNODE_ENGINE chooses
-
-A seed makes a script: calls of all kinds, their cancellation, time that passes, bytes that arrive in pieces or damaged,
-peers that stop reading and connections that end. Each engine plays it in a process of its own, on a clock that only the
-script moves, and tells what came of each step. What they tell must be the same, step for step; but for serials, which
-an engine may leave out. In some scripts are values so large that the native engine alone takes them in their turn: here
-the order within a step is free, and nothing else goes wrong.
+Dice make a script: calls of all kinds, their cancellation, time that passes, bytes that arrive in pieces or damaged,
+peers that stop reading and connections that end. Each engine plays it, on a clock that only the script moves, and tells
+what came of each step. What they tell must be the same, step for step; but for serials, which an engine may leave out.
+In some scripts are values so large that the native engine alone takes them in their turn: here the order within a step
+is free, and nothing else goes wrong. `scripts/fuzz` lets coverage throw the dice.
 """
 
 import asyncio
-import contextlib
 import gc
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import structlog
 
@@ -42,6 +36,8 @@ from splnode.rpc.server import Server
 from splnode.wire.client import ClientSession
 from splnode.wire.directory import Directory
 from splnode.wire.message import Contract
+from tests.engines import chosen_engine
+from tests.fuzzers.dice import Fed
 from tests.wire.conftest import handshake, netty, string
 from tests.wire.fuzz_session import mutate
 
@@ -261,10 +257,10 @@ _CANCEL, _CANCELS = "cancel", b"\x02" + string("spl-cancel")
 
 
 class Play:
-    """One seed's script, played."""
+    """One script, played."""
 
-    def __init__(self, seed: int, clock: Clock) -> None:
-        self.dice = random.Random(seed)
+    def __init__(self, dice: random.Random, clock: Clock) -> None:
+        self.dice = dice
         self.clock = clock
         self.told: list[str] = []
         self.acts: list[str] = []
@@ -490,61 +486,37 @@ def outcome(task: asyncio.Task[Any]) -> str:
     return f"{type(error).__name__}{more}: {error}"
 
 
-def played(seed: int) -> tuple[list[str], int]:
-    """What happens with that seed, and from which place on serials differ from their numbers (-1: never).
-
-    In a process of its own: the clock and the ids of errors are not those of others.
-    """
-    clock, warned = Clock(), set[str]()
-    time.monotonic = clock
-    uuid.uuid4 = lambda: uuid.UUID(int=5)
-    quiet = structlog.testing.CapturingLoggerFactory()
-    structlog.configure(processors=[], logger_factory=quiet, cache_logger_on_first_use=False)
-    warnings.simplefilter("always")
-    warnings.showwarning = lambda message, *_: warned.add(str(message))
-    with asyncio.Runner() as runner:
-        play = Play(seed, clock)
-        told = runner.run(play.run())
-    gc.collect()
-    return told + [f"UNHANDLED {message}" for message in sorted(warned)], play.gap
-
-
-class Player:
-    """A process that plays seeds with one engine."""
-
-    def __init__(self, engine: str) -> None:
-        command = [sys.executable, "-X", "faulthandler", "-m", "tests.net.fuzz_calls", "--serve"]
-        root = Path(__file__).parents[2]
-        env = {**os.environ, "SPLNODE_ENGINE": engine}
-        self.engine = engine
-        self.process = subprocess.Popen(
-            command, cwd=root, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def play(self, seed: int) -> tuple[list[str], int]:
-        """AssertionError if it ends instead; why is on its stderr."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(f"{seed}\n")
-            self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"the {self.engine} engine's process ended with status {self.process.wait()}"
-        told, gap = json.loads(line)
-        return told, gap
+def played(dice: random.Random, engine: str) -> tuple[list[str], int]:
+    """What happens with those dice and that engine, and from which place on serials differ from their numbers
+    (-1: never). The clock, the ids of errors and the log are its own meanwhile."""
+    clock = Clock()
+    structlog.configure(
+        processors=[], logger_factory=structlog.testing.CapturingLoggerFactory(), cache_logger_on_first_use=False
+    )
+    try:
+        with (
+            mock.patch.object(time, "monotonic", clock),
+            mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=5)),
+            chosen_engine(engine),
+            warnings.catch_warnings(record=True) as warned,
+        ):
+            warnings.simplefilter("always")
+            with asyncio.Runner() as runner:
+                play = Play(dice, clock)
+                told = runner.run(play.run())
+            gc.collect()
+    finally:
+        structlog.reset_defaults()
+    return told + [f"UNHANDLED {text}" for text in sorted({str(each.message) for each in warned})], play.gap
 
 
-_PLAYERS: list[Player] = []
-
-
-def case(seed: int) -> None:
-    """One seed with both engines."""
-    if not _PLAYERS:
-        _PLAYERS.extend(Player(engine) for engine in ("plain", "native"))
-    stories = [player.play(seed) for player in _PLAYERS]
+def one(data: bytes) -> None:
+    """One script with both engines; AssertionError says where their stories part."""
+    stories = [played(Fed(data), engine) for engine in ("plain", "native")]
     plain, native = (until_damaged(told, max(gap for _, gap in stories)) for told, _ in stories)
     unhandled = [line for line in plain + native if line.startswith("UNHANDLED")]
-    assert not unhandled, f"seed {seed}: {unhandled}"
-    assert plain == native, f"seed {seed}: {difference(plain, native)}"
+    assert not unhandled, unhandled
+    assert plain == native, difference(plain, native)
 
 
 def until_damaged(told: list[str], gap: int) -> list[str]:
@@ -560,15 +532,3 @@ def difference(plain: Sequence[str], native: Sequence[str]) -> str:
     before = "\n".join(line[:300] for line in plain[max(0, at - 12) : at])
     one, other = ("\n  ".join(line[:2000] for line in told[at : at + 4]) for told in (plain, native))
     return f"they part at line {at}:\n{before}\nplain:\n  {one}\nnative:\n  {other}"
-
-
-def main() -> None:
-    if sys.argv[1] != "--serve":
-        print("\n".join(played(int(sys.argv[1]))[0]))
-        return
-    for line in sys.stdin:
-        print(json.dumps(played(int(line))), flush=True)
-
-
-if __name__ == "__main__":
-    main()

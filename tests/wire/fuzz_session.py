@@ -1,16 +1,12 @@
 """Garbage closes the session with RemoteWireError and does nothing else.
 
-    python -m tests.wire.fuzz_session [SECONDS [SEED]]     own mutations of recorded connections
-    python -m tests.wire.fuzz_session --atheris [ARGS]     guided by coverage, where atheris is installed
-
 What else is held: the same bytes mean the same in any pieces; nothing is counted as open that is not; and a
-session that has failed stays so.
+session that has failed stays so. `scripts/fuzz` tries inputs that coverage finds, the tests own mutations of recorded
+connections.
 """
 
 import random
 import struct
-import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -203,15 +199,6 @@ def one(data: bytes, seed: int) -> None:
         assert whole == cut, (framing, whole, cut)
 
 
-def run(seconds: float, seed: int) -> int:
-    """Own mutations until the time is over; how many. A failure says which seed it was."""
-    end, count = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        case(seed + count)
-        count += 1
-    return count
-
-
 def case(seed: int) -> None:
     """One mutated seed, or pure noise."""
     dice = random.Random(seed)
@@ -220,21 +207,3 @@ def case(seed: int) -> None:
         one(data, seed)
     except Exception as error:
         raise AssertionError(f"seed {seed}: {data.hex()}") from error
-
-
-def main() -> None:
-    if sys.argv[1:2] == ["--atheris"]:
-        import atheris  # type: ignore[import-not-found]  # optional, and on few machines
-
-        del sys.argv[1]
-        atheris.instrument_all()
-        atheris.Setup(sys.argv, lambda data: one(data, len(data)))
-        atheris.Fuzz()
-        return
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**9)
-    print(f"from seed {seed}: {run(seconds, seed)} inputs, each over 8 framings and twice")
-
-
-if __name__ == "__main__":
-    main()

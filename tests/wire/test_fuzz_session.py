@@ -1,4 +1,4 @@
-"""The fuzz target with a few hundred inputs; `python -m tests.wire.fuzz_session 600` tries more."""
+"""The fuzz target with a few hundred inputs; `scripts/fuzz --only session` tries more."""
 
 import pytest
 

@@ -2074,7 +2074,8 @@ static Writer begin_writing(Codec *codec)
 {
     State *state = codec->state;
     uint8_t *spare = state->spare;
-    Writer out = {new_budget(codec), spare, spare + state->spare_size, spare, spare, state->spare_size, NULL, false, NULL, 0};
+    uint8_t *end = spare != NULL ? spare + state->spare_size : NULL; /* NULL + 0 is undefined in C */
+    Writer out = {new_budget(codec), spare, end, spare, spare, state->spare_size, NULL, false, NULL, 0};
     state->spare = NULL; /* ours alone now: a callback may encode too */
     state->spare_size = 0;
     return out;
