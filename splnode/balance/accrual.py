@@ -8,21 +8,19 @@
   └───────────────────────────────────────────────── PROBING: one call alone; if it fails, EJECTED again
 ```
 
-A member is judged by its own record first. Outlier detection as gRPC has it (A50) compares it with the others: with
-fewer than five members, as a LAN has them, that says nothing; from five on `outliers` finds those that are merely worse
-than the rest. Who is left out is not decided here alone: `usable` brings all back when too many are bad, since then the
-fault is likelier the network's, or the caller's, than theirs.
+A failure here is one of the network: no connection, or one that went. What a node says itself, or does not say in
+time, may be the call's fault: for that it is compared with the others (`comparison`), and then ejected as `outdone`.
+Who is left out is not decided here alone: `usable` brings all back when too many are bad, since then the fault is
+likelier the network's, or the caller's, than theirs.
 """
 
 import enum
 import math
-import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final, TypeVar
 
 from splnode.config import EjectionConfig
 
-K = TypeVar("K")
 C = TypeVar("C", bound=Collection[object])
 
 PANIC: Final = 0.5
@@ -38,9 +36,14 @@ class Standing(enum.Enum):
 
 
 class Accrual:
-    """The record of one member. `now` is a moment in seconds that never goes back, `chance` a draw in [0, 1)."""
+    """The record of one member. `now` is a moment in seconds that never goes back, `chance` a draw in [0, 1).
 
-    __slots__ = ("_bad", "_ejection", "_good", "_in_row", "_probed", "_revived", "_settings", "_stamp", "_until")
+    `outdone`: it was ejected because others do better with the same calls.
+    """
+
+    __slots__ = (
+        "_bad", "_ejection", "_good", "_in_row", "_probed", "_revived", "_settings", "_stamp", "_until", "outdone",
+    )  # fmt: skip
 
     def __init__(self, settings: EjectionConfig = EjectionConfig()) -> None:  # noqa: B008 - frozen
         self._settings = settings
@@ -48,11 +51,12 @@ class Accrual:
         self._probed = False  # the one call of a probing member is on its way
         self._ejection = settings.first
         self._revived = -math.inf
+        self.outdone = False
         self._forget()
 
     @property
     def success(self) -> float:
-        """The share of calls that went well of late; 1 where nothing is known."""
+        """The share of calls that the network did not lose of late; 1 where nothing is known."""
         total = self._good + self._bad
         return self._good / total if total else 1.0
 
@@ -79,7 +83,7 @@ class Accrual:
         self._probed = False
 
     def succeeded(self, now: float) -> bool:
-        """A call went well; True if the member is live again by that. What was sent before it was ejected is silent."""
+        """A call was answered; True if the member is live again by that. Calls sent before its ejection say nothing."""
         if self._until is None:
             self._weigh(now)
             self._good += 1
@@ -87,7 +91,7 @@ class Accrual:
             return False
         if not self._probed:
             return False
-        self._until, self._probed, self._revived = None, False, now
+        self._until, self._probed, self._revived, self.outdone = None, False, now, False
         self._forget()
         return True
 
@@ -106,14 +110,15 @@ class Accrual:
             return self._eject(now, chance)
         return False
 
-    def eject(self, now: float, chance: float) -> None:
-        """Leaves the member out, whatever its record says: it does not answer, or is worse than all others."""
+    def eject(self, now: float, chance: float, *, outdone: bool = False) -> None:
+        """Leaves the member out, whatever its record says: it does not answer, or others do better."""
         if self._until is None or self._probed:
+            self.outdone = outdone
             self._eject(now, chance)
 
     def revive(self) -> None:
         """Everything is forgotten: the node has started anew."""
-        self._until, self._probed = None, False
+        self._until, self._probed, self.outdone = None, False, False
         self._ejection, self._revived = self._settings.first, -math.inf
         self._forget()
 
@@ -142,19 +147,3 @@ class Accrual:
 def usable(good: C, everyone: C) -> C:
     """The members to choose from: the good ones, or everyone where too few of them are good. Never none of some."""
     return good if good and len(good) >= PANIC * len(everyone) else everyone
-
-
-def outliers(
-    records: Mapping[K, tuple[int, int]], *, stdev_factor: float = 1.9, members: int = 5, volume: int = 100
-) -> set[K]:
-    """Those whose success lies far below the others'. (gRPC A50, success rate ejection)
-
-    `records`: calls that went well and all calls of each member in the last interval; those with fewer than
-    `volume` calls are not judged, and with fewer than `members` of the others nobody is.
-    """
-    rates = {key: well / calls for key, (well, calls) in records.items() if calls >= volume}
-    if len(rates) < members:
-        return set()
-    mean, spread = statistics.fmean(rates.values()), statistics.pstdev(rates.values())
-    floor = mean - stdev_factor * spread - 1e-9  # equals are equal, whatever rounding makes of their mean
-    return {key for key, rate in rates.items() if rate < floor}

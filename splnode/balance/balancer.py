@@ -24,7 +24,7 @@ from splnode.discovery.resolver import Resolver
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.rpc.call import Call
 from splnode.rpc.failure import FAULTS, again
-from splnode.rpc.route import NODE_KEY, NOT_ASKED_FOR
+from splnode.rpc.route import ANY, NODE_KEY, NOT_ASKED_FOR, Route
 from splnode.wire.message import Contract
 
 FULL: Final = 0.1
@@ -120,13 +120,13 @@ class Balancer:
             self._failed(call, member, error)
             raise
         except DeclaredError:
-            self._succeeded(member)
+            self._succeeded(call, member)
             raise
         except BaseException:
             member.accrual.give_back()
             raise
         else:
-            self._succeeded(member)
+            self._succeeded(call, member)
             return result
         finally:
             member.end()
@@ -162,23 +162,34 @@ class Balancer:
 
     # -- what became of an attempt
 
-    def _succeeded(self, member: Member) -> None:
+    def _succeeded(self, call: Call, member: Member) -> None:
         self._budget.succeeded()
-        member.well += 1
-        member.ended += 1
+        if self._might_go_anywhere(call.route):
+            member.well += 1
+            member.ended += 1
+        self._answered(member)
+
+    def _answered(self, member: Member) -> None:
         if member.accrual.succeeded(self._now()):
             log.info("node back", service=self.pool.service, node=member.name)
             self.pool.change()
 
+    def _lost(self, member: Member) -> None:
+        if member.accrual.failed(self._now(), self._draw.random()):
+            self.pool.ejected(member)
+
     def _failed(self, call: Call, member: Member, error: CallError) -> None:
         if error.started and error.code not in FAULTS:
-            self._succeeded(member)
+            self._succeeded(call, member)
             return
         member.last_error = f"{error.code.name}: {error.message}"
         if error.started or (error.code is Code.UNAVAILABLE and not error.remote):
-            member.ended += 1
-            if member.accrual.failed(self._now(), self._draw.random()):
-                self.pool.ejected(member)
+            if self._might_go_anywhere(call.route):
+                member.ended += 1
+            if error.code is Code.UNAVAILABLE and not error.remote:
+                self._lost(member)
+            else:
+                self._erred(call, member, error)
             return
         member.accrual.give_back()  # it was not started: that says nothing of how the node does
         if error.code is Code.UNAVAILABLE:
@@ -190,6 +201,22 @@ class Balancer:
         elif error.code is Code.RESOURCE_EXHAUSTED:
             # It refuses faster than others work: whoever counts calls in flight would take it for the idle one.
             self.pool.spare(member, min(error.retry_after or FULL, LONGEST_REST))
+
+    def _erred(self, call: Call, member: Member, error: CallError) -> None:
+        """It has run there, and went wrong: the node's fault, or the call's. (See `comparison`.)"""
+        if self._might_go_anywhere(call.route):
+            member.failing = call.message.name
+        if member.accrual.until is None:
+            return
+        if member.accrual.outdone or error.code is Code.DEADLINE_EXCEEDED:
+            self._lost(member)  # the probe has shown that it is as it was
+        else:
+            self._answered(member)
+
+    def _might_go_anywhere(self, route: Route) -> bool:
+        """Whether another member could have had the call as well: chance alone chose, or the load."""
+        policy = route.policy or self._policy
+        return policy != "sticky" and (route is ANY or (route.to is None and route.pin is None and route.key is None))
 
     # -- whom to choose
 

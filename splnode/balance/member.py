@@ -71,15 +71,16 @@ Dial = Callable[[Endpoint, Callable[[], None]], Line]
 class Member:
     """A node among others. The balancer makes, chooses and closes it; a call goes through `call`.
 
-    `in_flight` and `picks` count its calls, `ended` and `well` those that have ended and went well, since it was last
-    compared with others. `leaving` is the reason for which it takes no new calls, said by itself,
-    since `left`. `misfits` are the reasons by message that it gave when it was called. `changed` is called when its
-    connections are not what they were.
+    `in_flight` and `picks` count its calls, `ended` and `well` those of late by which it is compared with others;
+    `failing` is the message that failed last among them. `leaving` is the reason for which it takes no new calls, said
+    by itself, since `left`. `misfits` are the reasons by message that it gave when it was called. `changed` is called
+    when its connections are not what they were.
     """
 
     __slots__ = (
-        "_changed", "_dial", "_dialling", "_idle", "_lines", "accrual", "busy", "ended", "in_flight", "instance",
-        "last_error", "leaving", "left", "misfits", "picks", "rank", "reported", "rests", "strikes", "used", "well",
+        "_changed", "_dial", "_dialling", "_idle", "_lines", "accrual", "busy", "ended", "failing", "in_flight",
+        "instance", "last_error", "leaving", "left", "misfits", "picks", "rank", "reported", "rests", "strikes", "used",
+        "well",
     )  # fmt: skip
 
     def __init__(
@@ -94,7 +95,8 @@ class Member:
         self.reported = Reported()
         self.in_flight = 0
         self.picks = 0
-        self.ended = self.well = 0
+        self.ended = self.well = 0.0
+        self.failing = ""
         self.rank = random.random()  # of many those with the lowest are called by this process
         self.strikes = 0  # probes in a row that were not answered
         self.busy = False  # it is being connected or probed
@@ -153,12 +155,18 @@ class Member:
         if instance.epoch != before.epoch or not set(instance.endpoints) & set(before.endpoints):
             self.accrual.revive()
             self.misfits.clear()
+            self.forget()
             self.strikes, self.leaving, self.last_error = 0, "", ""
             for line in self._lines.values():
                 line.forget()
         elif instance.services != before.services:
             self.misfits.clear()
         return self._open(instance)
+
+    def forget(self) -> None:
+        """It is compared with others by what comes from now on."""
+        self.well = self.ended = 0.0
+        self.failing = ""
 
     async def call(self, call: Call) -> object:
         """Sends the call to the node, and connects before that if need be. CallError as of a channel."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
@@ -10,8 +11,9 @@ from typing import Any, Final
 
 import structlog
 
-from splnode.balance.accrual import Standing, outliers
+from splnode.balance.accrual import Standing
 from splnode.balance.choice import Choice
+from splnode.balance.comparison import Record, outdone, outliers, total_of
 from splnode.balance.member import Dial, Member
 from splnode.balance.pick import Slots
 from splnode.balance.weights import Load
@@ -26,8 +28,6 @@ Misfit = Callable[[Instance, Contract, str], str]
 
 IN_USE: Final = 10.0
 """Probe intervals after its last call for which a member is probed."""
-COMPARING: Final = 10.0
-"""Seconds of calls by which nodes are compared with one another."""
 LEAVING: Final = 30.0
 """Seconds after which one that said it was leaving, and is still there, is asked again. (A node stops within them.)"""
 LOAD_WANTED: Final = {LOAD_KEY: PEER_ASKS}
@@ -121,10 +121,10 @@ class Pool:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    def eject(self, member: Member, reason: str) -> None:
-        """Leaves the member out: the reason is its last error."""
+    def eject(self, member: Member, reason: str, *, outdone: bool = False) -> None:
+        """Leaves the member out: the reason is its last error. `outdone`: others do better."""
         member.last_error = reason
-        member.accrual.eject(self._now(), self._chance())
+        member.accrual.eject(self._now(), self._chance(), outdone=outdone)
         self.ejected(member)
 
     def spare(self, member: Member, seconds: float) -> None:
@@ -203,9 +203,7 @@ class Pool:
             for member in self._members.values():
                 if not member.busy:
                     self._look_at(member, now, connect=member in ahead)
-            if now - self._compared >= COMPARING:
-                self._compared = now
-                self._compare()
+            self._compare(now)
 
     def _ahead(self, now: float) -> Collection[Member]:
         """Those to be connected before there is a call for them. Of many, others in each process, and the good ones."""
@@ -214,15 +212,36 @@ class Pool:
             return members
         return heapq.nsmallest(most, (each for each in members if each.good(now)), key=lambda each: each.rank)
 
-    def _compare(self) -> None:
-        """Leaves out who is far worse than the others, a tenth of them at most. (gRPC A50)"""
-        records = {each: (each.well, each.ended) for each in self._members.values() if each.accrual.until is None}
-        for member in self._members.values():
-            member.well = member.ended = 0
-        worst = sorted(outliers(records), key=lambda each: records[each][0] / records[each][1])
-        for member in worst[: max(1, len(records) // 10)]:
-            well, ended = records[member]
-            self.eject(member, f"{well} of {ended} calls went well in {COMPARING:g} s, far fewer than on other nodes")
+    def _compare(self, now: float) -> None:
+        """Leaves out who does far worse with the same calls than others. A tenth of all at a time, one at least: if
+        more were bad the calls would be likelier to blame. (gRPC A50, max_ejection_percent)"""
+        members = self._members.values()
+        worst = sorted(self._outdone(), key=lambda each: each.well / each.ended)
+        room = max(1, len(members) // 10) - sum(each.accrual.outdone for each in members)
+        for member in worst[: max(0, room)]:
+            bad, last = member.ended - member.well, member.last_error
+            member.forget()
+            self.eject(member, f"{bad:.0f} calls failed of late, far more than on other nodes; {last}", outdone=True)
+        fade = math.exp((self._compared - now) / self._ejection.window)
+        self._compared = now
+        for member in members:
+            member.well *= fade
+            member.ended *= fade
+
+    def _outdone(self) -> set[Member]:
+        live = {each: Record(each.well, each.ended) for each in self._members.values() if each.accrual.until is None}
+        if all(own.well == own.ended for own in live.values()):
+            return set()
+        found, settings = outliers(live), self._ejection
+        totals: dict[str, Record] = {}
+        for member in [each for each in live if each.failing]:
+            message = member.failing
+            if message not in totals:
+                fitting = self.choice(message).fitting
+                totals[message] = total_of({each: live[each] for each in fitting if each in live})
+            if outdone(live[member], totals[message], success=settings.success, least=settings.least):
+                found.add(member)
+        return found
 
     def _look_at(self, member: Member, now: float, *, connect: bool) -> None:
         if member.leaving and now - member.left > LEAVING:

@@ -1,6 +1,6 @@
 import pytest
 
-from splnode.balance.accrual import Accrual, Standing, outliers, usable
+from splnode.balance.accrual import Accrual, Standing, usable
 from splnode.config import EjectionConfig
 
 MIDDLE = 0.5  # the chance that jitters by nothing
@@ -157,17 +157,17 @@ def test_all_are_used_when_more_than_half_are_bad(good, everyone, chosen):
     assert usable(good, everyone) == chosen
 
 
-def test_one_that_is_worse_than_the_others_is_an_outlier():
-    records = dict.fromkeys("abcdefgh", (99, 100)) | {"x": (60, 100)}
-    assert outliers(records) == {"x"}
-
-
-def test_few_members_or_few_calls_are_not_compared():
-    few = dict.fromkeys("abc", (99, 100)) | {"x": (0, 100)}
-    assert outliers(few) == set()
-    idle = dict.fromkeys("abcd", (99, 100)) | {"x": (0, 99)}
-    assert outliers(idle) == set()
-
-
-def test_equals_have_no_outlier():
-    assert outliers(dict.fromkeys("abcdef", (80, 100))) == set()
+def test_one_that_others_outdid_is_marked_until_it_is_back():
+    accrual = Accrual()
+    accrual.eject(0, MIDDLE, outdone=True)
+    now = accrual.until or 0
+    assert accrual.take_probe(now)
+    assert accrual.failed(now, MIDDLE)
+    assert accrual.outdone  # the probe has shown no more than that
+    now = accrual.until or 0
+    assert accrual.take_probe(now)
+    assert accrual.succeeded(now)
+    assert not accrual.outdone
+    accrual.eject(now, MIDDLE, outdone=True)
+    accrual.revive()
+    assert not accrual.outdone

@@ -1,14 +1,17 @@
 import asyncio
 import contextlib
+import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from splnode.balance.accrual import Standing
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.net.channel import State
+from splnode.rpc.call import Call
 from splnode.rpc.route import Route
-from tests.balance.conftest import FakeNode, Mesh, fails, lost, stopping
+from tests.balance.conftest import Answer, FakeNode, Mesh, fails, lost, stopping
 
 
 async def test_a_call_goes_to_the_node_that_there_is(mesh: Mesh):
@@ -263,6 +266,117 @@ async def test_a_misfit_that_shows_in_the_handshake_is_remembered_until_the_node
     await asyncio.sleep(0)
     assert {await mesh.ask() for _ in range(40)} == {"n1", "n2"}
     assert n1.lines[0].forgotten == 1
+
+
+# -- who is left out though it answers
+
+
+def poisoned(name: str) -> Answer:
+    """A node whose handler fails on one sku."""
+
+    def answer(call: Call) -> str:
+        if call.params["sku"] == "poison":
+            raise CallError(Code.INTERNAL, "internal error", remote=True)
+        return name
+
+    return answer
+
+
+async def outcomes(mesh: Mesh, calls: int, *skus: str, **more: Any) -> Counter[object]:
+    """So many calls, of these skus by chance, over several looks at who does worse."""
+    seen: Counter[object] = Counter()
+    draw = random.Random(7)
+    for number in range(calls):
+        try:
+            seen[await mesh.ask(sku=draw.choice(skus), **more)] += 1
+        except CallError as error:
+            seen[error.code] += 1
+        if number % 10 == 0:
+            await asyncio.sleep(0.005)  # clock: nodes are compared each 0.02 s of the real one
+    return seen
+
+
+def left_out(mesh: Mesh) -> set[str]:
+    return {member.name for member in mesh.balancer.pool.members if member.accrual.until is not None}
+
+
+@pytest.mark.parametrize("skus", [("poison",), ("poison", "A1"), ("poison", "A1", "A1")])
+@pytest.mark.parametrize("policy", ["least_request", "round_robin", "weighted", "sticky"])
+async def test_a_client_that_sends_poison_has_nobody_left_out(mesh: Mesh, skus: tuple[str, ...], policy: str):
+    for node in mesh.add("n1", "n2", "n3"):
+        node.answer = poisoned(node.name)
+    await mesh.settled()
+    seen = await outcomes(mesh, 300, *skus, message="keep" if policy == "sticky" else "buy", route=Route(policy=policy))
+    assert seen[Code.INTERNAL] > 200 // len(skus)
+    assert left_out(mesh) == set()
+
+
+@pytest.mark.parametrize("route", [Route(to="n1"), Route(key=b"k"), Route(pin=(b"n1" * 8).hex())])
+async def test_poison_for_one_node_alone_does_not_compare(mesh: Mesh, route: Route):
+    for node in mesh.add("n1", "n2", "n3"):
+        node.answer = poisoned(node.name)
+    await mesh.settled()
+    await outcomes(mesh, 60, "A1")
+    await outcomes(mesh, 60, "poison", route=route)
+    assert left_out(mesh) == set()
+
+
+@pytest.mark.parametrize(
+    "code", [Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED]
+)
+async def test_a_node_that_is_broken_while_others_are_not_is_left_out(mesh: Mesh, code: Code):
+    n1, *_ = mesh.add("n1", "n2", "n3")
+    await mesh.settled()
+    n1.answer = fails(code)
+    async with asyncio.timeout(5):
+        while left_out(mesh) != {"n1"}:
+            await outcomes(mesh, 10, "A1")
+    (member,) = (member for member in mesh.balancer.pool.members if member.name == "n1")
+    assert "calls failed of late, far more than on other nodes" in member.last_error
+    assert f"it is {code.name}" in member.last_error
+    n1.answer = lambda _call: "n1 again"
+    async with asyncio.timeout(5):
+        while left_out(mesh):
+            await outcomes(mesh, 10, "A1")
+
+
+async def test_of_two_broken_nodes_one_is_left_out_at_a_time(mesh: Mesh):
+    """More of them, and the calls are likelier to blame."""
+    for node in mesh.add("n1", "n2", "n3", "n4", "n5")[:2]:
+        node.answer = fails(Code.INTERNAL)
+    await mesh.settled()
+    out = set()
+    for _ in range(20):
+        await outcomes(mesh, 20, "A1")
+        assert len(left_out(mesh)) <= 1
+        out |= left_out(mesh)
+    assert out & {"n1", "n2"}
+    assert out <= {"n1", "n2"}
+
+
+async def test_those_that_have_not_that_message_are_no_measure(mesh: Mesh):
+    for node in mesh.add("n1", "n2", "n3"):
+        node.answer = poisoned(node.name)
+    await mesh.settled()
+    mesh.misfits = {("n1", "buy"): "no such message"}
+    mesh.balancer.pool.change()
+    for _ in range(20):
+        await outcomes(mesh, 6, "A1", message="look")
+        await outcomes(mesh, 6, "poison", message="buy")
+    assert left_out(mesh) == set()
+
+
+async def test_a_node_that_the_network_had_left_out_is_back_when_it_answers_whatever_it_says(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    (member,) = (member for member in mesh.balancer.pool.members if member.name == "n1")
+    mesh.balancer.pool.eject(member, "connection lost")
+    n1.answer = fails(Code.INTERNAL)
+    n1.calls.clear()
+    async with asyncio.timeout(5):
+        while not n1.calls:
+            await outcomes(mesh, 10, "A1")
+    assert member.accrual.until is None or member.accrual.outdone
 
 
 # -- asked for
