@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 COMMANDS: Final = {
     "serve": "start a node",
@@ -122,6 +122,16 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)
+
+    def _set_color(self, color: bool) -> None:
+        """Python 3.14 makes a formatter for each parser, to check its options: its colours would be most of a call."""
+        self._asked = color
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("_theme", "_decolor"):
+            raise AttributeError(name)
+        super()._set_color(self._asked)  # type: ignore[misc]  # Python 3.14
+        return self.__dict__[name]
 
 
 def _columns() -> int:
