@@ -104,9 +104,9 @@ def tell(call: Call, error: BaseException, *, asked: bool) -> BaseException:
         return error  # whether the message declares it shows when it is written
     if isinstance(error, asyncio.CancelledError):
         return error if asked else internal(call, error)  # nobody cancelled this call: it came out of the handler
-    if isinstance(error, (Exception, SystemExit)):  # a handler that exits ends its own call, not the node
-        return internal(call, error)
-    return error
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):  # the loop ends, or the coroutine is closed
+        return error
+    return internal(call, error)  # also of no Exception: a handler that exits ends its own call, not the node
 
 
 def is_cancelled() -> bool:

@@ -258,12 +258,17 @@ async def test_a_task_that_was_kept_and_is_cancelled_later(stand: Stand) -> None
         assert await stand.client.later(what="fine") == "fine"
 
 
+class Odd(BaseException):
+    """No Exception, and nobody's."""
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("error", "code"),
     [
         (ValueError("s3cret"), Code.INTERNAL),
         (SystemExit(3), Code.INTERNAL),
+        (Odd("s3cret"), Code.INTERNAL),
         (asyncio.CancelledError(), Code.INTERNAL),
         (StopIteration(3), Code.INTERNAL),
         (CallError(Code.NOT_FOUND, "no such thing"), Code.NOT_FOUND),
@@ -283,26 +288,6 @@ async def test_errors(stand: Stand, message: str, error: BaseException, code: Co
     for what in "xy" if message == "later" else "x":
         assert await code_of(stand.client.call(message, {"what": what})) is code
     assert stand.server.tallies[message].failures[code.name] == (2 if message == "later" else 1)
-
-
-@BOTH
-async def test_an_error_that_is_no_exception_ends_its_task_alone(stand: Stand, message: str) -> None:
-    class Odd(BaseException):
-        pass
-
-    def fails() -> str:
-        raise Odd
-
-    async def fails_later() -> str:
-        await asyncio.sleep(0)
-        raise Odd
-
-    stand.play.sync["x"] = fails
-    stand.play.waits["y"] = fails_later
-    for what in "xy" if message == "later" else "x":
-        call = stand.client.call(message, {"what": what}, timeout=0.05)
-        assert await code_of(call) is Code.DEADLINE_EXCEEDED
-    assert await stand.client.now(what="plain") == "answer"
 
 
 async def test_a_plain_method_may_give_an_awaitable(stand: Stand) -> None:

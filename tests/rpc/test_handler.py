@@ -28,7 +28,12 @@ def test_what_may_be_told() -> None:
     mine, declared, exits = CallError(Code.NOT_FOUND, "x"), DeclaredError(), KeyboardInterrupt()
     for error in (mine, declared, exits):
         assert tell(call, error, asked=False) is error
-    for error in (ValueError("s3cret"), SystemExit(3), CallError(Code.NOT_FOUND, "s3cret", remote=True)):
+    for error in (
+        ValueError("s3cret"),
+        SystemExit(3),
+        BaseException("s3cret"),
+        CallError(Code.NOT_FOUND, "s3cret", remote=True),
+    ):
         told = tell(call, error, asked=False)
         assert isinstance(told, CallError)
         assert told.code is Code.INTERNAL

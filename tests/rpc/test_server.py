@@ -110,7 +110,9 @@ async def test_what_an_interceptor_says_before_and_after_the_handler() -> None:
     assert (await error_of(Server(PROTOCOL, Inventory(), interceptors=[after]))).started
 
 
-@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError(), StopIteration(), TimeoutError("mine")])
+@pytest.mark.parametrize(
+    "error", [SystemExit(1), BaseException("odd"), asyncio.CancelledError(), StopIteration(), TimeoutError("mine")]
+)
 async def test_nothing_that_a_handler_raises_ends_more_than_its_call(error: BaseException) -> None:
     class Service(Inventory):
         async def echo(self, value: object) -> object:
