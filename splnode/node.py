@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 import msgspec
 import structlog
 
+from splnode.access.keeper import Keeper
 from splnode.avro.codec import engine_used, engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.balance import report
@@ -54,7 +55,10 @@ from splnode.services.store import Store
 from splnode.wire.directory import Directory
 from splnode.wire.message import Contract
 
-RELOADABLE: Final = ("log.level", "log.format", "admission.running", "admission.queued", "calls.timeout")
+RELOADABLE: Final = (
+    "log.level", "log.format", "admission.running", "admission.queued", "calls.timeout",
+    "access.policy", "access.tokens", "access.audit", "access.audit_calls",
+)  # fmt: skip
 
 CANCEL_SECONDS: Final = 2.0
 """Seconds in which handlers that were cancelled may still use the services and the store."""
@@ -85,6 +89,7 @@ class Node:
         self._vital = Admission(VITAL, 0)
         self._interceptors = tuple(interceptors)
         self._router = Router()
+        self._keeper: Keeper | None = None
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
         self._tallies: dict[str, Mapping[str, Tally]] = {}
@@ -161,10 +166,14 @@ class Node:
     def _adopt(self, config: Config) -> None:
         replace = msgspec.structs.replace
         calls = replace(self.config.calls, timeout=config.calls.timeout)
-        self.config = replace(self.config, log=config.log, admission=config.admission, calls=calls)
+        self.config = replace(
+            self.config, log=config.log, admission=config.admission, calls=calls, access=config.access
+        )
         self._admission.resize(config.admission.running, config.admission.queued)
         if self._listener is not None:
             self._listener.host.timeout = config.calls.timeout
+        if self._keeper is not None:
+            self._keeper.reload(config)
         logging.configure(config.log.level, config.log.format)
 
     async def __aenter__(self) -> Self:
@@ -199,6 +208,7 @@ class Node:
         self.id = _identity(config)
         if "native" not in engines():
             log.warning("the native codec engine is missing, the plain one serves: many times slower", fix=NO_NATIVE)
+        self._open_access()
         await self._open_services()
         await self._listen()
         if self._mesh is not None:  # a worker has none of its own
@@ -206,6 +216,14 @@ class Node:
         self._health.set("", "SERVING")
         notify("READY=1")
         self._say("serving", listen=[str(e) for e in self.endpoints], services=list(self.services))
+
+    def _open_access(self, *, audit_all: bool = True) -> None:
+        """From now on every call is asked about."""
+        keeper = self._keeper = Keeper(self.config, audit_all=audit_all)
+        self._closing.callback(keeper.close)
+        self._router.guard = keeper.guard
+        keeper.guard.changed = self._router.withdraw
+        keeper.watch()
 
     async def _open_services(self) -> None:
         """Serves what a node serves. What is to be closed in the end is put on `_closing`."""

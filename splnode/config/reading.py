@@ -91,6 +91,8 @@ def _anchor(config: Config, base: Path) -> Config:
         return str(base / Path(text).expanduser())
 
     node, data, modules, discovery = config.node, config.data, config.modules, config.discovery
+    access = config.access
+    files = {key: absolute(path) for key in ("policy", "tokens", "audit") if (path := getattr(access, key))}
     return replace(
         config,
         node=replace(
@@ -101,6 +103,7 @@ def _anchor(config: Config, base: Path) -> Config:
         data=replace(data, path=absolute(data.path)) if data.path else data,
         modules=replace(modules, path=absolute(modules.path)) if modules.path else modules,
         discovery=replace(discovery, file=absolute(discovery.file)) if discovery.file else discovery,
+        access=replace(access, **files),
     )
 
 

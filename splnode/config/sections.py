@@ -161,6 +161,16 @@ class DiscoveryConfig(_Section, frozen=True):
                 raise ValueError(f"peers: {error}") from None
 
 
+class AccessConfig(_Section, frozen=True):
+    """`[access]`: who may call what, and where it is written down."""
+
+    policy: str | None = None
+    tokens: str | None = None
+    audit: str | None = None
+    audit_calls: Literal["denied", "all"] = "denied"
+    core_dumps: bool = False
+
+
 class LogConfig(_Section, frozen=True):
     """`[log]`: what is said on stderr."""
 
@@ -195,6 +205,7 @@ class Config(_Section, frozen=True):
     data: DataConfig = msgspec.field(default_factory=DataConfig)
     modules: ModulesConfig = msgspec.field(default_factory=ModulesConfig)
     discovery: DiscoveryConfig = msgspec.field(default_factory=DiscoveryConfig)
+    access: AccessConfig = msgspec.field(default_factory=AccessConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 
     @property
@@ -206,6 +217,21 @@ class Config(_Section, frozen=True):
     def data_directory(self) -> Path:
         """Where SPLDataService keeps its store: `[data] path`, or `data` in the node's directory."""
         return Path(self.data.path).expanduser() if self.data.path else self.directory / "data"
+
+    @property
+    def policy_file(self) -> Path | None:
+        """The policy; None: the one that is shipped."""
+        return Path(self.access.policy).expanduser() if self.access.policy else None
+
+    @property
+    def tokens_file(self) -> Path:
+        """Where the hashes of the node's tokens are: `[access] tokens`, or `tokens.json` in the node's directory."""
+        return Path(self.access.tokens).expanduser() if self.access.tokens else self.directory / "tokens.json"
+
+    @property
+    def audit_file(self) -> Path:
+        """Where denials are written down: `[access] audit`, or `audit.jsonl` in the node's directory."""
+        return Path(self.access.audit).expanduser() if self.access.audit else self.directory / "audit.jsonl"
 
     @property
     def modules_directory(self) -> Path | None:

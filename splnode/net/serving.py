@@ -11,6 +11,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from splnode.errors import CallError, Code, DeclaredError
+from splnode.identity import AUTHORIZATION_KEY, IDENTITY_KEY, Identity
 from splnode.limits import Limits
 from splnode.net.ledger import Scales
 from splnode.rpc.call import DEFAULT_TIMEOUT, LONGEST, TIMEOUT_KEY, Call, Peer
@@ -111,7 +112,7 @@ class Serving:
             context=self._context,
             clock=time.monotonic,
             allowed=self._allowed,
-            handler=find,
+            handler=lambda codec: find(codec, self._peer),
             unusual=self._unusual,
             tasks=Tasks(stages, self._suspended, self._ended, self._answered_there, self._answer) if stages else None,
         )
@@ -126,7 +127,7 @@ class Serving:
             self._session.fail(request, error)
             self._answered()
             return
-        allowed = self._allowed(request.metadata)
+        allowed = self._seconds(request.metadata)
         deadline = time.monotonic() + allowed
         call = Call(request.contract, request.message, request.params, deadline, request.metadata, self._peer, True)
         running = Running(self, request, call)
@@ -178,6 +179,10 @@ class Serving:
                 running.task.cancel()
 
     def _allowed(self, metadata: Mapping[str, bytes]) -> float:
+        """Seconds that a call may take which the intake begins; 0: not there."""
+        return 0.0 if _names_somebody(metadata, self._peer.identity) else self._seconds(metadata)
+
+    def _seconds(self, metadata: Mapping[str, bytes]) -> float:
         text = metadata.get(TIMEOUT_KEY)
         if text is None:
             return self.timeout
@@ -319,6 +324,12 @@ class Serving:
         except Exception as unfit:  # noqa: BLE001 - values and metadata are the handler's, and of whatever class
             self._session.fail(request, internal(call, unfit))
         self._answered()
+
+
+def _names_somebody(metadata: Mapping[str, bytes], peer: Identity) -> bool:
+    """Whether a call is to be looked at for what its metadata says of whom it is for."""
+    named = metadata.get(IDENTITY_KEY)
+    return AUTHORIZATION_KEY in metadata or (named is not None and named != peer.text)
 
 
 def _request(serial: int, codec: ServerCall, call: Call) -> Request:

@@ -31,14 +31,20 @@ NO_METADATA: Final[Mapping[str, bytes]] = {}
 
 
 class Peer:
-    """Who sent a call: the `endpoint` as text, the `uid` of the process where the kernel told it, its `identity`."""
+    """Who sent a call: the `endpoint` as text, the `uid` of the process where the kernel told it, its `identity`.
 
-    __slots__ = ("endpoint", "identity", "uid")
+    `token` is the hash of the token that the connection was opened with, if it was.
+    """
 
-    def __init__(self, endpoint: str, uid: int | None = None, identity: Identity = NOBODY) -> None:
+    __slots__ = ("endpoint", "identity", "token", "uid")
+
+    def __init__(
+        self, endpoint: str, uid: int | None = None, identity: Identity = NOBODY, token: str | None = None
+    ) -> None:
         self.endpoint = endpoint
         self.uid = uid
         self.identity = identity
+        self.token = token
 
     def __str__(self) -> str:
         return self.endpoint if self.uid is None else f"{self.endpoint} (uid {self.uid})"

@@ -4,8 +4,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from splnode.errors import CallError, Code
-from splnode.rpc.call import Call
+from splnode.rpc.call import IN_PROCESS, Call, Peer
 from splnode.rpc.channel import Channel
+from splnode.rpc.guard import Guard
 from splnode.rpc.handler import Inline
 from splnode.rpc.route import ANY
 from splnode.wire.message import ServerCall
@@ -16,13 +17,15 @@ class Router:
 
     Routes may be added and removed while calls run; those that run go on. `close` closes every route. What has no
     route goes to `elsewhere`, where there is such a channel; whoever made that closes it. So do calls that name another
-    place than this one: `here` says whether a call that names one may be answered here.
+    place than this one: `here` says whether a call that names one may be answered here. The `guard` is asked about
+    every call before it goes on.
     """
 
     def __init__(self, routes: Mapping[str, Channel] | None = None) -> None:
         self._routes = dict(routes or {})
         self.elsewhere: Channel | None = None
         self.here: Callable[[Call], bool] = lambda _call: True
+        self.guard: Guard | None = None
         self._given: dict[str, dict[str, Inline]] = {}
 
     @property
@@ -49,14 +52,20 @@ class Router:
             known = ", ".join(self._routes) or "none"
             text = f"no endpoint serves {call.contract.protocol.name}; this node has {known}"
             raise CallError(Code.UNAVAILABLE, text, started=False)
+        guard = self.guard
+        # What this node calls by itself brings nothing that would have to be looked at.
+        if guard is not None and (call.metadata or call.peer is not IN_PROCESS or guard.watchful):
+            guard.check(call, here=channel is not self.elsewhere)
         return channel.call(call)
 
-    def handler(self, codec: ServerCall) -> Inline | None:
+    def handler(self, codec: ServerCall, peer: Peer) -> Inline | None:
         """How the message may be run where it was received, if its route is a server that lets it; else `call`.
 
-        What it gives is withdrawn when the route changes.
+        What it gives is withdrawn when the route changes, or what the guard says.
         """
         service, message = codec.contract.protocol.name, codec.message.name
+        if self.guard is not None and not self.guard.lets(peer, service, message):
+            return None
         given = self._given.setdefault(service, {})
         if message not in given:
             find = getattr(self._routes.get(service), "handler", None)
@@ -65,6 +74,11 @@ class Router:
                 return None
             given[message] = found.copy()
         return given[message]
+
+    def withdraw(self) -> None:
+        """Whatever `handler` gave is to be asked for anew: the guard says something else."""
+        for service in tuple(self._given):
+            self._withdraw(service)
 
     def _withdraw(self, service: str) -> None:
         for handler in self._given.pop(service, {}).values():

