@@ -68,7 +68,7 @@ MODULES = {
     "raises 100 MB": ("raise Exception('x' * 100_000_000)", b"xxx..."),
     "reads stdin": ("return input()", b"EOFError"),
     "opens all it can": (
-        "x = []\ntry:\n    while True: x.append(open('/dev/null'))\nexcept OSError: return 'x'",
+        "x = []\ntry:\n    while True: x.append(open('/dev/null', 'rb', 0))\nexcept OSError: return 'x'",
         FINE,
     ),
     "forbids itself descriptors": ("import resource\nresource.setrlimit(7, (0, 0))\nreturn 'x'", FINE),
