@@ -91,7 +91,8 @@ def identity_for(peer: Identity, metadata: Mapping[str, bytes]) -> Identity:
 
 @lru_cache(1024)
 def _read(text: bytes, own: bool) -> Identity:
-    """Of this node itself the groups are known too; whomever another node names is known to the mesh by that."""
+    """Of this node itself the groups are known too. Whomever another node names is of the mesh by that, unless it was
+    nobody there: else a node that serves anybody would make members of them."""
     if text == NODE.text and own:
         return NODE
     if len(text) > LONGEST:
@@ -101,4 +102,6 @@ def _read(text: bytes, own: bool) -> Identity:
         who = Identity(name, groups, "vouched")
     except ValueError:
         return UNREADABLE
-    return who if own else Identity(name, (MESH,), "vouched")
+    if own:
+        return who
+    return Identity(name, () if who.groups == NOBODY.groups else (MESH,), "vouched")

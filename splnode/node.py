@@ -256,6 +256,7 @@ class Node:
             channel=self._router,
             channels=lambda: report.channels(elsewhere.balancers),
             loads=lambda: report.loads(elsewhere.balancers),
+            judge=self._router.judge,
         )
         self._closing.push_async_callback(mesh.close)
         elsewhere = open_elsewhere(config, mesh)
@@ -366,7 +367,10 @@ class Node:
         return found
 
     async def _metrics_page(self, peer: Peer) -> tuple[str, bytes]:
-        text = await self.client("splnode.Metrics").call("text", {})
+        client = self.client("splnode.Metrics")
+        call = client.prepare("text")
+        call.peer = peer
+        text = await client.send(call)
         return metrics.CONTENT_TYPE, str(text).encode()
 
     def _protocols(self) -> list[Protocol]:

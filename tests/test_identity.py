@@ -48,6 +48,13 @@ def test_whom_a_member_names_is_of_the_mesh_whatever_it_says(text: bytes) -> Non
     assert who.groups == {"mesh", "anyone"}
 
 
+@pytest.mark.parametrize("text", [b"anyone anyone", b"uid:7", b"mesh", b"own anyone"])
+def test_who_was_nobody_there_is_nobody_here(text: bytes) -> None:
+    who = identity_for(MEMBER, named(text))
+    assert who.name == text.decode().split()[0]
+    assert who.groups == {"anyone"}
+
+
 @pytest.mark.parametrize("group", ["unix", "loopback", "insecure", "anyone", "ops"])
 def test_nobody_else_is_believed(group: str) -> None:
     peer = Identity("peer", (group,))

@@ -83,10 +83,6 @@ class Guard:
             return False
         return self.verdict(peer.identity, service, message).allowed
 
-    def bearer(self, peer: Peer, authorization: str) -> Identity:
-        """See `rpc.guard.Guard`."""
-        return self._bearer(peer, authorization).identity
-
     def login(self, peer: Peer, name: str, token: str) -> Peer:
         """See `rpc.guard.Guard`."""
         if INSECURE in peer.identity.groups:
@@ -94,7 +90,11 @@ class Guard:
         found = self._tokens.find(token, self._clock())
         if found is None or found.name != name:
             raise self._unauthenticated(peer)
-        return Peer(peer.endpoint, peer.uid, found.identity, token=found.digest)
+        return _known(peer, found)
+
+    def bearer(self, peer: Peer, authorization: str) -> Peer:
+        """See `rpc.guard.Guard`."""
+        return _known(peer, self._bearer(peer, authorization))
 
     def verdict(self, who: Identity, service: str, message: str) -> Verdict:
         """What the policy says, and of a token also what it was made for."""
@@ -149,6 +149,10 @@ class Guard:
         if self._audit is not None:
             facts = {"who": who.name, "how": who.how, "peer": str(call.peer), **_about(call), "rule": why.place}
             self._audit.put(verdict, facts)
+
+
+def _known(peer: Peer, token: Token) -> Peer:
+    return Peer(peer.endpoint, peer.uid, token.identity, token=token.digest)
 
 
 def _about(call: Call) -> dict[str, Any]:

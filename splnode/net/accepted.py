@@ -19,6 +19,8 @@ from splnode.net.outbox import Outbox
 from splnode.net.peer import acknowledge
 from splnode.net.receiving import GLANCE, LOOK, shared_buffer
 from splnode.net.watched import WatchedConnection
+from splnode.rpc.call import Peer
+from splnode.rpc.guard import Guard
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
 from splnode.wire.inbound import SLICE, TURN
 from splnode.wire.intake import Intake
@@ -38,8 +40,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     """One accepted connection: its session, and the calls it has running."""
 
     __slots__ = (
-        "_brim", "_direct", "_due", "_eof", "_flowing", "_full", "_greeted", "_held", "_intake", "_outbox", "_parcel",
-        "_session", "_shared", "_swift", "_taking",
+        "_brim", "_direct", "_due", "_eof", "_flowing", "_full", "_greeted", "_guard", "_held", "_intake", "_known",
+        "_outbox", "_parcel", "_session", "_shared", "_swift", "_taking",
     )  # fmt: skip
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
@@ -53,6 +55,10 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             cooperative=True,
         )
         self._outbox = Outbox(self._session)
+        self._known: Peer | None = None  # by a token that the connection was opened with
+        self._guard: Guard | None = getattr(host.channel, "guard", None)
+        if self._guard is not None:
+            self._session.log_in_by(self._log_in)
         self._greeted = False
         self._full = False  # the session takes no more now: nothing is read
         self._held = False  # it has more than a little of what is no message yet
@@ -281,6 +287,13 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._drop()
         self._outbox.flush()
         super().close()
+
+    def _peer(self) -> Peer:
+        return self._known or super()._peer()
+
+    def _log_in(self, name: str, token: str) -> None:
+        assert self._guard is not None  # else nobody logs in
+        self._known = self._guard.login(super()._peer(), name, token)
 
     def _written(self) -> int:
         return self._outbox.written

@@ -16,6 +16,7 @@ from splnode.errors import CallError, Code, RemoteWireError
 from splnode.net.host import REASON, STALLED, Host, Page
 from splnode.net.ledger import SMALL
 from splnode.net.watched import WatchedConnection
+from splnode.rpc.call import Peer
 from splnode.wire.events import Errand, Event, Request
 from splnode.wire.server import ServerSession
 
@@ -26,6 +27,8 @@ STATUS: Final = {
     Code.UNIMPLEMENTED: 501,
     Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
+    Code.PERMISSION_DENIED: 403,
+    Code.UNAUTHENTICATED: 401,
 }
 """The status of a page that cannot be shown; 500 for other codes. (connectrpc.com/docs/protocol, "Error Codes")"""
 HEADERS: Final = 64 * 1024
@@ -33,6 +36,8 @@ HEADERS: Final = 64 * 1024
 
 CHUNKS: Final = 16_384
 """Chunks of one body: an honest client sends a kilobyte at least in each but the last."""
+BROWSERS: Final = (b"origin", b"sec-fetch-site")
+"""Headers that browsers send and no page can leave out. (Fetch, "Origin header"; Fetch Metadata Request Headers)"""
 TURN: Final = 128
 """Events of HTTP that one client may cause before the others have their turn."""
 
@@ -44,6 +49,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_body", "_calling", "_chunks", "_due", "_http", "_largest", "_page", "_sent", "_session",
+        "_who",
     )  # fmt: skip
 
     OWED = "sent no whole request in time"
@@ -53,6 +59,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADERS)
         self._session: ServerSession | None = None
         self._page: Page | None = None  # what a GET has asked for
+        self._who = Peer("unknown")  # whose request it is
         self._calling = False  # a request is whole, its answer is not there
         self._advancing = False
         self._chunks = 0
@@ -159,6 +166,8 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         return True
 
     def _begin(self, request: h11.Request) -> bool:
+        if not self._admit(request):
+            return False
         path = request.target.decode("ascii", "replace").partition("?")[0]
         if request.method == b"GET" and path in self._host.pages:
             self._page = self._host.pages[path]
@@ -183,6 +192,26 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         self._chunks = 0
         return True
 
+    def _admit(self, request: h11.Request) -> bool:
+        """Finds out whose request it is. False: it was refused."""
+        self._who = self._peer()
+        if any(header in BROWSERS for header, _ in request.headers):
+            self._refuse(403, "this port is not for web pages: whoever wrote one could have you call it")
+            return False
+        given = [value for name, value in request.headers if name == b"authorization"]
+        guard = getattr(self._host.channel, "guard", None)
+        if not given or guard is None:
+            return True
+        if len(given) > 1:
+            self._refuse(400, "there is more than one Authorization")
+            return False
+        try:
+            self._who = guard.bearer(self._who, given[0].decode("ascii", "replace"))
+        except CallError as error:
+            self._refuse(401, error.message)
+            return False
+        return True
+
     def _call(self) -> None:
         """The request is whole: runs its call, or answers what needs no call."""
         self._host.patience.discard(self)
@@ -204,7 +233,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         """One call, or an errand before it, or nothing that runs."""
         for event in events:
             if isinstance(event, Request):
-                self._serving = self._host.serving(session, self._peer(), self._answered)
+                self._serving = self._host.serving(session, self._who, self._answered)
                 self._serving.start(event)
                 return
             if isinstance(event, Errand):
@@ -231,7 +260,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         """Answers a GET."""
         try:
             async with asyncio.timeout(self._host.timeout):
-                status, (content_type, body) = 200, await page(self._peer())
+                status, (content_type, body) = 200, await page(self._who)
         except (CallError, TimeoutError) as error:
             code = error.code if isinstance(error, CallError) else Code.DEADLINE_EXCEEDED
             status, content_type, body = STATUS.get(code, 500), PLAIN, f"{error}\n".encode()
@@ -288,6 +317,8 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
             headers.append(("Connection", "close"))
         if status == 405:
             headers.append(("Allow", "POST"))
+        if status == 401:
+            headers.append(("WWW-Authenticate", "Bearer"))
         self._send(h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
 
     def _send(self, *events: h11.Event) -> None:

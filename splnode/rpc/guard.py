@@ -5,7 +5,6 @@ The guard itself stands a floor above (`splnode.access.guard`): here is what is 
 
 import typing
 
-from splnode.identity import Identity
 from splnode.rpc.call import Call, Peer
 
 
@@ -26,10 +25,10 @@ class Guard(typing.Protocol):
         """Whether calls of that message which `peer` brings for itself need not be looked at one by one."""
         ...
 
-    def bearer(self, peer: Peer, authorization: str) -> Identity:
-        """Who brings the value of an `Authorization` header. CallError(UNAUTHENTICATED) says no more than that."""
-        ...
-
     def login(self, peer: Peer, name: str, token: str) -> Peer:
         """The same peer, known by a token and its name. CallError(UNAUTHENTICATED) says no more than that."""
+        ...
+
+    def bearer(self, peer: Peer, authorization: str) -> Peer:
+        """The same peer, known by the value of an `Authorization` header. CallError(UNAUTHENTICATED) as above."""
         ...

@@ -58,6 +58,11 @@ class Router:
             guard.check(call, here=channel is not self.elsewhere)
         return channel.call(call)
 
+    def judge(self, call: Call) -> None:
+        """Asks the guard about a call that leaves by another way than this."""
+        if self.guard is not None:
+            self.guard.check(call, here=False)
+
     def handler(self, codec: ServerCall, peer: Peer) -> Inline | None:
         """How the message may be run where it was received, if its route is a server that lets it; else `call`.
 

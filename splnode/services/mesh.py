@@ -22,6 +22,7 @@ from splnode.discovery.same_host import SameHost
 from splnode.discovery.static import Static, peers_from_environment
 from splnode.discovery.verdicts import Verdicts
 from splnode.endpoint import Endpoint
+from splnode.rpc.call import Call
 from splnode.rpc.channel import Channel
 from splnode.rpc.client import Client
 from splnode.services.nodes import Mesh, NodeService
@@ -54,7 +55,7 @@ class MeshMember:
     names peers that cannot be.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs of the node, each by its name
         self,
         config: Config,
         *,
@@ -65,6 +66,7 @@ class MeshMember:
         channel: Channel,
         channels: Callable[[], list[dict[str, Any]]] = list,
         loads: Callable[[], Mapping[str, float]] = dict,
+        judge: Callable[[Call], None] = lambda _call: None,
     ) -> None:
         self._weight = config.discovery.weight
         self._protocols = protocols
@@ -97,6 +99,7 @@ class MeshMember:
             relay=Relay(channel, config.limits),
             channels=channels,
             loads=loads,
+            judge=judge,
         )
         self.service = NodeService(mesh)
 

@@ -51,7 +51,7 @@ class Mesh(typing.NamedTuple):
     `own` has this node, `protocols` gives those it serves, `load` the calls that run as a part of those that may,
     `modules` the URIs of its modules, `diagnose` what is wrong; `execute` runs a module elsewhere, `local` is the
     client of its own SPLExecuteService. `relay` calls elsewhere, `channels` tells of the ways there, `loads` what
-    nodes have said of their load, by id.
+    nodes have said of their load, by id. `judge` raises for a call that whom is served may not make.
     """
 
     own: Board
@@ -67,6 +67,7 @@ class Mesh(typing.NamedTuple):
     relay: Relay
     channels: Callable[[], list[dict[str, Any]]] = list
     loads: Callable[[], Mapping[str, float]] = dict
+    judge: Callable[[Call], None] = lambda _call: None
 
 
 class NodeService:
@@ -164,6 +165,7 @@ class NodeService:
             known = sorted(each.node or str(each.endpoints[0]) for each in mesh.roster.present)
             names = ", ".join(known[:20]) or "none"
             raise NodeError(code="NOT_FOUND", message=f"no node {targetNode[:200]!r} is known; there are {names}")
+        mesh.judge(mesh.local.prepare("execute", {"request": request}))  # there it comes from a member of the mesh
         try:
             return await mesh.execute(found[0], request, seconds)
         except CallError as error:

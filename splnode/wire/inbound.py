@@ -5,6 +5,7 @@ behind a call that came with the first handshake (rule 9), an errand, calls that
 so many messages, or so much time of handlers that are run in it.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from splnode.errors import LocalWireError, RemoteWireError
@@ -52,6 +53,11 @@ class Inbound:
         self._opening: Opening | None = Opening(framing, limits, self._replies.out)
         if self._opening.reader is not None:
             self._opened(self._opening)
+
+    def log_in_by(self, login: Callable[[str, str], None]) -> None:
+        """Serves SASL PLAIN: `login` is told name and password, and raises CallError where they are not good."""
+        if self._opening is not None:
+            self._opening.login = login
 
     @property
     def full(self) -> bool:

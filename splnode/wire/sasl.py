@@ -1,4 +1,4 @@
-"""The SASL negotiation that may precede spec framing: ANONYMOUS, both ends.
+"""The SASL negotiation that may precede spec framing: ANONYMOUS, both ends, and PLAIN, the server's.
 
 ```
 client   00 | i32 | mechanism | i32 | initial response       START
@@ -6,7 +6,7 @@ server   03 | i32 | data      COMPLETE;   01 CONTINUE;   02 | i32 | text   FAIL,
 ```
 
 The client may send its first request behind its START, and the server's answer may come in pieces.
-(Avro 1.12 specification, "SASL profile"; RFC 4505)
+PLAIN's initial response is `[identity] 00 name 00 password`. (Avro 1.12 specification, "SASL profile"; RFC 4505, 4616)
 """
 
 from typing import Final
@@ -19,6 +19,7 @@ FAIL: Final = 2
 COMPLETE: Final = 3
 
 ANONYMOUS: Final = b"ANONYMOUS"
+PLAIN: Final = b"PLAIN"
 LONGEST: Final = 4096
 """Bytes of a name, an initial response or a text. ANONYMOUS carries 255 characters of trace at most."""
 
@@ -36,15 +37,26 @@ def fail(text: str) -> bytes:
     return bytes((FAIL,)) + _block(text.encode())
 
 
-def read_start(data: bytes) -> tuple[bytes, int] | None:
-    """The mechanism of a START and the offset behind it; None where it is not whole yet."""
+def read_start(data: bytes) -> tuple[bytes, bytes, int] | None:
+    """The mechanism of a START, its initial response, and the offset behind it; None where it is not whole yet."""
     if data[:1] not in (b"", b"\0"):
         raise RemoteWireError(f"SASL begins with 00, not {data[:1].hex()}")
     name = _read_block(data, 1)
     if name is None:
         return None
     response = _read_block(data, name[1])
-    return None if response is None else (name[0], response[1])
+    return None if response is None else (name[0], *response)
+
+
+def read_plain(response: bytes) -> tuple[str, str]:
+    """The name and the password of PLAIN. RemoteWireError; it does not say what the bytes are."""
+    parts = response.split(b"\0")
+    if len(parts) != 3 or not all(parts[1:]) or parts[0] not in (b"", parts[1]):
+        raise RemoteWireError("SASL PLAIN has a name and a password, and acts for nobody else")
+    try:
+        return parts[1].decode(), parts[2].decode()
+    except UnicodeDecodeError:
+        raise RemoteWireError("SASL PLAIN has a name and a password in UTF-8") from None
 
 
 def read_reply(data: bytes) -> int | None:

@@ -131,6 +131,7 @@ def test_a_connection_that_was_opened_with_a_token_ends_with_it() -> None:
     brought = Call(CONTRACT, PROTOCOL.messages["add"], {}, time.monotonic() + 9, {}, peer)
     by.check(brought)
     assert not by.lets(peer, "com.acme.Inventory", "add")  # each is looked at
+    assert by.bearer(Peer("there", 7, OTHER), f"Bearer {SECRET}").identity.name == "token:ci"
     by.replace(POLICY, Tokens())
     assert refused(by, brought) == (Code.UNAUTHENTICATED, REFUSED)
 

@@ -67,7 +67,7 @@ def greeting(data: bytes) -> None:
         with contextlib.suppress(RemoteWireError):
             found: Any = read(data)
             if found is not None:
-                end = found if isinstance(found, int) else found[1]
+                end = found if isinstance(found, int) else found[-1]
                 assert 0 < end <= len(data)
                 assert read(data[:end]) == found
                 assert read(data[: end - 1]) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from splnode.errors import LocalWireError, RemoteWireError
+from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
 from splnode.limits import DEFAULT_LIMITS
 from splnode.wire.framing import NettyReader, SpecReader
 from splnode.wire.opening import Opening
@@ -55,6 +55,37 @@ def test_refusals():
     assert out[0][:1] == b"\x02"
     with pytest.raises(RemoteWireError, match="no framing"):
         Opening(None, DEFAULT_LIMITS, []).feed(b"\xff" * 12)
+
+
+PLAIN = b"\0\0\0\0\x05PLAIN\0\0\0\x06\0ci\0ok"
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_plain_is_served_where_somebody_knows_the_tokens(size):
+    told, out = [], []
+    opening = Opening(None, DEFAULT_LIMITS, out)
+    opening.login = lambda *said: told.append(said)
+    data = PLAIN + spec(SHAKE)
+    for start in range(0, len(data), size):
+        if opening.reader is None:
+            opening.feed(data[start : start + size])
+    assert told == [("ci", "ok")]
+    assert out == [b"\x03\0\0\0\0"]
+    assert type(opening.reader) is SpecReader
+
+
+@pytest.mark.parametrize("data", [PLAIN, PLAIN[:-2] + b"\0\0"])
+def test_a_refused_login_says_no_more_than_that(data):
+    def never(name, password):
+        raise CallError(Code.UNAUTHENTICATED, "no")
+
+    out: list[bytes] = []
+    opening = Opening(None, DEFAULT_LIMITS, out)
+    opening.login = never
+    with pytest.raises(RemoteWireError, match="refused"):
+        opening.feed(data)
+    assert out[0][:1] == b"\x02"
+    assert opening.reader is None
 
 
 def test_what_is_a_whole_ping():

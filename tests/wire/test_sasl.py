@@ -8,9 +8,9 @@ START = b"\0" + b"\0\0\0\x09ANONYMOUS" + b"\0\0\0\0"
 
 def test_start():
     assert sasl.start() == START
-    assert sasl.read_start(START + b"more") == (b"ANONYMOUS", len(START))
+    assert sasl.read_start(START + b"more") == (b"ANONYMOUS", b"", len(START))
     assert all(sasl.read_start(START[:n]) is None for n in range(len(START)))
-    assert sasl.read_start(sasl.start(b"me")) == (b"ANONYMOUS", len(START) + 2)
+    assert sasl.read_start(sasl.start(b"me")) == (b"ANONYMOUS", b"me", len(START) + 2)
 
 
 def test_reply():
@@ -32,6 +32,18 @@ def test_reply():
 def test_refusals(data, told):
     with pytest.raises(RemoteWireError, match=told):
         sasl.read_reply(data)
+
+
+@pytest.mark.parametrize("whose", [b"", b"ci"])
+def test_plain(whose):
+    assert sasl.read_plain(whose + b"\0ci\0spl_\xc3\xa9") == ("ci", "spl_\xe9")
+
+
+@pytest.mark.parametrize("said", [b"", b"ci", b"\0ci", b"\0ci\0", b"\0\0x", b"me\0ci\0x", b"\0ci\0x\0y", b"\0ci\0\xff"])
+def test_bad_plain(said):
+    with pytest.raises(RemoteWireError, match="name and a password") as caught:
+        sasl.read_plain(said)
+    assert "ci" not in str(caught.value)
 
 
 @pytest.mark.parametrize("data", [b"\x01", b"\0\x7f\xff\xff\xff", START[:14] + b"\xff\xff\xff\xff"])
