@@ -33,6 +33,7 @@ from splnode.errors import ConfigError
 from splnode.limits import Limits
 from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
+from splnode.net.reached import OPEN_FILES
 from splnode.notify import notify
 from splnode.observe import logging, metrics
 from splnode.observe.load import Gauge
@@ -352,7 +353,12 @@ class Node:
 
     async def _metrics(self) -> list[Family]:
         """All that this node counts, over all of its processes."""
-        return [*self._counted(), *metrics.process(), self._built()]
+        return metrics.merge([self._counted(), metrics.process(), self._settled()])
+
+    def _settled(self) -> list[Family]:
+        """What is the same for as long as the node runs, in each of its processes."""
+        limits = {name: float(value) for name, value in vars(self.config.limits).items()}
+        return [self._built(), *metrics.bounds(limits, [OPEN_FILES])]
 
     def _built(self) -> Family:
         version = getattr(sys.modules["splnode"], "__version__", "")  # the face is not imported from below
@@ -364,6 +370,8 @@ class Node:
         if self._listener is not None:
             host = self._listener.host
             found += metrics.traffic(len(host.connections), host.accepted, host.refused, *host.traffic)
+            found += metrics.held(host.greeting, host.held, len(host.clients), len(host.rates))
+            found.append(metrics.met(host.met))
         return found
 
     async def _metrics_page(self, peer: Peer) -> tuple[str, bytes]:

@@ -20,7 +20,17 @@ def test_the_numbers() -> None:
         "calls_per_connection": 1000,
         "metadata_entries": 128,
         "held_bytes": 67108864,
+        "connection_bytes": 32 * 1024 * 1024,
+        "metadata_bytes": 65536,
+        "header_bytes": 65536,
         "handshake_seconds": 5.0,
+        "handshakes": 2048,
+        "handshakes_per_address": 256,
+        "connections": 16384,
+        "connections_per_address": 1024,
+        "idle_seconds": 86400.0,
+        "calls_per_second": 0.0,
+        "bytes_per_second": 0.0,
     }
 
 
@@ -41,6 +51,9 @@ def test_a_copy_with_a_change() -> None:
 @pytest.mark.parametrize("name", vars(DEFAULT_LIMITS))
 @pytest.mark.parametrize("value", [0, -1, 2**31])
 def test_what_cannot_be_is_refused(name: str, value: int) -> None:
+    if name.endswith("_per_second") and not value:
+        assert getattr(parse(f"[limits]\n{name} = 0").limits, name) == 0  # any number
+        return
     with pytest.raises(ConfigError, match=rf"limits\.{name}: .*{value}"):
         parse(f"[limits]\n{name} = {value}")
 
@@ -50,6 +63,12 @@ def test_an_engine_can_recurse_as_deep_as_may_be_asked(name: str) -> None:
     assert getattr(parse(f"[limits]\n{name} = 512").limits, name) == 512
     with pytest.raises(ConfigError, match="513"):
         parse(f"[limits]\n{name} = 513")
+
+
+def test_the_part_of_a_process() -> None:
+    limits = Limits(connections=100, handshakes=2, connections_per_address=7)
+    assert limits.part(3) == limits.replace(connections=34, handshakes=1)
+    assert limits.part(1) == limits
 
 
 def test_unknown_limits_are_refused() -> None:

@@ -53,6 +53,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             service=endpoint.service,
             limits=host.limits,
             cooperative=True,
+            reached=host.reached.count,
         )
         self._outbox = Outbox(self._session)
         self._known: Peer | None = None  # by a token that the connection was opened with
@@ -205,11 +206,13 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if not self._greeted and session.established:
             self._greeted = True
             self._shared = shared_buffer(LOOK)
-            self._host.patience.discard(self)
+            self._host.greeted(self)
         self._outbox.collect()
         if not events and session.unread and not self._flowing and self._transport is not None:
             acknowledge(self._transport)
         if session.full or session.pending:
+            if limit := session.brims:
+                self._host.reached.counts[limit] += 1
             self._wait()
         if session.unread > SMALL or self._held:
             self._held = session.unread > SMALL
@@ -273,6 +276,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         else:
             self._host.patience.add(self, time.monotonic() + self._host.limits.handshake_seconds)
         if self._serving is not None:
+            self._serving.brims = False
             self._serving.release()
         if self._session.pending:
             self._go_on()
@@ -304,7 +308,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     def _take(self, event: Event) -> None:
         if type(event) is Request:
             if self._serving is None:
-                self._serving = self._host.serving(self._session, self._peer(), self._answered)
+                self._serving = self._host.serving(self._session, self._peer(), self._answered, self.address)
                 if self._stalled:
                     self._serving.hold()
                 if self._session.framing == "netty":
@@ -328,7 +332,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._host.accepted -= 1
         self._host.leaves(self)
         self._outbox.close()
-        successor = HttpServerConnection(self._host, self._endpoint)
+        successor = self._successor()
         transport, self._transport = self._transport, None
         transport.pause_reading()
         transport.set_protocol(successor)
@@ -336,18 +340,23 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         successor.connection_made(transport)
         successor.data_received(event.data)
 
+    def _successor(self) -> HttpServerConnection:
+        return HttpServerConnection(self._host, self._endpoint)
+
     def _answered(self) -> None:
         """An answer lies in the session, and there may be room for what waits inside of it."""
         if self._taking:
             self._due = True
             return  # there may be more calls to take; what comes behind them does the rest
-        if self._full and not self._session.pending:  # what is pending has its own turn
+        if self._full and self._next is None and not self._session.pending:  # what is pending has its own turn
             self._go_on()
         else:
             self._outbox.collect()
             self._close_if_done()
-        if self._stalled:
-            self._host.unsent.hold(self, self._outbox.waiting)
+        if self._stalled and self._serving is not None:
+            waiting = self._outbox.waiting
+            self._serving.brims = waiting > self._host.limits.connection_bytes
+            self._host.unsent.hold(self, waiting)
 
     def _errand_done(self, well: bool) -> None:
         self._errand = None
@@ -369,4 +378,5 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     def _refuse(self, reason: str) -> None:
         log.info("connection refused", peer=str(self._peer()), reason=reason[:REASON])
+        self._host.reached.named(reason)
         self.close()

@@ -1,8 +1,7 @@
-"""What all connections of one listener share: the Channel behind them, the protocols, the timers, the scales."""
+"""What all connections of one listener share: the Channel behind them, the protocols, the timers, the limits."""
 
 import asyncio
 import contextlib
-import resource
 import sys
 import time
 import typing
@@ -12,8 +11,13 @@ from typing import Any, Final
 import structlog
 
 from splnode.limits import Limits
+from splnode.net.allowance import Allowance
 from splnode.net.errands import Errands
+from splnode.net.idle import Idle
 from splnode.net.ledger import Ledger, Scales
+from splnode.net.places import Places, most_connections
+from splnode.net.rates import Rates
+from splnode.net.reached import OPEN_FILES, Reached
 from splnode.net.serving import Open, Serving
 from splnode.rpc.call import DEFAULT_TIMEOUT, Peer, outside
 from splnode.rpc.channel import Channel
@@ -28,10 +32,17 @@ REASON: Final = 500
 """Characters of what a peer did wrong that reach the log: the texts that it quotes are the peer's."""
 SLOWEST: Final = 64 * 1024
 """Bytes: a kilobyte a second holds nothing up for good, and is far below the slowest line in use."""
-RESERVE: Final = 1024
-"""File descriptors at most that are kept from connections."""
 LINGER: Final = 2.0
 """Seconds for what is written to leave when the listener closes; after them its connections are cut."""
+
+FIXES: Final = {
+    OPEN_FILES: "raise it (ulimit -n), or find out who connects so often",
+    "connections": "raise limits.connections, or find out who connects so often",
+    "connections_per_address": "raise limits.connections_per_address, or have that peer close what it does not use",
+    "handshakes": "find out who connects and says nothing; raise limits.handshakes if they are honest",
+    "handshakes_per_address": "find out why it says nothing; raise limits.handshakes_per_address if it is honest",
+}
+"""What the operator can do where connections are more than there may be."""
 
 log = structlog.get_logger("splnode.net")
 
@@ -45,6 +56,16 @@ class Accepted(typing.Protocol):
     @property
     def traffic(self) -> tuple[int, int]:
         """Bytes received from the peer, and given to be sent to it."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs for it, or something is due from it."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Whence it comes (see `net.places.whence`)."""
         ...
 
     def close(self) -> None:
@@ -64,18 +85,13 @@ class Accepted(typing.Protocol):
         ...
 
 
-def most_connections() -> int:
-    """How many connections leave enough file descriptors for the store, the modules and the log."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft - min(max(64, soft // 8), RESERVE, soft // 2) if soft > 0 else sys.maxsize
-
-
 class Host:
     """What all connections of one listener share. Whoever made it closes it.
 
     `patience` watches connections that owe something: a first message, or reading what waits for them; `unread` and
     `unsent` count what they make the node hold meanwhile. Handlers start in the context in which the host was made.
-    `pages` may be read by HTTP, by their path. `accepted` and `refused` count connections.
+    `pages` may be read by HTTP, by their path. `accepted` and `refused` count connections, `reached` the limits that
+    were met.
     """
 
     def __init__(
@@ -95,6 +111,8 @@ class Host:
         self.connections: set[Accepted] = set()
         self.accepted = 0
         self.refused = 0
+        self.reached = Reached()
+        self.rates = Rates(limits, self.reached)
         self._traffic = (0, 0)  # of connections that are gone
         self.patience: Expiry[Accepted] = Expiry(lambda connection: connection.out_of_patience())
         most = limits.held_bytes
@@ -102,16 +120,25 @@ class Host:
         self.unsent: Ledger[Accepted] = Ledger(most, lambda connection: connection.too_much("answers nobody reads"))
         self.errands = Errands()
         self._scales = Scales(most, share)
-        self._room = most_connections()
-        self._crowded = False
+        self._places: Places[Accepted] = Places(limits, self._too_late, most_connections())
+        self._idle: Idle[Accepted] = Idle(self.connections, limits.idle_seconds, self._forgotten)
         self._expiry: Expiry[Open] = Expiry(lambda running: running.serving.expire(running))
         self._context = outside()
         self._stages: Any = None
         self._empty: asyncio.Event | None = None
 
-    def serving(self, session: ServerSession, peer: Peer, answered: Callable[[], None]) -> Serving:
-        """Runs the calls of one session."""
-        return Serving(session, self.channel, peer, self._expiry, answered, self._context, self._scales, self.timeout)
+    def serving(self, session: ServerSession, peer: Peer, answered: Callable[[], None], address: str = "") -> Serving:
+        """Runs the calls of one session, whose peer comes from that address."""
+        return Serving(
+            session,
+            self.channel,
+            peer,
+            self._expiry,
+            answered,
+            self._context,
+            Allowance(self._scales, self.rates, peer, address),
+            self.timeout,
+        )
 
     @property
     def stages(self) -> Any:
@@ -132,21 +159,45 @@ class Host:
             received, sent = received + more_received, sent + more_sent
         return received, sent
 
+    @property
+    def greeting(self) -> int:
+        """Connections that have sent no whole message yet."""
+        return self._places.greeting
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """Bytes that peers make the node hold now: each is bounded by held_bytes."""
+        return {"messages": self.unread.total, "calls": self._scales.total, "answers": self.unsent.total}
+
+    @property
+    def met(self) -> Mapping[str, int]:
+        """How often each limit was met."""
+        return {**self.reached.counts, "client_protocols": self.clients.dropped}
+
     def joins(self, connection: Accepted, seconds: float) -> None:
-        """A connection was made; it runs out of patience in so many `seconds`, unless it is discarded there."""
+        """A connection was made; it runs out of patience in so many `seconds`, unless it has `greeted` by then."""
         if self._empty is not None:
             connection.abort()  # it was being accepted while this closed
-        elif len(self.connections) < self._room:
+        elif limit := self._places.enter(connection, connection.address):
+            self.refused += 1
+            what = "the limit of open files is near" if limit is OPEN_FILES else f"there are {limit} already"
+            event = f"connections are refused: {what}"
+            self.reached(limit, event, fix=FIXES[limit], address=connection.address, open=len(self.connections))
+            connection.abort()
+        else:
             self.connections.add(connection)
             self.accepted += 1
             self.patience.add(connection, time.monotonic() + seconds)
-        else:
-            if not self._crowded:
-                fix = "raise it (ulimit -n), or find out who connects so often"
-                log.warning("connections are refused: the limit of open files is near", open=self._room, fix=fix)
-            self._crowded = True
-            self.refused += 1
-            connection.abort()
+            self._idle.watch()
+
+    def greets(self, connection: Accepted) -> bool:
+        """Whether it has sent no whole message yet."""
+        return self._places.greets(connection)
+
+    def greeted(self, connection: Accepted) -> None:
+        """It has sent a whole message."""
+        self.patience.discard(connection)
+        self._places.greeted(connection)
 
     def leaves(self, connection: Accepted) -> None:
         """It is gone, or another has taken its place."""
@@ -154,11 +205,10 @@ class Host:
             self.connections.remove(connection)
             (received, sent), (more_received, more_sent) = self._traffic, connection.traffic
             self._traffic = (received + more_received, sent + more_sent)
+        self._places.leave(connection)
         self.patience.discard(connection)
         self.unread.release(connection)
         self.unsent.release(connection)
-        if self._crowded and len(self.connections) < self._room * 0.9:
-            self._crowded = False
         if self._empty is not None and not self.connections:
             self._empty.set()
 
@@ -175,9 +225,21 @@ class Host:
             self._abort_all()
             self._expiry.close()
             self.patience.close()
+            self._idle.close()
             self.errands.close()
             if self._stages is not None:
                 self._stages.close()
+
+    def _too_late(self, connection: Accepted, limit: str) -> None:
+        """More have come than may, and this one has said nothing for the longest time."""
+        event = "connections dropped that have sent no whole message: others come"
+        self.reached(limit, event, fix=FIXES[limit], address=connection.address, open=len(self.connections))
+        connection.abort()
+
+    def _forgotten(self, connection: Accepted) -> None:
+        self.reached.counts["idle_seconds"] += 1
+        log.info("connection closed", address=connection.address, reason="nothing came for idle_seconds")
+        connection.close()
 
     async def _emptied(self, seconds: float) -> bool:
         if self.connections and self._empty is not None:

@@ -31,9 +31,8 @@ STATUS: Final = {
     Code.UNAUTHENTICATED: 401,
 }
 """The status of a page that cannot be shown; 500 for other codes. (connectrpc.com/docs/protocol, "Error Codes")"""
-HEADERS: Final = 64 * 1024
-"""Bytes of request line and headers, and of what a client may send ahead while its call runs."""
-
+AHEAD: Final = 64 * 1024
+"""Bytes that a client may send while its call runs."""
 CHUNKS: Final = 16_384
 """Chunks of one body: an honest client sends a kilobyte at least in each but the last."""
 BROWSERS: Final = (b"origin", b"sec-fetch-site")
@@ -56,7 +55,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
         super().__init__(host, endpoint)
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADERS)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=host.limits.header_bytes)
         self._session: ServerSession | None = None
         self._page: Page | None = None  # what a GET has asked for
         self._who = Peer("unknown")  # whose request it is
@@ -66,7 +65,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         self._due = True  # `patience` waits for a request
         self._sent = 0
         self._body = bytearray()
-        self._largest = host.limits.message_bytes + HEADERS
+        self._largest = host.limits.message_bytes + AHEAD
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
 
@@ -81,7 +80,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         if self._next is None and not self._calling and not self._stalled:
             self._wait_for_request()
             self._advance()
-        elif len(self._http.trailing_data[0]) > HEADERS and self._transport is not None:
+        elif len(self._http.trailing_data[0]) > AHEAD and self._transport is not None:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -143,7 +142,8 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         try:
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
-            self._refuse(error.error_status_hint, str(error))
+            long = f"headers of more than header_bytes = {self._host.limits.header_bytes}"
+            self._refuse(error.error_status_hint, long if error.error_status_hint == 431 else str(error))
             return False
         if event is h11.NEED_DATA or event is h11.PAUSED:
             if self._http.they_are_waiting_for_100_continue:
@@ -188,6 +188,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
             path=path,
             limits=self._host.limits,
             cooperative=True,
+            reached=self._host.reached.count,
         )
         self._chunks = 0
         return True
@@ -214,7 +215,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
 
     def _call(self) -> None:
         """The request is whole: runs its call, or answers what needs no call."""
-        self._host.patience.discard(self)
+        self._host.greeted(self)
         self._due, self._calling = False, True
         body, self._body = bytes(self._body), bytearray()
         if self._page is not None:
@@ -233,7 +234,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         """One call, or an errand before it, or nothing that runs."""
         for event in events:
             if isinstance(event, Request):
-                self._serving = self._host.serving(session, self._who, self._answered)
+                self._serving = self._host.serving(session, self._who, self._answered, self.address)
                 self._serving.start(event)
                 return
             if isinstance(event, Errand):
@@ -301,12 +302,13 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         """Reads again, unless there is more than enough already."""
         if self._transport is None or self._stalled or self._closing or self._next is not None:
             return
-        if not self._calling or len(self._http.trailing_data[0]) <= HEADERS:
+        if not self._calling or len(self._http.trailing_data[0]) <= AHEAD:
             self._transport.resume_reading()
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answers with a status that says so, and closes: the rest of the bytes cannot be trusted."""
         log.info("request refused", peer=str(self._peer()), status=status, reason=reason[:REASON])
+        self._host.reached.named(reason)
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._reply(status, PLAIN, f"{reason}\n".encode(), close=True)
         self.close()

@@ -15,6 +15,7 @@ from splnode.net.accepted import ServerConnection
 from splnode.net.bind import Address, bind_error, bind_tcp, bind_unix, file_identity, unlink_own
 from splnode.net.host import Host
 from splnode.net.http_server import HttpServerConnection
+from splnode.net.metered import MeteredConnection, MeteredHttpConnection
 from splnode.rpc.admission import Admission
 from splnode.rpc.call import DEFAULT_TIMEOUT
 from splnode.rpc.channel import Channel
@@ -115,8 +116,10 @@ class Listener:
         return await loop.create_server(accept, sock=sock, backlog=BACKLOG)
 
     def _connection(self, endpoint: Endpoint) -> ServerConnection | HttpServerConnection:
-        kind = HttpServerConnection if endpoint.framing == "http" else ServerConnection
-        return kind(self.host, endpoint)
+        http = endpoint.framing == "http"
+        if self.host.rates.on:
+            return (MeteredHttpConnection if http else MeteredConnection)(self.host, endpoint)
+        return (HttpServerConnection if http else ServerConnection)(self.host, endpoint)
 
     def _withdraw(self, endpoint: Endpoint, servers: list[asyncio.Server]) -> None:
         if endpoint.scheme == "unix":

@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any, Final
 
-from splnode.errors import CallError, Code, DeclaredError
+from splnode.errors import CallError, Code, DeclaredError, LimitExceeded
 from splnode.identity import AUTHORIZATION_KEY, IDENTITY_KEY, Identity
 from splnode.limits import Limits
-from splnode.net.ledger import Scales
+from splnode.net.allowance import Allowance
+from splnode.net.rates import MeteredIntake
 from splnode.rpc.call import DEFAULT_TIMEOUT, LONGEST, TIMEOUT_KEY, Call, Peer
 from splnode.rpc.call import running as current
 from splnode.rpc.channel import Channel
@@ -26,8 +27,6 @@ from splnode.wire.message import ServerCall
 from splnode.wire.server import ServerSession
 
 LONGEST_MS: Final = int(LONGEST * 1000)
-RETRY_AFTER: Final = 0.5
-"""Seconds that a large call which was refused is asked to wait."""
 
 
 class Running:
@@ -54,13 +53,16 @@ class Serving:
 
     `answered` is called after each answer was queued in the session. Between `hold` and `release` no handler
     starts: a peer that does not read gets nothing more to read. Nor do more run at a time than the share of one peer
-    on the `scales`: one whose calls hang leaves room for the others. `close` cancels what runs. Every handler starts
+    on the scales: one whose calls hang leaves room for the others. `close` cancels what runs. Every handler starts
     in a copy of `context`, so that nothing which one call has set there is seen by another.
+
+    `allowance` lets calls in. While it `brims` the peer has more to read than may wait for it, and calls end with an
+    error that says so.
     """
 
     __slots__ = (
-        "_answered", "_begun", "_channel", "_closed", "_context", "_expiry", "_held", "_intake", "_loop", "_peer",
-        "_running", "_scales", "_session", "_share", "_turns", "timeout",
+        "_allowance", "_answered", "_begun", "_channel", "_closed", "_context", "_expiry", "_held", "_intake", "_loop",
+        "_peer", "_running", "_session", "_share", "_turns", "brims", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +73,7 @@ class Serving:
         expiry: Expiry[Open],
         answered: Callable[[], None],
         context: Context,
-        scales: Scales,
+        allowance: Allowance,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._session = session
@@ -80,8 +82,8 @@ class Serving:
         self._expiry = expiry
         self._answered = answered
         self._context = context
-        self._scales = scales
-        self._share = scales.share
+        self._allowance = allowance
+        self._share = allowance.scales.share
         self._begun = 0
         self._turns: deque[asyncio.Future[None]] = deque()
         self._running: set[Open] = set()
@@ -89,6 +91,7 @@ class Serving:
         self._held: asyncio.Event | None = None
         self._closed = False
         self._intake: Intake | None = None
+        self.brims = False
         self.timeout = timeout
 
     @property
@@ -104,32 +107,32 @@ class Serving:
         find = getattr(self._channel, "handler", None)
         if find is None:
             return None
-        self._intake = intake(
+        made = intake(
             limits,
             call=Call,
             peer=self._peer,
             running=current,
             context=self._context,
             clock=time.monotonic,
-            allowed=self._allowed,
+            allowed=lambda metadata: self._allowed(metadata) if _fits(metadata, limits) else 0.0,
             handler=lambda codec: find(codec, self._peer),
             unusual=self._unusual,
             tasks=Tasks(stages, self._suspended, self._ended, self._answered_there, self._answer) if stages else None,
         )
+        meter = self._allowance.meter
+        self._intake = made if meter is None else MeteredIntake(made, meter)
         self._check()
         return self._intake
 
     def start(self, request: Request) -> None:
-        """Runs the request in a task of its own; refuses a large one that is too much beside the others."""
-        if request.weight and not self._scales.put(request.weight):
-            text = f"large calls weigh all that they may here (limit held_bytes = {self._scales.most})"
-            error = CallError(Code.RESOURCE_EXHAUSTED, text, retry_after=RETRY_AFTER, started=False)
-            self._session.fail(request, error)
-            self._answered()
-            return
+        """Runs the request in a task of its own, or refuses it: there are too many, or too large ones beside it."""
         allowed = self._seconds(request.metadata)
         deadline = time.monotonic() + allowed
         call = Call(request.contract, request.message, request.params, deadline, request.metadata, self._peer, True)
+        if (refusal := self._allowance.refusal(call, request.weight)) is not None:
+            self._session.fail(request, refusal)
+            self._answered()
+            return
         running = Running(self, request, call)
         self._running.add(running)
         if allowed <= 0:
@@ -234,7 +237,11 @@ class Serving:
         """It has ended. Whether somebody waits for its value, or whether its error was dealt with."""
         self._leave()
         if error is None:
-            return self._forget(stage)
+            if not self.brims:
+                return self._forget(stage)
+            if self._forget(stage):
+                self._answer(stage)
+            return False
         told = stage.handler.failed(stage.call, error, stage.began)
         if isinstance(told, asyncio.CancelledError):
             # By its deadline or because the peer has gone, and then it is forgotten already; or by the peer.
@@ -310,20 +317,29 @@ class Serving:
         self._running.remove(running)
         self._expiry.discard(running)
         if running.weight:
-            self._scales.take(running.weight)
+            self._allowance.scales.take(running.weight)
         return True
 
     def _answer(self, running: Open, value: object = None, error: CallError | DeclaredError | None = None) -> None:
         call = running.call
         request = running.request if isinstance(running, Running) else _request(running.serial, running.codec, call)
+        if self.brims and error is None:
+            error = self._allowance.unread()
         try:
             if error is None:
                 self._session.respond(request, value, call.answer_metadata)
             else:
                 self._session.fail(request, error, call.answer_metadata)
         except Exception as unfit:  # noqa: BLE001 - values and metadata are the handler's, and of whatever class
+            if isinstance(unfit, LimitExceeded):
+                self._allowance.met(unfit.limit)
             self._session.fail(request, internal(call, unfit))
         self._answered()
+
+
+def _fits(metadata: Mapping[str, bytes], limits: Limits) -> bool:
+    """Whether it may be that long; what is not is the session's to refuse."""
+    return sum(map(len, metadata)) + sum(map(len, metadata.values())) <= limits.metadata_bytes // 2
 
 
 def _names_somebody(metadata: Mapping[str, bytes], peer: Identity) -> bool:

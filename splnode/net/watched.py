@@ -14,6 +14,7 @@ import structlog
 from splnode.endpoint import Endpoint
 from splnode.net.host import SLOWEST, STALLED, Host
 from splnode.net.peer import peer_of, unread
+from splnode.net.places import whence
 from splnode.net.serving import Serving
 from splnode.rpc.call import Peer
 
@@ -25,7 +26,7 @@ class WatchedConnection(asyncio.BaseProtocol):
 
     __slots__ = (
         "_closing", "_endpoint", "_errand", "_host", "_next", "_read", "_received", "_serving", "_stalled",
-        "_transport",
+        "_transport", "address",
     )  # fmt: skip
 
     OWED: ClassVar[str] = "sent no whole message in time"
@@ -34,6 +35,7 @@ class WatchedConnection(asyncio.BaseProtocol):
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
         self._host = host
         self._endpoint = endpoint
+        self.address = ""  # whence it comes (net/places.py)
         self._transport: asyncio.Transport | None = None
         self._serving: Serving | None = None
         self._errand: asyncio.Future[None] | None = None
@@ -48,6 +50,7 @@ class WatchedConnection(asyncio.BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has come; it has `handshake_seconds` for its first whole message."""
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        self.address = whence(transport)
         self._host.joins(self, self._host.limits.handshake_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -70,6 +73,11 @@ class WatchedConnection(asyncio.BaseProtocol):
     def traffic(self) -> tuple[int, int]:
         """Bytes received from the peer, and given to be sent to it."""
         return self._received, self._written()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs for it."""
+        return self._errand is not None or (self._serving is not None and self._serving.running > 0)
 
     def close(self) -> None:
         """Cancels what runs, sends what is written, closes."""
@@ -94,12 +102,25 @@ class WatchedConnection(asyncio.BaseProtocol):
         if not self._closing:
             what = "did not read what waits for it" if self._stalled else self.OWED
             log.info("connection dropped", peer=str(self._peer()), reason=what)
+            if self._host.greets(self):
+                self._host.reached.counts["handshake_seconds"] += 1
         self.abort()
 
     def too_much(self, what: str) -> None:
         """All peers together hold too much, and this one the longest: it goes."""
-        log.warning("connection dropped", peer=str(self._peer()), reason=f"{what}: all of them are over held_bytes")
+        log.warning(
+            "connection dropped",
+            peer=str(self._peer()),
+            reason=f"{what}: all of them are over held_bytes",
+            fix="raise limits.held_bytes, or find out who sends or reads so slowly",
+        )
+        self._host.reached.counts["held_bytes"] += 1
         self.abort()
+
+    def _pay(self, nbytes: int) -> float:
+        """So many bytes have come. The seconds for which no more are to be read."""
+        meter = self._host.rates.of(self._peer(), self.address)
+        return meter.came(nbytes) if meter is not None else 0.0
 
     def _written(self) -> int:
         """Bytes that the transport was given."""

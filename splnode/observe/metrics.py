@@ -84,11 +84,43 @@ def traffic(connected: int, accepted: int, refused: int, received: int, sent: in
     found = {
         "splnode_connections": ("GAUGE", "Connections of peers that are open.", connected),
         "splnode_connections_accepted_total": ("COUNTER", "Connections of peers so far.", accepted),
-        "splnode_connections_refused_total": ("COUNTER", "Those refused: the limit of open files was near.", refused),
+        "splnode_connections_refused_total": ("COUNTER", "Those refused: there were as many as there may be.", refused),
         "splnode_received_bytes_total": ("COUNTER", "Bytes that came from peers.", received),
         "splnode_sent_bytes_total": ("COUNTER", "Bytes for peers, those that still wait for them too.", sent),
     }
     return [family(name, kind, text, [({}, value)]) for name, (kind, text, value) in found.items()]
+
+
+def bounds(limits: Mapping[str, float], reached: Iterable[str]) -> list[Family]:
+    """The value of each limit, and how often each was met: those that were not, too, so that a rate can be taken."""
+    values = [({"limit": name}, value) for name, value in limits.items()]
+    return [
+        family("splnode_limit", "GAUGE", "The limits of each process, by their names in [limits]; 0: none.", values),
+        met({**dict.fromkeys(limits, 0), **dict.fromkeys(reached, 0)}),
+    ]
+
+
+def met(reached: Mapping[str, int]) -> Family:
+    """How often each limit was met."""
+    text = "How often a limit was met: something was refused, dropped or had to wait."
+    return family(
+        "splnode_limit_reached_total", "COUNTER", text, [({"limit": name}, count) for name, count in reached.items()]
+    )
+
+
+def held(greeting: int, held: Mapping[str, int], protocols: int, identities: int) -> list[Family]:
+    """What peers have the node keep for them, each of which a limit bounds."""
+    return [
+        family("splnode_handshakes", "GAUGE", "Connections that have sent no whole message yet.", [({}, greeting)]),
+        family(
+            "splnode_held_bytes",
+            "GAUGE",
+            "Bytes held for peers beyond a little for each: parts of messages, large calls that run, answers not read.",
+            [({"what": what}, size) for what, size in held.items()],
+        ),
+        family("splnode_client_protocols", "GAUGE", "Protocols of clients that are kept.", [({}, protocols)]),
+        family("splnode_metered_identities", "GAUGE", "Identities whose rate is watched.", [({}, identities)]),
+    ]
 
 
 def places(running: int, waiting: int) -> list[Family]:

@@ -9,12 +9,13 @@ V = TypeVar("V")
 
 
 class BoundedCache(Generic[K, V]):
-    """At most `count` entries of at most `weight` together. What is dropped can be made again."""
+    """At most `count` entries of at most `weight` together. What is `dropped` (they are counted) can be made again."""
 
     def __init__(self, count: int, weight: int) -> None:
         self._count = count
         self._weight = weight
         self._held = 0
+        self.dropped = 0
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -39,3 +40,4 @@ class BoundedCache(Generic[K, V]):
         self._held += weight
         while len(self._entries) > self._count or self._held > self._weight:
             self._held -= self._entries.popitem(last=False)[1][1]
+            self.dropped += 1

@@ -135,6 +135,14 @@ class ClientProtocols:
         self._known: BoundedCache[bytes, Protocol] = BoundedCache(limits.client_protocols, weight)
         self._parsed: BoundedCache[str, Protocol] = BoundedCache(limits.client_protocols, weight)
 
+    def __len__(self) -> int:
+        return len(self._parsed)
+
+    @property
+    def dropped(self) -> int:
+        """Those that had to make room for others so far."""
+        return self._parsed.dropped
+
     def get(self, client_hash: bytes) -> Protocol | None:
         """What a client means that sends no text."""
         return self._known.get(client_hash)

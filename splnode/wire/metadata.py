@@ -35,18 +35,30 @@ class MetadataCodec(NamedTuple):
 
 @lru_cache(16)
 def metadata_codec(limits: Limits) -> MetadataCodec:
-    """The codec for these limits (`metadata_entries`)."""
-    most = limits.metadata_entries
+    """The codec for these limits (`metadata_entries`, `metadata_bytes`)."""
+    most, longest = limits.metadata_entries, limits.metadata_bytes
     made = decoder(_SCHEMA, limits=limits.replace(nodes=most + 1))  # the map itself is a value too
     if engine_used() == "plain":
-        return MetadataCodec(lambda data, start: read_map(data, start, most), _counted(_write_plain, most), made)
-    return MetadataCodec(_reader(made.decode, most), _counted(encoder(_SCHEMA, limits=limits).encode, most), made)
+        read = _bounded(lambda data, start: read_map(data, start, most), longest)
+        return MetadataCodec(read, _counted(_write_plain, limits), made)
+    read = _bounded(_reader(made.decode, most), longest)
+    return MetadataCodec(read, _counted(encoder(_SCHEMA, limits=limits).encode, limits), made)
+
+
+def _bounded(read: Read, longest: int) -> Read:
+    def bounded(data: bytes, start: int) -> tuple[Mapping[str, bytes], int]:
+        if data.startswith(b"\0", start):
+            return NO_METADATA, start + 1
+        metadata, end = read(data, start)
+        if end - start > longest:
+            raise RemoteWireError(f"metadata of {end - start} bytes (limit metadata_bytes = {longest})")
+        return metadata, end
+
+    return bounded
 
 
 def _reader(decode: Read, most: int) -> Read:
     def read(data: bytes, start: int) -> tuple[Mapping[str, bytes], int]:
-        if data.startswith(b"\0", start):
-            return NO_METADATA, start + 1
         try:
             return decode(data, start)
         except LimitExceeded as error:
@@ -59,13 +71,18 @@ def _reader(decode: Read, most: int) -> Read:
     return read
 
 
-def _counted(encode: Callable[[dict[str, bytes]], bytes], most: int) -> Write:
+def _counted(encode: Callable[[dict[str, bytes]], bytes], limits: Limits) -> Write:
+    most, longest = limits.metadata_entries, limits.metadata_bytes
+
     def write(metadata: Mapping[str, bytes] | None) -> bytes:
         if not metadata:
             return b"\0"
         if len(metadata) > most:
             raise LimitExceeded("metadata_entries", most, f"metadata of {len(metadata)} entries")
-        return encode(metadata if type(metadata) is dict else dict(metadata))
+        written = encode(metadata if type(metadata) is dict else dict(metadata))
+        if len(written) > longest:
+            raise LimitExceeded("metadata_bytes", longest, f"metadata of {len(written)} bytes")
+        return written
 
     return write
 

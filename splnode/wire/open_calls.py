@@ -1,12 +1,7 @@
 """The calls of one connection that are not answered yet: how many, how heavy, under which serials."""
 
-from typing import Final
-
 from splnode.limits import Limits
 from splnode.wire.events import Request
-
-MOST_WEIGHT: Final = 4
-"""Messages of the greatest length that one connection may have open together; further calls wait in the socket."""
 
 
 class OpenCalls:
@@ -19,7 +14,7 @@ class OpenCalls:
         self.serials: set[int] | None = None
         self.full = False
         self._weight = 0
-        self._most_weight = MOST_WEIGHT * limits.message_bytes
+        self._most_weight = max(limits.connection_bytes, limits.message_bytes)  # one message is always taken
 
     def hold(self, serial: int) -> None:
         """One more."""

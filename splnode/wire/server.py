@@ -28,7 +28,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from splnode.errors import CallError, Code, DataError, DeclaredError, LocalWireError, RemoteWireError
+from splnode.errors import CallError, Code, DataError, DeclaredError, LimitExceeded, LocalWireError, RemoteWireError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.bulk import Bulk, left_over, unfolding
 from splnode.wire.directory import ClientProtocols, Directory
@@ -59,12 +59,12 @@ class ServerSession(Inbound):
 
     A `cooperative` session costs its holder a few ms at a time: `receive_data` takes at most TURN messages, and what
     is left makes it `pending` (do not read on, and call `receive_data(b"")` when the others have had their turn);
-    what one message can make long comes as an Errand.
+    what one message can make long comes as an Errand. `reached` is told the limit for which a single call is refused.
     """
 
     __slots__ = (
         "_bulk", "_calls", "_client_hash", "_cooperative", "_directory", "_greeted", "_limits", "_metadata", "_pair",
-        "_welcome",
+        "_reached", "_welcome",
     )  # fmt: skip
 
     def __init__(
@@ -77,8 +77,10 @@ class ServerSession(Inbound):
         path: str | None = None,
         limits: Limits = DEFAULT_LIMITS,
         cooperative: bool = False,
+        reached: Callable[[str], object] = str,
     ) -> None:
         super().__init__(framing, limits, cooperative=cooperative)
+        self._reached = reached
         self._limits = limits
         self._metadata = metadata_codec(limits)
         self._directory = directory
@@ -94,6 +96,13 @@ class ServerSession(Inbound):
     def in_flight(self) -> int:
         """Calls that are not answered yet."""
         return self._open.count
+
+    @property
+    def brims(self) -> str:
+        """The limit that keeps further calls waiting; empty if none does."""
+        if self._open.full:
+            return "connection_bytes"
+        return "calls_per_connection" if self._open.count >= self._most else ""
 
     @property
     def established(self) -> bool:
@@ -298,6 +307,8 @@ class ServerSession(Inbound):
             if bulk is None:
                 return
             if bulk.error is not None:
+                if isinstance(bulk.error, LimitExceeded):
+                    self._reached(bulk.error.limit)
                 self._refuse(serial, _unreadable(call, bulk.error), call.one_way, prefix)
                 return
             params, weight = bulk.params, bulk.weight

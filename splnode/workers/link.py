@@ -22,14 +22,24 @@ CALLS: Final = 1_000_000
 """Calls in flight on one link: each was let in by a worker already."""
 TURN: Final = 64
 """Connections that are taken in before the others of the loop have their turn."""
+WEEKS: Final = 2_678_400.0
+"""Seconds that a link may be idle: nobody but its worker may close it."""
 BOOT_SECONDS: Final = 60.0
 """Seconds from the making of a link to its handshake: a process starts meanwhile, and the machine may be busy."""
 
 
 def within(limits: Limits) -> Limits:
     """The limits of a link: what a worker has let in must fit through."""
-    room = {"message_bytes": min(limits.message_bytes + ROOM, 2**31 - 1), "calls_per_connection": CALLS}
-    return limits.replace(**room, handshake_seconds=BOOT_SECONDS)
+    room = {name: min(getattr(limits, name) + ROOM, 2**31 - 1) for name in ("message_bytes", "metadata_bytes")}
+    return limits.replace(
+        **room,
+        calls_per_connection=CALLS,
+        connection_bytes=limits.held_bytes,  # it carries the calls of many
+        handshake_seconds=BOOT_SECONDS,
+        idle_seconds=WEEKS,
+        calls_per_second=0.0,
+        bytes_per_second=0.0,
+    )
 
 
 async def linked(

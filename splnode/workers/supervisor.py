@@ -107,7 +107,7 @@ class Supervisor(Node):
     async def _metrics(self) -> list[metrics.Family]:
         # Its own tallies have counted the calls of its workers, which those have counted too.
         told = await self._crew.metrics() if self._crew is not None else []
-        return metrics.merge([told, metrics.process({"process": "supervisor"}), [self._built()]])
+        return metrics.merge([told, metrics.process({"process": "supervisor"}), self._settled()])
 
     def _workers_config(self) -> str:
         """What a worker is told: it is this node, and its supervisor has waited already when it says stop."""

@@ -99,7 +99,7 @@ class WorkerNode(Node):
         self._closing.push_async_callback(self._router.close)
 
     async def _listen(self) -> None:
-        listener = self._new_listener(self.config.limits, self._admission.share)
+        listener = self._new_listener(self.config.limits.part(self._processes), self._admission.share)
         for endpoint, sockets in self._listening:
             if sockets:
                 await listener.open(endpoint, sockets)

@@ -4,7 +4,7 @@ from typing import Any
 
 from splnode.limits import Limits
 from splnode.wire.events import Request
-from splnode.wire.open_calls import MOST_WEIGHT, OpenCalls
+from splnode.wire.open_calls import OpenCalls
 
 
 def a_request(serial: int) -> Request:
@@ -27,8 +27,8 @@ def test_counts_and_remembers_serials_of_clients_that_cancel() -> None:
 
 
 def test_full_of_weight() -> None:
-    calls = OpenCalls(Limits(message_bytes=1000))
-    heavy = [a_request(serial) for serial in range(MOST_WEIGHT + 1)]
+    calls = OpenCalls(Limits(message_bytes=1000, connection_bytes=4000))
+    heavy = [a_request(serial) for serial in range(5)]
     for request in heavy:
         assert not calls.full
         calls.add(request, 900)

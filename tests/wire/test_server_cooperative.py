@@ -10,7 +10,6 @@ from splnode.wire.events import Errand, Request
 from splnode.wire.inbound import TURN
 from splnode.wire.intake import HEAVY
 from splnode.wire.message import QUICK_NODES
-from splnode.wire.open_calls import MOST_WEIGHT
 from splnode.wire.server import LONG_TEXT
 from tests.wire.conftest import CALCULATOR, OTHER, Wire, calculator, handshake, long, netty, protocol, spec, string
 from tests.wire.test_server import ADD, BOTH, OWN, PING, STRANGE, established, replies
@@ -130,10 +129,10 @@ def test_a_message_of_a_long_protocol_is_resolved_by_an_errand():
 
 
 def test_a_connection_may_not_hold_too_many_large_calls():
-    limits = Limits(message_bytes=2 * HEAVY)
+    limits = Limits(message_bytes=2 * HEAVY, connection_bytes=8 * HEAVY)
     wire = established(limits=limits)
     large = b"\0" + string("echo") + string("x" * HEAVY)
-    most = -(-MOST_WEIGHT * limits.message_bytes // len(large))
+    most = -(-limits.connection_bytes // len(large))
     events = requests(wire.feed(b"".join(netty(serial, large) for serial in range(most + 3))))
     assert len(events) == most
     assert wire.server.full
