@@ -17,6 +17,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError, LocalWireError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.blocking import Carrier, channel_to
+from splnode.net.securing import Securing
 from splnode.net.stream import CONNECT_TIMEOUT
 from splnode.rpc.call import DEFAULT_TIMEOUT, Call, deadline_for, inherited_metadata
 from splnode.rpc.naming import by_position, find_message, message_of
@@ -148,18 +149,21 @@ def connect(
     errors: Sequence[type[DeclaredError]] = (),
     connect_timeout: float = CONNECT_TIMEOUT,
     limits: Limits = DEFAULT_LIMITS,
+    tls: Securing | None = None,
 ) -> Iterator[Client]:
     """A Client of `protocol` (a Protocol, the path of an `.avpr` file, or the name of a protocol that is shipped) at
     `endpoint`.
 
     `timeout` in seconds is what each call gets that names none. `results` gives the msgspec.Struct for a message's
-    response, `errors` the classes to raise for declared errors. Connects on entering, within `connect_timeout` seconds,
-    so that CallError(UNAVAILABLE) comes from here; connects again by itself; closes on leaving.
+    response, `errors` the classes to raise for declared errors. `tls` is what a `tls://` endpoint is shown and must
+    show (`splnode.Tls`; without it the authorities of the system are believed). Connects on entering, within
+    `connect_timeout` seconds, so that CallError(UNAVAILABLE) comes from here; connects again by itself; closes on
+    leaving.
     """
     where = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
     named = {error.schema_name: error for error in errors}
     contract = Contract(find_protocol(protocol), results=results or {}, errors=named, limits=limits)
-    channel = channel_to(where, contract, connect_timeout)
+    channel = channel_to(where, contract, connect_timeout, tls)
     client = Client(channel, contract, timeout=timeout)
     try:
         channel.connect()

@@ -27,8 +27,10 @@ from typing import Any, Final
 from splnode.avro.protocol import Message, Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, RemoteWireError, SplnodeError
-from splnode.net.reasons import lost
+from splnode.net.reasons import lost, said_tls
+from splnode.net.securing import Securing
 from splnode.net.stream import CONNECT_TIMEOUT, Stream, dial
+from splnode.net.tls_reasons import REFUSED
 from splnode.rpc.call import LONGEST, TIMEOUT_KEY, Call, _limit, running
 from splnode.wire.client import ClientSession
 from splnode.wire.events import Event, Response
@@ -121,23 +123,33 @@ def make_line(lock: LockType) -> Any:
     return NoLine() if native is None else native.Line(lock, running, _limit, KEEPALIVE_IDLE)
 
 
-def channel_to(endpoint: Endpoint, contract: Contract, connect_timeout: float = CONNECT_TIMEOUT) -> Carrier:
-    """A channel to the endpoint, in its framing, not connected yet."""
+def channel_to(
+    endpoint: Endpoint, contract: Contract, connect_timeout: float = CONNECT_TIMEOUT, tls: Securing | None = None
+) -> Carrier:
+    """A channel to the endpoint, in its framing, not connected yet. `tls`: see `stream.dial`."""
     if endpoint.framing == "http":
         from splnode.net.blocking_http import BlockingHttpChannel  # noqa: PLC0415 - with h11, for those who need it
 
-        return BlockingHttpChannel(endpoint, contract, connect_timeout=connect_timeout)
-    return BlockingChannel(endpoint, contract, connect_timeout=connect_timeout)
+        return BlockingHttpChannel(endpoint, contract, connect_timeout=connect_timeout, tls=tls)
+    return BlockingChannel(endpoint, contract, connect_timeout=connect_timeout, tls=tls)
 
 
 class BlockingChannel:
     """One endpoint in netty, spec or sasl framing. Not thread-safe; whoever made it closes it."""
 
     __slots__ = (
-        "_connect_timeout", "_in_use", "_netty", "_session", "_stream", "contract", "endpoint", "line", "lock",
+        "_connect_timeout", "_in_use", "_netty", "_session", "_stream", "_tls", "contract", "endpoint", "line", "lock",
     )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, contract: Contract, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        contract: Contract,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        tls: Securing | None = None,
+    ) -> None:
+        self._tls = tls
         self.endpoint = endpoint
         self.contract = contract
         self._connect_timeout = connect_timeout
@@ -167,7 +179,7 @@ class BlockingChannel:
     def dial(self, until: float) -> None:
         """Opens the socket, before that moment; `greet` comes next. CallError(UNAVAILABLE, started=False)."""
         self.close()
-        self._stream = dial(self.endpoint, until, self._connect_timeout)
+        self._stream = dial(self.endpoint, until, self._connect_timeout, self._tls)
 
     def greet(self, until: float) -> None:
         """Shakes hands, before that moment. CallError (UNAVAILABLE, or what a refusal is), started=False."""
@@ -183,13 +195,14 @@ class BlockingChannel:
             text = f"{self.endpoint}: connected, but no handshake within {self._connect_timeout:g} s"
             error = CallError(Code.UNAVAILABLE, text, started=False)
         except (OSError, RemoteWireError) as fault:
-            error = lost(self.endpoint, _said(fault), started=False)
+            refused = stream.descriptor < 0 and isinstance(fault, ConnectionError)
+            error = lost(self.endpoint, REFUSED if refused else _said(fault), started=False)
         except BaseException:
             self.close()
             raise
         else:
             self._session, self.line.heard = session, time.monotonic()
-            if self._netty:
+            if self._netty and stream.descriptor >= 0:
                 self.line.open(stream.descriptor, self.contract.limits.message_bytes, session.pipeline.serial)
             return
         self.close()
@@ -443,4 +456,4 @@ def _greet(session: ClientSession, stream: Stream, until: float) -> None:
 def _said(error: OSError | RemoteWireError) -> str:
     if isinstance(error, RemoteWireError) or type(error) is ConnectionError:
         return str(error)
-    return f"connection lost: {error}"
+    return f"connection lost: {said_tls(error)}"

@@ -15,6 +15,7 @@ from splnode.errors import CallError, Code
 from splnode.net.blocking import NoLine
 from splnode.net.http_exchange import HttpExchange, HttpFault, carry, discover
 from splnode.net.reasons import lost
+from splnode.net.securing import Securing
 from splnode.net.stream import CONNECT_TIMEOUT, Stream, dial
 from splnode.rpc.call import Call
 from splnode.wire.client import ClientSession
@@ -26,9 +27,19 @@ R = TypeVar("R")
 class BlockingHttpChannel:
     """One `http+avro` endpoint. Not thread-safe; whoever made it closes it."""
 
-    __slots__ = ("_connect_timeout", "_http", "_in_use", "_known", "_stream", "contract", "endpoint", "line", "lock")
+    __slots__ = (
+        "_connect_timeout", "_http", "_in_use", "_known", "_stream", "_tls", "contract", "endpoint", "line", "lock",
+    )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, contract: Contract, *, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        contract: Contract,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        tls: Securing | None = None,
+    ) -> None:
+        self._tls = tls
         self.endpoint = endpoint
         self.contract = contract
         self._connect_timeout = connect_timeout
@@ -150,7 +161,7 @@ class BlockingHttpChannel:
             self._stream.close()
         self._http = HttpExchange(self.endpoint, self.contract.limits)
         self._stream = stream = dial(
-            self.endpoint, min(until, time.monotonic() + self._connect_timeout), self._connect_timeout
+            self.endpoint, min(until, time.monotonic() + self._connect_timeout), self._connect_timeout, self._tls
         )
         return stream
 

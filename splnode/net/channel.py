@@ -29,6 +29,7 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.connect import open_transport
 from splnode.net.connection import ClientConnection
 from splnode.net.http_client import HttpPool
+from splnode.net.securing import Securing
 from splnode.rpc.call import DEFAULT_TIMEOUT, NO_METADATA, Call
 from splnode.rpc.client import Client
 from splnode.rpc.failure import again
@@ -62,6 +63,7 @@ class EndpointChannel:
         settings: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
         limits: Limits = DEFAULT_LIMITS,
         changed: Callable[[], None] = lambda: None,
+        tls: Securing | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.contract = contract
@@ -69,6 +71,7 @@ class EndpointChannel:
         self._limits = limits
         self._state = State.IDLE
         self._changed = changed
+        self._tls = tls
         self._connection: ClientConnection | HttpPool | None = None
         self._dial: asyncio.Task[ClientConnection | HttpPool | CallError] | None = None
         self._backoff = settings.backoff_initial
@@ -199,7 +202,7 @@ class EndpointChannel:
         settings = self._settings
         framing = self.endpoint.framing or "netty"
         if framing == "http":
-            pool = HttpPool(self.endpoint, self.contract, settings, self._limits, self._lost)
+            pool = HttpPool(self.endpoint, self.contract, settings, self._limits, self._lost, self._tls)
             await pool.connect()
             return pool
         session = ClientSession(self.contract, framing=framing, limits=self._limits)
@@ -208,6 +211,7 @@ class EndpointChannel:
             self.endpoint,
             lambda: ClientConnection(session, self.endpoint, settings, self._lost),
             settings.connect_timeout,
+            self._tls,
         )
         try:
             async with asyncio.timeout(started + settings.connect_timeout - time.monotonic()):
@@ -237,7 +241,7 @@ class EndpointChannel:
 
 
 @contextlib.asynccontextmanager
-async def connect(
+async def connect(  # noqa: PLR0913 - what a program may want to say, each by its name
     endpoint: str | Endpoint,
     protocol: ProtocolLike,
     *,
@@ -247,6 +251,7 @@ async def connect(
     interceptors: Sequence[Interceptor] = (),
     settings: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
     limits: Limits = DEFAULT_LIMITS,
+    tls: Securing | None = None,
 ) -> AsyncIterator[Client]:
     """A Client of `protocol` (a Protocol, the path of an `.avpr` file, or the name of a protocol that is shipped) at
     `endpoint`, for programs without a node.
@@ -255,13 +260,14 @@ async def connect(
             await client.read(topic="users")
 
     `timeout` in seconds is what each call gets that names none. `results` gives the msgspec.Struct for a
-    message's response, `errors` the classes to raise for declared errors. Connects on entering, so that
-    CallError(UNAVAILABLE) comes from here; reconnects by itself; closes on leaving.
+    message's response, `errors` the classes to raise for declared errors. `tls` is what a `tls://` endpoint is
+    shown and must show (`splnode.Tls`; without it the authorities of the system are believed). Connects on entering, so
+    that CallError(UNAVAILABLE) comes from here; reconnects by itself; closes on leaving.
     """
     where = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
     named = {error.schema_name: error for error in errors}
     contract = Contract(find_protocol(protocol), results=results or {}, errors=named, limits=limits)
-    channel = EndpointChannel(where, contract, settings=settings, limits=limits)
+    channel = EndpointChannel(where, contract, settings=settings, limits=limits, tls=tls)
     try:
         await channel.connect()
         yield Client(channel, contract, timeout=timeout, interceptors=interceptors)

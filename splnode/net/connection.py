@@ -21,7 +21,9 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
 from splnode.net.line import Line
 from splnode.net.outbox import HIGH_WATER, Outbox
+from splnode.net.reasons import said_tls
 from splnode.net.receiving import GLANCE, LOOK, shared_buffer
+from splnode.net.tls_reasons import REFUSED, is_tls
 from splnode.rpc.call import TIMEOUT_KEY, Call, no_answer
 from splnode.rpc.expiry import Alarm, Expiry
 from splnode.wire.client import ClientSession
@@ -62,6 +64,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._pipeline = session.pipeline
         self._alarm = Alarm(self._pipeline.expire, lambda: self._pipeline.armed, lambda: self._pipeline.waiting)
         self._track = make_track()
+        self._secure = False
         self._paused = False  # the peer reads too slowly
         self._line = Line(self._room, self._changed)  # calls that wait until there is room
         self._shared = shared_buffer(LOOK)
@@ -75,6 +78,11 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.in_order = session.framing != "netty"  # answers come in the order of the calls
         self._pipeline.hold(self._holder())
         self._track.lines = (self._pipeline,)
+
+    @property
+    def _refusal(self) -> str:
+        """What it means that the peer ends the connection now, where it says so by that alone."""
+        return REFUSED if self._secure and not self._ready.done() else ""
 
     @property
     def is_open(self) -> bool:
@@ -145,6 +153,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open: the handshake begins."""
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
+        self._secure = transport.get_extra_info("ssl_object") is not None
         self._outbox.open(self._transport)
         self._pipeline.outlet = self._transport.write
         self._heard = self._loop.time()
@@ -238,14 +247,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         except RemoteWireError as error:
             self._end(str(error))
         else:
-            self._end("the peer closed the connection")
+            self._end(self._refusal or "the peer closed the connection")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._transport = self._parcel = None
         self._gone.set()
-        self._fail("connection lost" if exc is None else f"connection lost: {exc}")
+        reason = "connection lost" if exc is None else f"connection lost: {said_tls(exc)}"
+        self._fail(reason if is_tls(exc) else self._refusal or reason)
 
     def pause_writing(self) -> None:
         """The peer reads too slowly: new calls wait here, within their deadlines."""

@@ -15,6 +15,7 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.connect import open_transport
 from splnode.net.connection import ClientConnection
 from splnode.net.http_client import HttpPool
+from splnode.net.securing import Securing
 from splnode.wire.client import ClientSession
 from splnode.wire.message import Contract
 
@@ -25,6 +26,7 @@ async def discover(
     *,
     timeout: float = 5.0,
     limits: Limits = DEFAULT_LIMITS,
+    tls: Securing | None = None,
 ) -> Protocol:
     """The protocol that `endpoint` serves under the full or short name `service`.
 
@@ -37,17 +39,19 @@ async def discover(
     try:
         async with asyncio.timeout(timeout):
             if endpoint.framing == "http":
-                return await _over_http(endpoint, contract, limits)
-            return await _over_connection(endpoint, contract, timeout, limits)
+                return await _over_http(endpoint, contract, limits, tls)
+            return await _over_connection(endpoint, contract, timeout, limits, tls)
     except TimeoutError:
         raise CallError(Code.UNAVAILABLE, f"{endpoint}: no handshake within {timeout:g} s", started=False) from None
 
 
-async def _over_connection(endpoint: Endpoint, contract: Contract, timeout: float, limits: Limits) -> Protocol:
+async def _over_connection(
+    endpoint: Endpoint, contract: Contract, timeout: float, limits: Limits, tls: Securing | None
+) -> Protocol:
     session = ClientSession(contract, framing=endpoint.framing or "netty", limits=limits)
     settings = ChannelsConfig()
     connection = await open_transport(
-        endpoint, lambda: ClientConnection(session, endpoint, settings, lambda reason: None), timeout
+        endpoint, lambda: ClientConnection(session, endpoint, settings, lambda reason: None), timeout, tls
     )
     try:
         await connection.ready()
@@ -57,8 +61,8 @@ async def _over_connection(endpoint: Endpoint, contract: Contract, timeout: floa
     return session.server
 
 
-async def _over_http(endpoint: Endpoint, contract: Contract, limits: Limits) -> Protocol:
-    pool = HttpPool(endpoint, contract, ChannelsConfig(), limits)
+async def _over_http(endpoint: Endpoint, contract: Contract, limits: Limits, tls: Securing | None) -> Protocol:
+    pool = HttpPool(endpoint, contract, ChannelsConfig(), limits, tls=tls)
     try:
         return await pool.discover()
     finally:

@@ -16,7 +16,8 @@ from splnode.errors import CallError, Code
 from splnode.limits import Limits
 from splnode.net.connect import open_transport
 from splnode.net.http_exchange import HttpExchange, HttpFault, carry, discover
-from splnode.net.reasons import lost
+from splnode.net.reasons import lost, said_tls
+from splnode.net.securing import Securing
 from splnode.rpc.call import Call
 from splnode.wire.client import ClientSession
 from splnode.wire.events import Response
@@ -39,7 +40,9 @@ class HttpPool:
         settings: ChannelsConfig,
         limits: Limits,
         lost: Callable[[str], None] = lambda reason: None,
+        tls: Securing | None = None,
     ) -> None:
+        self._tls = tls
         self._endpoint = endpoint
         self._contract = contract
         self._settings = settings
@@ -123,15 +126,19 @@ class HttpPool:
         session = ClientSession(self._contract, framing="http", remembered=self._remembered, limits=self._limits)
         return await open_transport(
             self._endpoint,
-            lambda: _HttpConnection(session, self._endpoint, self._limits, self._settings.connect_timeout),
+            lambda: _HttpConnection(session, self._endpoint, self._limits, self._settings.connect_timeout, self._tls),
             self._settings.connect_timeout,
+            self._tls,
         )
 
 
 class _HttpConnection(asyncio.Protocol):
     """One kept connection, for one call at a time. Where the server closes it between two POSTs it is opened again."""
 
-    def __init__(self, session: ClientSession, endpoint: Endpoint, limits: Limits, timeout: float) -> None:
+    def __init__(
+        self, session: ClientSession, endpoint: Endpoint, limits: Limits, timeout: float, tls: Securing | None
+    ) -> None:
+        self._tls = tls
         self._session = session
         self._endpoint = endpoint
         self._limits = limits
@@ -222,7 +229,7 @@ class _HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._transport = None
-        self._fail("connection lost" if exc is None else f"connection lost: {exc}")
+        self._fail("connection lost" if exc is None else f"connection lost: {said_tls(exc)}")
 
     # --- the rest -----------------------------------------------------------------------------------------
 
@@ -244,7 +251,7 @@ class _HttpConnection(asyncio.Protocol):
             self._transport.abort()
             self._transport = None
         self._http = HttpExchange(self._endpoint, self._limits)
-        await open_transport(self._endpoint, lambda: self, self._timeout)
+        await open_transport(self._endpoint, lambda: self, self._timeout, self._tls)
 
     def _advance(self, data: bytes) -> None:
         try:

@@ -16,6 +16,8 @@ from splnode.net.bind import Address, bind_error, bind_tcp, bind_unix, file_iden
 from splnode.net.host import Host
 from splnode.net.http_server import HttpServerConnection
 from splnode.net.metered import MeteredConnection, MeteredHttpConnection
+from splnode.net.tls import Tls
+from splnode.net.tls_gate import Gate
 from splnode.rpc.admission import Admission
 from splnode.rpc.call import DEFAULT_TIMEOUT
 from splnode.rpc.channel import Channel
@@ -45,10 +47,12 @@ class Listener:
         timeout: float = DEFAULT_TIMEOUT,
         insecure: bool = False,
         share: int = sys.maxsize,
+        tls: Tls | None = None,
     ) -> None:
         self.host = Host(channel, directory, limits, timeout, share)
         self._insecure = insecure
-        self._servers: list[tuple[Endpoint, list[asyncio.Server]]] = []
+        self._tls = tls
+        self._servers: list[tuple[Endpoint, list[asyncio.Server | Gate]]] = []
         self._closed = False
         self._socket_files: dict[str, tuple[int, int]] = {}
 
@@ -62,18 +66,20 @@ class Listener:
 
         A name with several addresses is listened on at each of them, on one port. Where `sockets` that listen are
         given, these are accepted on and closed in the end; a Unix socket's file is then its binder's to remove.
+        Where there is a certificate, an endpoint that others can reach is one over TLS.
         """
         if self._closed:
             raise ConfigError(f"{endpoint}: this listener is closed")
+        endpoint = secured(endpoint, self._tls)
         if not sockets:
-            check_exposure(endpoint, self._insecure)
+            check_exposure(endpoint, self._insecure, self._tls)
             if endpoint.scheme == "unix":
                 sockets = [bind_unix(endpoint)]
                 self._socket_files[endpoint.path] = file_identity(endpoint.path)
             else:
                 sockets = bind_tcp(endpoint, await addresses(endpoint))
                 endpoint = endpoint.replace(port=sockets[0].getsockname()[1])
-        servers: list[asyncio.Server] = []
+        servers: list[asyncio.Server | Gate] = []
         self._servers.append((endpoint, servers))
         try:
             for sock in sockets:
@@ -105,12 +111,14 @@ class Listener:
         await self.host.close()
         self._servers.clear()
 
-    async def _accept(self, endpoint: Endpoint, sock: socket.socket) -> asyncio.Server:
+    async def _accept(self, endpoint: Endpoint, sock: socket.socket) -> asyncio.Server | Gate:
         loop = asyncio.get_running_loop()
 
         def accept() -> ServerConnection | HttpServerConnection:
             return self._connection(endpoint)
 
+        if endpoint.is_secure and self._tls is not None:
+            return Gate(sock, self._tls, self.host, accept)
         if sock.family == socket.AF_UNIX:
             return await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
         return await loop.create_server(accept, sock=sock, backlog=BACKLOG)
@@ -121,19 +129,30 @@ class Listener:
             return (MeteredHttpConnection if http else MeteredConnection)(self.host, endpoint)
         return (HttpServerConnection if http else ServerConnection)(self.host, endpoint)
 
-    def _withdraw(self, endpoint: Endpoint, servers: list[asyncio.Server]) -> None:
+    def _withdraw(self, endpoint: Endpoint, servers: list[asyncio.Server | Gate]) -> None:
         if endpoint.scheme == "unix":
             unlink_own(endpoint.path, self._socket_files.pop(endpoint.path, None))
         for server in servers:
             server.close()
 
 
-def check_exposure(endpoint: Endpoint, insecure: bool) -> None:
-    """ConfigError for an endpoint that other hosts can reach, unless that is wanted."""
-    if not endpoint.is_local and not insecure:
+def secured(endpoint: Endpoint, tls: Tls | None) -> Endpoint:
+    """What is spoken there: TLS where there is a certificate, and others can come. ConfigError if one is missing."""
+    if tls is not None:
+        endpoint = tls.listened(endpoint)
+    if endpoint.is_secure and (tls is None or not tls.serves):
+        raise ConfigError(f"{endpoint}: TLS needs a certificate (--cert, tls.certificate) or a mesh key (--mesh-key)")
+    return endpoint
+
+
+def check_exposure(endpoint: Endpoint, insecure: bool, tls: Tls | None = None) -> None:
+    """ConfigError for an endpoint that other hosts can reach without TLS, unless that is wanted."""
+    plain = not endpoint.is_secure or (tls is not None and tls.plain == "both")
+    if plain and not endpoint.is_local and not insecure:
         raise ConfigError(
             f"{endpoint}: others than this host could connect, unencrypted and unknown; listen on 127.0.0.1 or a"
-            " Unix socket, or allow it with --insecure (node.insecure = true)"
+            " Unix socket, give it a certificate (--cert, see `splnode cert`) or a mesh key (--mesh-key), or allow it"
+            " with --insecure (node.insecure = true)"
         )
 
 
@@ -176,6 +195,7 @@ async def listen(
     limits: Limits = DEFAULT_LIMITS,
     timeout: float = DEFAULT_TIMEOUT,
     insecure: bool = False,
+    tls: Tls | None = None,
 ) -> AsyncIterator[Listening]:
     """Serves implementations of protocols, for programs without a node.
 
@@ -183,8 +203,9 @@ async def listen(
             print(server.endpoints[0])
 
     An implementation is any object with a method for each message (see `rpc.server.Server`; SchemaError says
-    which does not fit). ConfigError names an endpoint that cannot be used, or a protocol that is there twice. On
-    leaving, what runs is cancelled and the implementations' own `close` is called.
+    which does not fit). ConfigError names an endpoint that cannot be used, or a protocol that is there twice. With
+    `tls` (a `splnode.Tls`) what others can reach speaks TLS. On leaving, what runs is cancelled and the
+    implementations' own `close` is called.
     """
     gate = admission or Admission()
     found = [(find_protocol(protocol), implementation) for protocol, implementation in services.items()]
@@ -193,7 +214,7 @@ async def listen(
     if len(router.services) < len(servers):
         raise ConfigError(f"{len(servers)} services have {len(router.services)} names: {', '.join(router.services)}")
     directory = Directory(server.contract for server in servers)
-    listener = Listener(router, directory, limits=limits, timeout=timeout, insecure=insecure, share=gate.share)
+    listener = Listener(router, directory, limits=limits, timeout=timeout, insecure=insecure, share=gate.share, tls=tls)
     try:
         for endpoint in endpoints:
             await listener.open(endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint))

@@ -44,7 +44,9 @@ class Outbox:
         """From now on bytes go to `transport`, which tells its protocol when the peer reads too slowly."""
         self._transport = transport
         self._gathers = type(transport).__module__.startswith("uvloop")
-        sock = transport.get_extra_info("socket") if self._gathers else None
+        # `send` writes past uvloop, but never past TLS.
+        plain = transport.get_extra_info("ssl_object") is None
+        sock = transport.get_extra_info("socket") if self._gathers and plain else None
         self._descriptor = sock.fileno() if sock is not None else -1
         transport.set_write_buffer_limits(high=HIGH_WATER)
 

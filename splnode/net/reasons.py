@@ -2,6 +2,7 @@
 
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
+from splnode.net.tls_reasons import explain, is_tls
 
 
 def unreachable(endpoint: Endpoint, reason: str) -> CallError:
@@ -16,8 +17,15 @@ def lost(endpoint: Endpoint, reason: str, *, started: bool) -> CallError:
     return CallError(Code.UNAVAILABLE, f"{text}; the call may have run" if started else text, started=started)
 
 
+def said_tls(error: object) -> str:
+    """What an error says that ended a connection; one of TLS in our words."""
+    return explain(error) if isinstance(error, BaseException) and is_tls(error) else str(error)
+
+
 def reason_of(error: OSError | ValueError) -> str:
     """What the system said when it was to connect. ValueError: a host name or a path that no system can have."""
+    if is_tls(error):
+        return explain(error)
     if isinstance(error, FileNotFoundError):
         return "no such socket file; is the node running?"
     if isinstance(error, ConnectionRefusedError):

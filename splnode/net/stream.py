@@ -14,6 +14,7 @@ from typing import Final
 
 from splnode.endpoint import Endpoint
 from splnode.net.reasons import reason_of, unreachable
+from splnode.net.securing import Securing, secure
 
 try:
     import _socket as socket  # all that is needed of it: the rest, enums and files, takes 3 ms to import
@@ -48,7 +49,7 @@ class Stream:
 
     @property
     def descriptor(self) -> int:
-        """The socket's."""
+        """The socket's; -1 where what is written there is not what is said."""
         return self._socket.fileno()
 
     def quiet(self) -> bool:
@@ -114,11 +115,25 @@ class Stream:
                     rest = rest[self._socket.send(rest, _NOW) :]
 
 
-def dial(endpoint: Endpoint, until: float, seconds: float) -> Stream:
+def dial(endpoint: Endpoint, until: float, seconds: float, tls: Securing | None = None) -> Stream:
     """A connection, until that moment at the latest; whoever calls closes it. `seconds` is what the error names.
 
-    CallError(UNAVAILABLE, started=False). A host's name is looked up for as long as the system's resolver takes.
+    CallError(UNAVAILABLE, started=False). A host's name is looked up for as long as the system's resolver takes. `tls`
+    is what this end is over TLS, where the endpoint is secure, or `tls` makes it so.
     """
+    endpoint = tls.dialled(endpoint) if tls is not None else endpoint
+    stream = _dial(endpoint, until, seconds)
+    if not endpoint.is_secure:
+        return stream
+    from splnode.net.tls_stream import secured  # noqa: PLC0415 - ssl, for who needs it
+
+    try:
+        return secured(stream, endpoint, secure(tls), until)
+    except TimeoutError:
+        raise unreachable(endpoint, f"no TLS handshake within {seconds:g} s") from None
+
+
+def _dial(endpoint: Endpoint, until: float, seconds: float) -> Stream:
     try:
         if endpoint.scheme == "unix":
             return _connect(socket.AF_UNIX, endpoint.path, until)

@@ -16,6 +16,7 @@ from splnode.avro.protocol import Protocol
 from splnode.errors import CallError, LimitExceeded, LocalWireError, RemoteWireError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire import sasl
+from splnode.wire.detect import ALERT, SPEAKS_TLS
 from splnode.wire.events import Event, Ready, Response
 from splnode.wire.framing import SpecReader, netty_frame, spec_frame
 from splnode.wire.greeting import Greeting
@@ -279,6 +280,8 @@ class ClientSession(Inflow):
     def _take_all(self, data: bytes) -> None:
         """Whatever it is."""
         reader = self._reader
+        if self._pair is None and data[:2] == ALERT and not reader.held:
+            raise RemoteWireError(SPEAKS_TLS)
         if self._hello is not None:
             data = self._negotiated(data)
         if self._netty and self._pair is not None:

@@ -19,6 +19,12 @@ from splnode.limits import Limits
 ENOUGH: Final = 12
 """Bytes that decide nearly always; a caller waits for them with a deadline."""
 
+ALERT: Final = b"\x15\x03"
+"""What an answer begins with where the port speaks TLS and was spoken to without. (RFC 8446, 5.1 and 6)"""
+SPEAKS_TLS: Final = (
+    "this port speaks TLS: call it by tls:// (or https+avro://), with --ca, --cert or --mesh-key where it is of a mesh"
+)
+
 _UNION: Final = 28
 """Where Netty framing has the union of clientProtocol: serial, count and length, then clientHash."""
 _SHORTEST_HEAD: Final = 17

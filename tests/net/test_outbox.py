@@ -210,3 +210,30 @@ async def test_a_socket_that_is_gone_is_found_by_the_transport(sockets: tuple[so
     outbox.close()
     outbox.send(b"late")
     assert transport.data == b"to nobody"
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_nothing_goes_past_tls(secure: bool) -> None:
+    ours, theirs = socket.socketpair()
+    given = {"socket": ours, "ssl_object": object() if secure else None}
+
+    class Link(Transport):
+        __module__ = "uvloop.loop"  # as one of uvloop's looks
+
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            return given.get(name, default)
+
+        def get_write_buffer_size(self) -> int:
+            return 0
+
+    with ours, theirs:
+        theirs.setblocking(False)
+        transport, outbox = Link(), Outbox(Session())
+        outbox.open(transport)
+        outbox.send(b"secret")
+        if secure:
+            assert transport.data == b"secret"
+            with pytest.raises(BlockingIOError):
+                theirs.recv(10)
+        else:
+            assert theirs.recv(10) == b"secret"

@@ -1,0 +1,192 @@
+"""Where TLS comes in: accepts, looks at the first byte of each connection, and shakes hands.
+
+| first byte | it is | what happens |
+|---|---|---|
+| 16 | a TLS handshake (RFC 8446, 5.1) | it is made, within `handshake_seconds` from accepting |
+| another | plain | it is served where that is allowed, else told so and closed |
+
+No framing of Avro that is of a sensible length begins with 16. The byte is only looked at (MSG_PEEK): whoever serves
+the connection reads it.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, Final
+
+import structlog
+
+from splnode.net.connect import SHUTDOWN
+from splnode.net.entering import Entering
+from splnode.net.host import Host
+from splnode.net.places import of_address
+from splnode.net.tls import Tls
+from splnode.net.tls_reasons import GONE, explain
+
+TURN: Final = 64
+"""Connections that are accepted before the others of the loop have their turn."""
+REST: Final = 0.2
+"""Seconds until it is tried again where nothing can be accepted: file descriptors are used up."""
+HANDSHAKE: Final = b"\x16"
+ALERT: Final = bytes.fromhex("15 03 01 00 02 02 46")
+"""A fatal alert, protocol_version: what a peer that speaks TLS here would say. (RFC 8446, 6)"""
+SAID: Final = b"this port speaks TLS: use https://\n"
+HTTP: Final = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(SAID), SAID)
+
+log = structlog.get_logger("splnode.net")
+
+
+class Knock:
+    """Somebody who was accepted, and is not let in yet: to its host a connection without a whole message."""
+
+    def __init__(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
+        self.address = of_address(str(address[0]))
+        self.peer = f"tls://[{address[0]}]:{address[1]}" if ":" in address[0] else f"tls://{address[0]}:{address[1]}"
+        self.socket: socket.socket | None = sock
+        self.task: asyncio.Task[None] | None = None
+        self.busy = True  # it is not idle: it owes a handshake
+        self.traffic = 0, 0
+
+    def take(self) -> socket.socket:
+        """The socket, which is the caller's to close from now on."""
+        assert self.socket is not None  # nobody else has taken it
+        sock, self.socket = self.socket, None
+        return sock
+
+    def close(self) -> None:
+        """It is not let in."""
+        if self.task is not None and not self.task.done():
+            self.task.cancel()  # which looks at the socket: its end closes that
+        elif self.socket is not None:
+            self.take().close()
+
+    abort = close
+
+    def out_of_patience(self) -> None:
+        """It took too long."""
+        log.info("connection dropped", peer=self.peer, reason="no TLS handshake in time")
+        self.close()
+
+    def too_much(self, _what: str) -> None:
+        """It holds nothing."""
+        self.close()
+
+
+class Gate:
+    """Accepts on `listening` and lets in to `host`; belongs to one loop. `close` closes both socket and handshakes.
+
+    `connection` makes the asyncio protocol for a peer that is let in.
+    """
+
+    def __init__(
+        self, listening: socket.socket, tls: Tls, host: Host, connection: Callable[[], asyncio.BaseProtocol]
+    ) -> None:
+        self._listening = listening
+        self._tls = tls
+        self._host = host
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._knocks: set[Knock] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self._open()
+
+    def close(self) -> None:
+        """Lets nobody in any more."""
+        if self._listening.fileno() >= 0:
+            self._loop.remove_reader(self._listening)
+        self._listening.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for knock in list(self._knocks):
+            knock.close()
+
+    def _open(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._listening, self._ready)
+
+    def _ready(self) -> None:
+        for _ in range(TURN):
+            try:
+                sock, address = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.warning("nothing is accepted for a moment", reason=error.strerror, again_in=REST)
+                self._loop.remove_reader(self._listening)
+                self._timer = self._loop.call_later(REST, self._open)
+                return
+            sock.setblocking(False)
+            self._enters(Knock(sock, address))
+
+    def _enters(self, knock: Knock) -> None:
+        seconds = self._host.limits.handshake_seconds
+        self._host.joins(knock, seconds)
+        if knock.socket is None:  # there are too many
+            return
+        self._knocks.add(knock)
+        knock.task = self._loop.create_task(self._greet(knock, time.monotonic() + seconds), context=Context())
+        knock.task.add_done_callback(lambda done: self._gone(knock, done))
+
+    def _gone(self, knock: Knock, task: "asyncio.Task[None]") -> None:
+        self._leaves(knock)
+        knock.close()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a connection failed", exc_info=error)
+
+    def _leaves(self, knock: Knock) -> None:
+        self._knocks.discard(knock)
+        self._host.leaves(knock)
+
+    async def _greet(self, knock: Knock, until: float) -> None:
+        first = await self._first(knock)
+        if first == HANDSHAKE:
+            left = max(0.01, until - time.monotonic())
+            options = {"ssl": self._tls.server(), "ssl_handshake_timeout": left, "ssl_shutdown_timeout": SHUTDOWN}
+            await self._serve(knock, **options)
+        elif first and self._tls.plain == "both":
+            await self._serve(knock)
+        elif first:
+            self._refuse_plain(knock)
+
+    async def _first(self, knock: Knock) -> bytes:
+        """The first byte, which stays where it is; b"" if there is none."""
+        sock = knock.socket
+        assert sock is not None  # it was just accepted
+        readable = self._loop.create_future()
+        with contextlib.suppress(OSError):
+            with contextlib.suppress(BlockingIOError):
+                return sock.recv(1, socket.MSG_PEEK)
+            self._loop.add_reader(sock, _done, readable)
+            try:
+                await readable
+            finally:
+                self._loop.remove_reader(sock)
+            return sock.recv(1, socket.MSG_PEEK)
+        return b""
+
+    async def _serve(self, knock: Knock, **options: Any) -> None:
+        def enter(_: asyncio.Transport) -> asyncio.BaseProtocol:
+            self._host.accepted -= 1  # it is counted once
+            self._leaves(knock)
+            return self._connection()
+
+        try:
+            await self._loop.connect_accepted_socket(lambda: Entering(enter), knock.take(), **options)
+        except OSError as error:
+            log.info("TLS handshake failed", peer=knock.peer, reason=explain(error, GONE))
+
+    def _refuse_plain(self, knock: Knock) -> None:
+        log.info("connection refused", peer=knock.peer, reason="it speaks no TLS, and this port speaks nothing else")
+        assert knock.socket is not None  # only a byte was looked at
+        with contextlib.suppress(OSError):
+            head = knock.socket.recv(4096)  # what is unread would make a reset of the end, and take the answer along
+            knock.socket.send(HTTP if b" HTTP/1." in head else ALERT)
+
+
+def _done(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_result(None)
