@@ -8,7 +8,10 @@ from setuptools import Extension, setup
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
 NATIVE = ("splnode.avro.codec", "splnode.wire", "splnode.net")
 CALLS = "splnode/wire/native"
-PARTS = ("module", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "room", "calls", "local")
+PARTS = (
+    "module", "clock", "places", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "room", "calls",
+    "local",
+)  # fmt: skip
 
 
 def extension(name: str, sources: list[str]) -> Extension:

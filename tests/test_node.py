@@ -334,13 +334,13 @@ async def test_a_node_that_is_full_still_says_how_it_is(tmp_path: Path) -> None:
             watches = [asyncio.create_task(watcher.watch(revision=revision)) for _ in range(5)]
             async with splnode.connect(endpoint, "SPLDataService") as client:  # watches take no place from it
                 assert (await client.listTopics())["totalCount"] == 0
-            node._admission._running = 1  # as if a handler ran, and another call waited for it
+            node._admission.places.running = 1  # as if a handler ran, and another call waited for it
             node._admission._room = 0
             with pytest.raises(CallError, match="handlers run"):
                 async with splnode.connect(endpoint, "SPLDataService") as client:
                     await client.listTopics()
             assert (await watcher.check())["status"] == "SERVING"
-            node._admission._running = 0
+            node._admission.places.running = 0
             node._health.leave()
             assert {each["status"] for each in await asyncio.gather(*watches)} == {"NOT_SERVING"}
 

@@ -20,6 +20,7 @@ from typing import Final
 from splnode.errors import CallError, Code
 from splnode.rpc.call import Call, running
 from splnode.rpc.interceptor import Proceed
+from splnode.wire.places import make_places
 
 RETRY_AFTER: Final = 0.1
 """Seconds that a refused caller is asked to wait: about one short handler's time times a full queue."""
@@ -29,12 +30,11 @@ SMALLEST_SHARE: Final = 16
 
 
 class Admission:
-    """An Interceptor shared by all servers of a node."""
+    """An Interceptor shared by all servers of a node. Calls that need not wait may enter its `places` by themselves."""
 
     def __init__(self, running: int = 256, queued: int = 128) -> None:
-        self._limit = running
+        self.places = make_places(running)
         self._room = queued
-        self._running = 0
         self._waiting: OrderedDict[asyncio.Future[None], Call] = OrderedDict()
         self._soonest = 0.0  # no waiting call is past its deadline before this moment
         self._closed = ""
@@ -43,12 +43,12 @@ class Admission:
     @property
     def running(self) -> int:
         """Calls whose handler runs now."""
-        return self._running
+        return self.places.running
 
     @property
     def share(self) -> int:
         """Places that one peer may have at a time, so that its calls leave some for the others when they hang."""
-        return max(SMALLEST_SHARE, self._limit * 3 // 4)
+        return max(SMALLEST_SHARE, self.places.limit * 3 // 4)
 
     @property
     def waiting(self) -> int:
@@ -62,63 +62,47 @@ class Admission:
             return await proceed(call)
         if self._closed:
             raise CallError(Code.UNAVAILABLE, self._closed, started=False)
-        if self._running < self._limit:
-            self._running += 1
-        else:
-            await self._turn(call)  # the place was handed over: `_running` already counts it
+        if not self.places.enter():
+            await self._turn(call)  # the place was handed over: it is taken already
         try:
             return await proceed(call)
         finally:
-            self.leave()
-
-    def enter(self) -> bool:
-        """Takes a place for a call that needs no waiting, until `leave`; False if it must come as the others do."""
-        if self._closed or self._running >= self._limit:
-            return False
-        self._running += 1
-        return True
-
-    def stay(self) -> None:
-        """Takes a place, free or not, for a call that was let in with others and goes on alone, until `leave`."""
-        self._running += 1
-
-    def leave(self) -> None:
-        """Gives the place back, to who has waited longest for one."""
-        if self._waiting or self._idle is not None:
-            self._leave()
-        else:
-            self._running -= 1
+            self.places.leave()
 
     def close(self, reason: str) -> None:
         """From now on every new call is refused with `reason`; those let in go on, those waiting too."""
         self._closed = reason
+        self.places.closed = True
 
     def resize(self, running: int, queued: int) -> None:
         """Changes both numbers while calls run. Those let in stay in; those waiting get the places that are new."""
-        self._limit = running
+        self.places.limit = running
         self._room = queued
-        while self._running < running and self._hand_over():
-            self._running += 1
+        while self.places.running < running and self._hand_over():
+            self.places.running += 1
 
     async def idle(self) -> None:
         """Returns once no call runs or waits. The caller sets the deadline."""
-        while self._running or self._waiting:
+        while self.places.running or self._waiting:
             self._idle = self._idle or asyncio.Event()
+            self._watch()
             await self._idle.wait()
 
     async def _turn(self, call: Call) -> None:
         if len(self._waiting) >= self._room and not self._shed():
-            text = f"{self._running} handlers run and {len(self._waiting)} calls wait already"
+            text = f"{self.places.running} handlers run and {len(self._waiting)} calls wait already"
             raise CallError(Code.RESOURCE_EXHAUSTED, text, retry_after=RETRY_AFTER, started=False)
         turn = asyncio.get_running_loop().create_future()
         self._soonest = min(self._soonest, call.deadline) if self._waiting else call.deadline
         self._waiting[turn] = call
+        self._watch()
         try:
             await turn
         except asyncio.CancelledError:
             self._waiting.pop(turn, None)
+            self._watch()
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._leave()  # the place came in the same moment as the cancelling: pass it on
+                self.places.leave()  # the place came in the same moment as the cancelling: pass it on
             raise
 
     def _shed(self) -> bool:
@@ -132,13 +116,19 @@ class Admission:
         self._soonest = min((call.deadline for call in self._waiting.values()), default=now)
         return len(self._waiting) < self._room
 
-    def _leave(self) -> None:
-        if self._running <= self._limit and self._hand_over():
-            return
-        self._running -= 1
-        if not self._running and self._idle is not None:
+    def _watch(self) -> None:
+        """Who waits for a place, or for none to be taken, is to be thought of when one is given back."""
+        self.places.returned = self._returned if self._waiting or self._idle is not None else None
+
+    def _returned(self) -> None:
+        """A place is given back: to who has waited longest for one."""
+        places = self.places
+        if places.running > places.limit or not self._hand_over():
+            places.running -= 1
+        if not places.running and self._idle is not None:
             self._idle.set()
             self._idle = None
+        self._watch()
 
     def _hand_over(self) -> bool:
         """Gives a place to the call that has waited longest and still has time; False if there is none."""

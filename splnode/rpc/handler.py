@@ -16,29 +16,29 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from splnode.errors import CallError, Code, DeclaredError
-from splnode.rpc.admission import Admission
 from splnode.rpc.call import Call, circle
 from splnode.rpc.failure import again, internal
 from splnode.rpc.tally import Tally
 from splnode.wire.intake import Handler
+from splnode.wire.places import Places
 
 
 class Inline(Handler):
     """A handler that may be called where its request was received; `function` is the implementation's own method.
 
-    `gate` is what else stands before it: the node's admission, or nothing.
+    `gate` is what else stands before it: the places of the node's admission, or nothing.
     """
 
     __slots__ = ("tally",)
 
-    gate: Admission | None
+    gate: Places | None
 
     def __init__(
         self,
         function: Callable[..., Any],
         fields: tuple[str, ...],
         names: tuple[str, ...],
-        gate: Admission | None,
+        gate: Places | None,
         tally: Tally,
         asynchronous: bool = False,
     ) -> None:
@@ -67,7 +67,7 @@ class Inline(Handler):
     async def finish(self, call: Call, result: Awaitable[object]) -> object:
         """What the awaitable gives that the handler gave. The call keeps its place till then."""
         if self.gate is not None:
-            self.gate.stay()
+            self.gate.running += 1  # free or not: it was let in with others, and goes on alone
         try:
             return await counted(call, self.tally, lambda _: result)
         finally:

@@ -24,7 +24,6 @@ from splnode.avro.protocol import Message
 from splnode.avro.schema import Schema
 from splnode.errors import CallError, Code, DataError, DeclaredError, SchemaError
 from splnode.limits import Limits
-from splnode.rpc.admission import Admission
 from splnode.rpc.call import Call, running
 from splnode.rpc.failure import internal
 from splnode.rpc.handler import is_cancelled, tell
@@ -32,17 +31,21 @@ from splnode.rpc.tally import Tally
 from splnode.rpc.timeouts import Timeouts, rest
 from splnode.wire.local import FAILED, FULL, LATE, NOT_BEGUN, UNFIT, Local, Odd, local
 from splnode.wire.message import Contract, ErrorReader
+from splnode.wire.places import Places
 from splnode.wire.primitive import read_long
 
 Copy = Callable[[object], object]
 
 
 class Ready:
-    """A handler that nothing but the admission, the `gate`, stands before. `function` takes a message's parameters."""
+    """A handler that nothing but the admission stands before: its places are the `gate`.
+
+    `function` takes a message's parameters.
+    """
 
     __slots__ = ("function", "gate", "tally")
 
-    def __init__(self, function: Callable[..., Any], gate: Admission | None, tally: Tally) -> None:
+    def __init__(self, function: Callable[..., Any], gate: Places | None, tally: Tally) -> None:
         self.function = function
         self.gate = gate
         self.tally = tally

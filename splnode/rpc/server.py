@@ -21,6 +21,7 @@ from splnode.rpc.interceptor import Interceptor, chain
 from splnode.rpc.tally import Tally
 from splnode.rpc.threads import THREADS, Threads
 from splnode.wire.message import Contract, ServerCall
+from splnode.wire.places import Places
 
 __all__ = ["CLOSE_SECONDS", "Server", "blocking"]
 
@@ -103,7 +104,7 @@ class Server:
         function, threads = bound.plain(), self._threads
         return (lambda **params: threads.run(function, params)) if bound.blocks else function
 
-    def _inlined(self, bound: Mapping[str, Bound], gate: Admission | None) -> dict[str, Inline]:
+    def _inlined(self, bound: Mapping[str, Bound], gate: Places | None) -> dict[str, Inline]:
         """Handlers that do not block, where nothing but the admission stands before them."""
         return {
             name: Inline(
@@ -134,9 +135,11 @@ class Server:
             running.reset(token)
 
 
-def _only_gate(interceptors: tuple[Interceptor, ...]) -> tuple[bool, Admission | None]:
-    """Whether nothing but an admission stands before the handlers, and that one, if there is any."""
-    gate = interceptors[0] if interceptors else None
-    if len(interceptors) > 1 or not (gate is None or type(gate) is Admission):
+def _only_gate(interceptors: tuple[Interceptor, ...]) -> tuple[bool, Places | None]:
+    """Whether nothing but an admission stands before the handlers, and its places, if there is any."""
+    if not interceptors:
+        return True, None
+    first = interceptors[0]
+    if len(interceptors) > 1 or type(first) is not Admission:
         return False, None
-    return True, gate
+    return True, first.places

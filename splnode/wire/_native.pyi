@@ -61,6 +61,18 @@ class Intake:
         """Nothing is run any more, and what runs now is not answered."""
 
 @final
+class Places:
+    """How many calls run at a time; `splnode.wire.places.Places` says how."""
+
+    limit: int
+    running: int
+    closed: bool
+    returned: Callable[[], object] | None
+    def __new__(cls, limit: int) -> Places: ...
+    def enter(self) -> bool: ...
+    def leave(self) -> None: ...
+
+@final
 class Pipeline:
     """The calls of one connection on their way; `splnode.wire.pipeline.Pipeline` says how."""
 

@@ -19,7 +19,8 @@ def a_call(*, begun: bool = True) -> Call:
     return call
 
 
-def inline(gate: Admission | None = None) -> Inline:
+def inline(admission: Admission | None = None) -> Inline:
+    gate = None if admission is None else admission.places
     return Inline(lambda a, b: a + b, ("a", "b"), ("a", "b"), gate, Tally())
 
 

@@ -57,7 +57,7 @@ typedef struct {
 
 enum { STALE, UNSENT, CUT, SENT };
 
-static double now_of(void)
+static double moment(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -210,7 +210,7 @@ static PyObject *resume(Method *self, uint32_t serial, double deadline, Py_ssize
 static PyObject *call_in_turn(Method *self, PyObject *const *fields)
 {
     Line *line = self->line;
-    double now = now_of(), deadline = now + self->timeout;
+    double now = moment(), deadline = now + self->timeout;
     if (line->serial == NULL || self->generation != line->generation || now - line->heard > line->idle)
         return NULL;
     uint32_t serial = 0;

@@ -491,10 +491,6 @@ static PyType_Spec calling_spec = {
 
 int add_calling(PyObject *module)
 {
-    static const char *const names[NAMES] = {"message", "name", "deadline", "metadata", "params"};
     State *state = PyModule_GetState(module);
-    for (int i = 0; i < NAMES; i++)
-        if ((state->names[i] = PyUnicode_InternFromString(names[i])) == NULL)
-            return -1;
     return add_type(module, &calling_spec, &state->calling) < 0 ? -1 : add_method(module);
 }

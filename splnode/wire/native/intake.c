@@ -7,6 +7,7 @@
  */
 
 #include "calls.h"
+#include "places.h"
 #include "room.h"
 #include "stage.h"
 
@@ -34,7 +35,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     State *state; /* of the module, which the type holds */
-    PyObject *entry_type, *enter, *leave; /* the last two are names */
+    PyObject *entry_type;
     PyObject *call, *peer, *running, *context, *clock, *allowed, *handler, *unusual; /* handed in */
     Template template; /* of the calls that are made here: begun, with `peer` */
     Py_ssize_t largest;
@@ -310,34 +311,31 @@ static int find_metadata(Intake *self, const uint8_t **at, const uint8_t *end, P
 
 /* ---- a call ---------------------------------------------------------------------------------------- */
 
-static int leave_gate(Intake *self)
+static int leave(Intake *self)
 {
     PyObject *gate = self->gate;
     if (gate == NULL)
         return 0;
     self->gate = NULL;
-    PyObject *type, *value, *traceback, *done;
-    PyErr_Fetch(&type, &value, &traceback); /* it is left on the way out of an error too */
-    done = PyObject_CallMethodNoArgs(gate, self->leave);
+    PyObject *error = PyErr_Occurred() ? take_exception() : NULL; /* it is left on the way out of an error too */
+    int left = leave_gate(self->state, gate);
     Py_DECREF(gate);
-    Py_XDECREF(done);
-    if (type != NULL)
-        PyErr_Restore(type, value, traceback); /* the first error is the one that is told */
-    return done != NULL || type != NULL ? 0 : -1;
+    if (error == NULL)
+        return left;
+    raise_again(error); /* the first error is the one that is told */
+    return 0;
 }
 
 /* TAKEN inside of the entry's gate, if it has one; LEFT where there is no place. */
-static int enter_gate(Intake *self, const Entry *entry)
+static int enter(Intake *self, const Entry *entry)
 {
     if (entry->gate == self->gate)
         return TAKEN;
-    if (leave_gate(self) < 0)
+    if (leave(self) < 0)
         return FAILED;
     if (entry->gate == NULL)
         return TAKEN;
-    PyObject *entered = PyObject_CallMethodNoArgs(entry->gate, self->enter);
-    int inside = entered == NULL ? -1 : PyObject_IsTrue(entered);
-    Py_XDECREF(entered);
+    int inside = enter_gate(self->state, entry->gate);
     if (inside <= 0)
         return inside < 0 ? FAILED : LEFT;
     self->gate = Py_NewRef(entry->gate);
@@ -563,14 +561,10 @@ int call_ended(Stage *stage, PyObject *value, PyObject *error)
     const Entry *entry = (const Entry *)stage->entry;
     end_call(self, stage->call);
     --*in_flight(entry);
-    if (stage->placed) {
-        PyObject *left = PyObject_CallMethodNoArgs(entry->gate, self->leave);
-        if (left == NULL)
-            return -1;
-        Py_DECREF(left);
-    }
+    if (stage->placed && leave_gate(self->state, entry->gate) < 0)
+        return -1;
     if (error == NULL) {
-        double now = number_of(PyObject_CallNoArgs(self->clock));
+        double now = now_of(self->clock);
         if (now == -1.0 && PyErr_Occurred())
             return -1;
         count_call(entry->counts.buf, now - stage->began);
@@ -684,7 +678,7 @@ static int take_frame(Intake *self, const Frame *frame, const Apart *apart, doub
         done = alone > 0 ? TAKEN : alone == 0 ? LEFT : FAILED;
     }
     if (done == TAKEN)
-        done = enter_gate(self, *entry);
+        done = enter(self, *entry);
     PyObject *params = done == TAKEN ? read_params(self, *entry, at + length, end, apart) : NULL;
     if (params != NULL && !self->stopped) {
         PyObject *call = new_call(self, *entry, params, now + allowed, metadata);
@@ -708,7 +702,7 @@ static int take_frame(Intake *self, const Frame *frame, const Apart *apart, doub
 /* Runs what is ordinary from `*at` on, which moves behind it. */
 static int run_frames(Intake *self, const uint8_t **at, const uint8_t *end, Py_ssize_t most, double seconds)
 {
-    double now = number_of(PyObject_CallNoArgs(self->clock));
+    double now = now_of(self->clock);
     if (now == -1.0 && PyErr_Occurred())
         return -1;
     double until = now + seconds;
@@ -720,7 +714,7 @@ static int run_frames(Intake *self, const uint8_t **at, const uint8_t *end, Py_s
         if (done > LEFT) {
             *at = next;
             self->served++;
-            double then = number_of(PyObject_CallNoArgs(self->clock));
+            double then = now_of(self->clock);
             if (then == -1.0 && PyErr_Occurred())
                 done = FAILED;
             else if (done == TAKEN)
@@ -764,7 +758,7 @@ static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t narg
         self->busy = true;
         failed = run_frames(self, &at, end, most, seconds);
         self->busy = false;
-        if (leave_gate(self) < 0)
+        if (leave(self) < 0)
             failed = -1;
     }
     start = at - (const uint8_t *)data.buf;
@@ -774,13 +768,13 @@ static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t narg
 
 static int run_apart(Intake *self, const Frame *frame, const Apart *apart)
 {
-    double now = number_of(PyObject_CallNoArgs(self->clock));
+    double now = now_of(self->clock);
     if (now == -1.0 && PyErr_Occurred())
         return FAILED;
     Entry *entry = NULL;
     int done = take_frame(self, frame, apart, now, &entry);
     if (done == TAKEN) {
-        double then = number_of(PyObject_CallNoArgs(self->clock));
+        double then = now_of(self->clock);
         if (then == -1.0 && PyErr_Occurred())
             done = FAILED;
         else
@@ -804,7 +798,7 @@ static PyObject *intake_run_apart(Intake *self, PyObject *args)
     self->busy = true;
     int done = run_apart(self, &frame, &apart);
     self->busy = false;
-    if (leave_gate(self) < 0 || done == FAILED)
+    if (leave(self) < 0 || done == FAILED)
         return NULL;
     return PyBool_FromLong(done > LEFT);
 }
@@ -869,7 +863,7 @@ static PyObject *intake_run_large(Intake *self, PyObject *object)
     Py_DECREF(object);
     PyObject *parts = self->parts;
     self->parts = NULL;
-    if (leave_gate(self) < 0 || done == FAILED) {
+    if (leave(self) < 0 || done == FAILED) {
         Py_XDECREF(parts);
         return NULL;
     }
@@ -1019,8 +1013,7 @@ static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     if ((self->state = PyType_GetModuleState(type)) == NULL
         || attribute(PyType_GetModule(type), "Entry", &self->entry_type) < 0
         || take_tasks(self, tasks) < 0
-        || (self->enter = PyUnicode_InternFromString("enter")) == NULL
-        || (self->leave = PyUnicode_InternFromString("leave")) == NULL || init_intake(self, limits) < 0)
+        || init_intake(self, limits) < 0)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -1068,8 +1061,6 @@ static void intake_dealloc(Intake *self)
     PyObject_GC_UnTrack(self);
     forget_messages(self);
     Py_XDECREF(self->entry_type);
-    Py_XDECREF(self->enter);
-    Py_XDECREF(self->leave);
     Py_XDECREF(self->call);
     Py_XDECREF(self->peer);
     Py_XDECREF(self->running);
@@ -1129,15 +1120,9 @@ static PyType_Spec intake_spec = {
     .slots = intake_slots,
 };
 
-static int add_type(PyObject *module, PyType_Spec *spec)
-{
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return failed;
-}
-
 int add_intake(PyObject *module)
 {
-    return add_type(module, &entry_spec) < 0 || add_stage(module) < 0 || add_type(module, &intake_spec) < 0 ? -1 : 0;
+    return add_type(module, &entry_spec, NULL) < 0 || add_stage(module) < 0 || add_type(module, &intake_spec, NULL) < 0
+        ? -1
+        : 0;
 }

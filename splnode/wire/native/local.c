@@ -6,32 +6,33 @@
  */
 
 #include "calls.h"
+#include "places.h"
 #include "stage.h" /* take_exception */
 
 enum { LATE, FULL, WAITS, FAILED, UNFIT };
 
 typedef struct {
     PyObject_HEAD
+    State *state;
     Template template; /* of the calls that handlers serve */
     PyObject *running, *clock, *params, *result, *function, *gate, *odd, *not_begun; /* gate, result: or NULL */
-    PyObject *enter, *leave;
     Py_buffer counts;
 } Local;
 
 /* A call on its way through `run`; what it has is owned. */
 typedef struct {
-    PyObject *params, *since, *served, *value, *first;
+    PyObject *params, *served, *value, *first;
+    double since;
     PyObject *gate; /* the one it is in, borrowed; or NULL */
 } Run;
 
 /* ---- small things ---------------------------------------------------------------------------------- */
 
-/* 1 if `one` is not after `other`, numbers both. */
-static int is_past(PyObject *one, PyObject *other)
+/* 1 if a call with this deadline has no time left, 0 if it has; -1 with an exception. */
+static int is_late(PyObject *deadline, double now)
 {
-    if (PyFloat_CheckExact(one) && PyFloat_CheckExact(other))
-        return PyFloat_AS_DOUBLE(one) <= PyFloat_AS_DOUBLE(other);
-    return PyObject_RichCompareBool(one, other, Py_LE);
+    double until = PyFloat_AsDouble(deadline);
+    return (until == -1.0 || now == -1.0) && PyErr_Occurred() ? -1 : until <= now;
 }
 
 /* ---- the way in and out ---------------------------------------------------------------------------- */
@@ -55,9 +56,7 @@ static int enter(const Local *self, Run *run)
     int inside = self->gate == NULL ? 1 : is_inside(self);
     if (inside != 0)
         return inside;
-    PyObject *entered = PyObject_CallMethodNoArgs(self->gate, self->enter);
-    int let_in = entered == NULL ? -1 : PyObject_IsTrue(entered);
-    Py_XDECREF(entered);
+    int let_in = enter_gate(self->state, self->gate);
     if (let_in > 0)
         run->gate = self->gate;
     return let_in;
@@ -70,35 +69,29 @@ static int end(const Local *self, Run *run)
 {
     set_known(&self->template, run->served, ENDED, Py_True);
     counts_of(self)[IN_FLIGHT]--;
-    if (run->gate == NULL)
-        return 0;
-    PyObject *left = PyObject_CallMethodNoArgs(run->gate, self->leave);
-    Py_XDECREF(left);
-    return left != NULL ? 0 : -1;
+    return run->gate == NULL ? 0 : leave_gate(self->state, run->gate);
 }
 
-static int count(const Local *self, PyObject *since)
+static int count(const Local *self, double since)
 {
-    PyObject *now = PyObject_CallNoArgs(self->clock);
-    double seconds = now == NULL ? -1 : PyFloat_AsDouble(now) - PyFloat_AsDouble(since);
-    Py_XDECREF(now);
-    if (PyErr_Occurred())
+    double now = now_of(self->clock);
+    if (now == -1.0 && PyErr_Occurred())
         return -1;
-    count_call(counts_of(self), seconds);
+    count_call(counts_of(self), now - since);
     return 0;
 }
 
 static PyObject *new_odd(const Local *self, int what, const Run *run, PyObject *value)
 {
-    PyObject *number = PyLong_FromLong(what);
-    if (number == NULL)
-        return NULL;
+    PyObject *number = PyLong_FromLong(what), *since = PyFloat_FromDouble(run->since), *odd = NULL;
     PyObject *args[] = {
-        NULL, number, run->served != NULL ? run->served : Py_None, run->since, value != NULL ? value : Py_None,
+        NULL, number, run->served != NULL ? run->served : Py_None, since, value != NULL ? value : Py_None,
         run->first != NULL ? run->first : Py_None, run->gate != NULL && what == WAITS ? run->gate : Py_None,
     };
-    PyObject *odd = PyObject_Vectorcall(self->odd, args + 1, 6 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    Py_DECREF(number);
+    if (number != NULL && since != NULL)
+        odd = PyObject_Vectorcall(self->odd, args + 1, 6 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    Py_XDECREF(number);
+    Py_XDECREF(since);
     return odd;
 }
 
@@ -208,12 +201,12 @@ static PyObject *new_served(const Local *self, PyObject *call, PyObject *params,
 
 static PyObject *local_run(Local *self, PyObject *call)
 {
-    Run run = {NULL, NULL, NULL, NULL, NULL, NULL};
+    Run run = {0};
     PyObject *given = known_of(&self->template, call, PARAMS), *result = NULL;
     run.params = given != NULL ? PyObject_CallOneArg(self->params, given) : NULL;
     PyObject *deadline = run.params != NULL ? known_of(&self->template, call, DEADLINE) : NULL;
-    run.since = deadline != NULL ? PyObject_CallNoArgs(self->clock) : NULL;
-    int late = run.since != NULL ? is_past(deadline, run.since) : -1;
+    run.since = deadline != NULL ? now_of(self->clock) : -1.0;
+    int late = deadline != NULL ? is_late(deadline, run.since) : -1;
     if (late > 0)
         result = new_odd(self, LATE, &run, NULL);
     else if (late == 0 && (run.served = new_served(self, call, run.params, deadline)) != NULL)
@@ -221,7 +214,6 @@ static PyObject *local_run(Local *self, PyObject *call)
     Py_XDECREF(given);
     Py_XDECREF(deadline);
     Py_XDECREF(run.params);
-    Py_XDECREF(run.since);
     Py_XDECREF(run.served);
     Py_XDECREF(run.value);
     Py_XDECREF(run.first);
@@ -268,9 +260,8 @@ static PyObject *local_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     self->result = result != Py_None ? Py_NewRef(result) : NULL;
     self->function = Py_NewRef(function);
     self->gate = gate != Py_None ? Py_NewRef(gate) : NULL;
-    self->enter = PyUnicode_InternFromString("enter");
-    self->leave = PyUnicode_InternFromString("leave");
-    if (self->enter == NULL || self->leave == NULL || take_template(&self->template, blank) < 0
+    self->state = PyType_GetModuleState(type);
+    if (take_template(&self->template, blank) < 0
         || find_twin(self) < 0 || take_counts(self, counts) < 0)
         Py_CLEAR(self);
     return (PyObject *)self;
@@ -296,7 +287,7 @@ static void local_dealloc(Local *self)
     PyObject_GC_UnTrack(self);
     PyObject *const owned[] = {
         self->running, self->clock, self->params, self->result, self->function, self->gate, self->odd,
-        self->not_begun, self->enter, self->leave,
+        self->not_begun,
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(owned); i++)
         Py_XDECREF(owned[i]);
@@ -330,8 +321,5 @@ static PyType_Spec local_spec = {
 
 int add_local(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &local_spec, NULL);
-    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return failed;
+    return add_type(module, &local_spec, NULL);
 }

@@ -2,15 +2,36 @@
 
 #include "engine.h"
 
+int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **kept)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    int failed = type == NULL || PyModule_AddType(module, type) < 0 ? -1 : 0;
+    if (kept != NULL)
+        *kept = (PyTypeObject *)Py_XNewRef(type);
+    Py_XDECREF(type);
+    return failed;
+}
+
+static int make_names(State *state)
+{
+    static const char *const names[NAMES] = {"message", "name", "deadline", "metadata", "params", "enter", "leave"};
+    for (int i = 0; i < NAMES; i++)
+        if ((state->names[i] = PyUnicode_InternFromString(names[i])) == NULL)
+            return -1;
+    return 0;
+}
+
 static int module_exec(PyObject *module)
 {
     State *state = PyModule_GetState(module);
+    if (make_names(state) < 0)
+        return -1;
     if ((state->codec = PyImport_ImportModule("splnode.avro.codec._native")) == NULL)
         return -1;
     PyObject *capsule = PyObject_GetAttrString(state->codec, "_api");
     state->api = capsule != NULL ? PyCapsule_GetPointer(capsule, SPLNODE_CODEC_CAPSULE) : NULL;
     Py_XDECREF(capsule);
-    if (state->api == NULL || add_pipeline(module) < 0 || add_intake(module) < 0 || add_room(module) < 0)
+    if (state->api == NULL || find_clock() < 0 || add_places(module) < 0 || add_pipeline(module) < 0 || add_intake(module) < 0 || add_room(module) < 0)
         return -1;
     return add_local(module);
 }
@@ -20,6 +41,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     State *state = PyModule_GetState(module);
     Py_VISIT(state->codec);
     Py_VISIT(state->room);
+    Py_VISIT(state->places);
     return 0;
 }
 
@@ -29,6 +51,7 @@ static void module_free(void *module)
     State *state = PyModule_GetState(module);
     Py_CLEAR(state->codec);
     Py_CLEAR(state->room);
+    Py_CLEAR(state->places);
     while (state->spare_slot_count > 0)
         PyObject_GC_Del(state->spare_slots[--state->spare_slot_count]);
     while (state->spare_calling_count > 0)

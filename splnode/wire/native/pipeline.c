@@ -13,14 +13,6 @@ static void *missing_holder(void)
     return NULL;
 }
 
-double now_of(PyObject *clock)
-{
-    PyObject *now = PyObject_CallNoArgs(clock);
-    double value = now == NULL ? -1.0 : PyFloat_AsDouble(now);
-    Py_XDECREF(now);
-    return value;
-}
-
 /* ---- the table ------------------------------------------------------------------------------------- */
 
 static inline Place *place_of(const Pipeline *pipe, uint32_t serial)
@@ -1023,12 +1015,6 @@ static PyType_Spec way_spec = {
     "splnode.wire._native.Way", sizeof(Way), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, way_slots,
 };
-
-int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
-{
-    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    return *type == NULL || PyModule_AddType(module, *type) < 0 ? -1 : 0;
-}
 
 int add_pipeline(PyObject *module)
 {

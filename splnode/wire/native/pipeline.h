@@ -95,7 +95,6 @@ PyObject *find_head(Pipeline *pipe, long long left, PyObject *metadata);
 int put_request(Pipeline *pipe, Way *way, PyObject *head, const Params *params, double deadline, PyObject *call,
                 Slot **slot);
 int forget_slot(Slot *slot);
-double now_of(PyObject *clock);
 static inline bool has_room(const Pipeline *pipe) { return pipe->open && pipe->in_flight < pipe->most; }
 
 /* slot.c */

@@ -232,6 +232,5 @@ static PyType_Spec room_spec = {
 int add_room(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    state->room = (PyTypeObject *)PyType_FromModuleAndSpec(module, &room_spec, NULL);
-    return state->room == NULL ? -1 : PyModule_AddType(module, state->room);
+    return add_type(module, &room_spec, &state->room);
 }

@@ -587,15 +587,7 @@ static PyType_Spec stages_spec = {
 
 bool are_stages(PyObject *object) { return Py_TYPE(object)->tp_dealloc == (destructor)stages_dealloc; }
 
-static int add_type(PyObject *module, PyType_Spec *spec)
-{
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return failed;
-}
-
 int add_stage(PyObject *module)
 {
-    return add_type(module, &stage_spec) < 0 || add_type(module, &stages_spec) < 0 ? -1 : 0;
+    return add_type(module, &stage_spec, NULL) < 0 || add_type(module, &stages_spec, NULL) < 0 ? -1 : 0;
 }
