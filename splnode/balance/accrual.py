@@ -82,11 +82,11 @@ class Accrual:
         """The probe said nothing of the member: it was cancelled, or could not be sent at all."""
         self._probed = False
 
-    def succeeded(self, now: float) -> bool:
-        """A call was answered; True if the member is live again by that. Calls sent before its ejection say nothing."""
+    def succeeded(self, now: float, calls: int = 1) -> bool:
+        """Calls were answered; True if the member is live again by that. Those sent before its ejection say nothing."""
         if self._until is None:
             self._weigh(now)
-            self._good += 1
+            self._good += calls
             self._in_row = 0
             return False
         if not self._probed:

@@ -6,6 +6,7 @@ be tried again on another (`retry`); a node that fails is left out for a while (
 
 import asyncio
 import contextlib
+import functools
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -14,7 +15,7 @@ from typing import Final
 import structlog
 
 from splnode.balance.accrual import Standing
-from splnode.balance.choice import asked_for, is_named, is_pinned, sticky_key
+from splnode.balance.choice import Choice, asked_for, is_named, is_pinned, sticky_key
 from splnode.balance.member import Dial, Member
 from splnode.balance.pick import least_request
 from splnode.balance.pool import Misfit, Pool
@@ -26,6 +27,7 @@ from splnode.rpc.call import Call
 from splnode.rpc.failure import FAULTS, again
 from splnode.rpc.route import ANY, NODE_KEY, NOT_ASKED_FOR, Route
 from splnode.wire.message import Contract
+from splnode.wire.pipeline import Track
 
 FULL: Final = 0.1
 LONGEST_REST: Final = 10.0
@@ -57,6 +59,7 @@ class Balancer:
     ) -> None:
         self.contract = contract
         self.pool = Pool(contract, resolver, dial, misfit, balance, ejection, now)
+        self.pool.settle = self._settle
         self.settings = balance
         self._policy = balance.policies.get(contract.protocol.name, balance.policy)
         self._retry = retry
@@ -74,43 +77,56 @@ class Balancer:
         self._budget.called()
         if call.route.hedge is not None:
             return await self._hedged(call, call.route.hedge)
-        return await self._tried(call, set())
+        return await self._tried(call, _Course())
+
+    def track(self, contract: Contract) -> Track | None:
+        """Where clients of the balancer's own contract may put their calls."""
+        return self.pool.track if contract is self.contract else None
 
     async def close(self) -> None:
         """Calls in flight fail with UNAVAILABLE, new ones too."""
         self._closed = True
         await self.pool.close()
 
-    async def _tried(self, call: Call, tried: set[Member]) -> object:
-        """One attempt after the other. `tried` grows by the members that had the call."""
-        attempts: list[str] = []
-        pauses = 0
+    async def _tried(self, call: Call, course: "_Course") -> object:
+        """One attempt after the other."""
+        tried = course.tried
         while True:
             member = self._choose(call, tried)
             if member is None:
-                member = await self._wait_for(call, tried, attempts)
+                member = await self._wait_for(call, tried, course.attempts)
             tried.add(member)
             try:
                 return await self._attempt(call, member)
             except CallError as error:
-                attempts.append(f"{member.name}: {error.code.name}: {error.message}")
-                what = verdict(error, idempotent=call.message.idempotent)
-                another = self._choose(call, tried) is not None
-                if what is Again.ELSEWHERE:
-                    if not another or len(tried) >= MOST_TRIED:
-                        raise self._unavailable(call, attempts, error) from None
-                    continue
-                # What this node asked for holds for it alone.
-                wait = pause(self._retry, pauses, self._draw.random(), None if another else error.retry_after)
-                pauses += 1
-                if what is Again.NO or pauses >= self._retry.attempts or wait >= call.remaining:
-                    raise _after(error, attempts) from None
-                self._budget.failed()
-                if not self._budget.spend(self._now()):
-                    raise _after(error, attempts) from None
-            await asyncio.sleep(wait)
-            if not another:
-                tried.clear()  # those that had it may have it once more
+                wait = self._wait_after(call, course, member, error)
+            if wait is not None:
+                await self._rest(course, *wait)
+
+    def _wait_after(self, call: Call, course: "_Course", member: Member, error: CallError) -> tuple[float, bool] | None:
+        """What comes after an attempt that failed: None, another one at once; or one in so many seconds, and whether
+        there is another member for it. Raises what the caller gets, if there is to be none."""
+        course.attempts.append(f"{member.name}: {error.code.name}: {error.message}")
+        what = verdict(error, idempotent=call.message.idempotent)
+        another = self._choose(call, course.tried) is not None
+        if what is Again.ELSEWHERE:
+            if not another or len(course.tried) >= MOST_TRIED:
+                raise self._unavailable(call, course.attempts, error) from None
+            return None
+        # What this node asked for holds for it alone.
+        wait = pause(self._retry, course.pauses, self._draw.random(), None if another else error.retry_after)
+        course.pauses += 1
+        if what is Again.NO or course.pauses >= self._retry.attempts or wait >= call.remaining:
+            raise _after(error, course.attempts) from None
+        self._budget.failed()
+        if not self._budget.spend(self._now()):
+            raise _after(error, course.attempts) from None
+        return wait, another
+
+    async def _rest(self, course: "_Course", seconds: float, another: bool) -> None:
+        await asyncio.sleep(seconds)
+        if not another:
+            course.tried.clear()  # those that had it may have it once more
 
     async def _attempt(self, call: Call, member: Member) -> object:
         member.begin(self._now())
@@ -138,14 +154,15 @@ class Balancer:
         if not call.message.idempotent:
             text = f'{call.name} may not be hedged: it may run twice only if its protocol says "idempotent": true'
             raise CallError(Code.INVALID_ARGUMENT, text, started=False)
-        tried: set[Member] = set()
-        tasks = [asyncio.create_task(self._tried(call, tried))]
+        course = _Course()
+        tried = course.tried
+        tasks = [asyncio.create_task(self._tried(call, course))]
         try:
             done, pending = await asyncio.wait(tasks, timeout=delay)
             # While `tried` is empty the first still waits for a node, and whoever is chosen here may be taken from it.
             if not done and tried and self._choose(call, tried) is not None and self._budget.spend(self._now()):
                 copy = call.copy()
-                tasks.append(asyncio.create_task(self._tried(copy, tried)))
+                tasks.append(asyncio.create_task(self._tried(copy, _Course(tried))))
                 pending = set(tasks)
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -159,6 +176,50 @@ class Balancer:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+    # -- calls that go straight to a member
+
+    def _lend(self, choice: Choice) -> None:
+        """Lets clients put calls into the connections of those to choose from, until something changes.
+
+        Only where it makes no difference: by the default policy each of them may have any call, of whichever message,
+        and nobody waits for a probe. What fails there comes back to `_recover`; all else is counted by the members.
+        """
+        pool = self.pool
+        if self._policy != "least_request" or pool.suspects or self._closed:
+            return
+        pool.lent = True
+        if all(pool.choice(name).members == choice.members for name in self.contract.protocol.messages):
+            lines = [each.lend(self.contract, functools.partial(self._recover, each)) for each in choice.members]
+            pool.track.lines = [line for line in lines if line is not None] if None not in lines else ()
+
+    async def _recover(self, member: Member, call: Call, error: Exception) -> object:
+        """Goes on with a call that went straight to a member, and failed there."""
+        self._settle(member)
+        try:
+            if not isinstance(error, CallError):
+                if isinstance(error, DeclaredError):
+                    self._succeeded(call, member)
+                raise error
+            self._failed(call, member, error)
+            course = _Course({member})
+            wait = self._wait_after(call, course, member, error)
+        finally:
+            del error  # it would hold its traceback, that this frame, and this the error
+        if wait is not None:
+            await self._rest(course, *wait)
+        return await self._tried(call, course)
+
+    def _settle(self, member: Member) -> None:
+        """Counts what went straight to a member, and did not fail."""
+        now = self._now()
+        begun, well = member.settle(now)
+        if begun and not self._closed:
+            self._budget.called(begun)
+            self.pool.use(now)
+        if well:
+            self._budget.succeeded(well)
+            member.accrual.succeeded(now, well)
 
     # -- what became of an attempt
 
@@ -227,6 +288,8 @@ class Balancer:
             return self._named(call, tried)
         pool, now = self.pool, self._now()
         choice = pool.choice(call.message.name)
+        if not pool.lent:
+            self._lend(choice)
         if pool.suspects and not tried:
             for suspect in pool.suspects:
                 if suspect in choice.fitting and suspect.accrual.take_probe(now):
@@ -310,6 +373,17 @@ class Balancer:
         if not member.instance.weight:
             reasons.append("its weight is 0")
         return reasons
+
+
+class _Course:
+    """One call on its way: the members that had it, what came of that, and how often it was put off."""
+
+    __slots__ = ("attempts", "pauses", "tried")
+
+    def __init__(self, tried: set[Member] | None = None) -> None:
+        self.tried: set[Member] = tried if tried is not None else set()
+        self.attempts: list[str] = []
+        self.pauses = 0
 
 
 def _after(error: CallError, attempts: Sequence[str]) -> CallError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Coroutine
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -15,6 +16,7 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.channel import EndpointChannel
 from splnode.rpc.call import Call, circle, serving
 from splnode.wire.message import HOPS_KEY, Contract
+from splnode.wire.pipeline import Track, make_track
 
 MOST_HOPS: Final = 16
 """Nodes in a row that may call one another for the sake of one call: more than that is a circle."""
@@ -50,6 +52,7 @@ class Elsewhere:
         self._retry = retry
         self._limits = limits
         self._balancers: dict[str | Contract, Balancer] = {}
+        self._tracks: WeakKeyDictionary[Contract, Track] = WeakKeyDictionary()
         self._closed = False
 
     @property
@@ -62,8 +65,16 @@ class Elsewhere:
         contract = call.contract
         if HOPS_KEY in call.metadata or serving() is not None:
             _count_hop(call)
-        key = contract if contract.results or contract.errors else contract.protocol.text
+        key = _key(contract)
         return (self._balancers.get(key) or self._add(key, contract)).call(call)
+
+    def track(self, contract: Contract) -> Track | None:
+        """Where clients of that very contract may put their calls, once it was called."""
+        track = self._tracks.get(contract)
+        if track is None:
+            track = self._tracks[contract] = make_track()
+            self._lead(contract, self._balancers.get(_key(contract)))
+        return track
 
     def change(self) -> None:
         """More is known of who fits what."""
@@ -73,6 +84,8 @@ class Elsewhere:
     async def close(self) -> None:
         """Calls in flight fail with UNAVAILABLE, new ones too."""
         self._closed = True
+        for track in self._tracks.values():
+            track.lines = ()
         while self._balancers:
             _, balancer = self._balancers.popitem()
             await balancer.close()
@@ -95,12 +108,23 @@ class Elsewhere:
             retry=self._retry,
         )
         self._balancers[key] = balancer
+        self._lead(contract, balancer)
         return balancer
+
+    def _lead(self, contract: Contract, balancer: Balancer | None) -> None:
+        """From the track of a contract to that of its balancer, if it has one of its own."""
+        track, found = self._tracks.get(contract), balancer.track(contract) if balancer is not None else None
+        if track is not None and found is not None:
+            track.lines = (found,)
 
     def _dial(self, contract: Contract) -> Dial:
         return lambda endpoint, changed: EndpointChannel(
             endpoint, contract, settings=self._channels, limits=self._limits, changed=changed
         )
+
+
+def _key(contract: Contract) -> str | Contract:
+    return contract if contract.results or contract.errors else contract.protocol.text
 
 
 def _count_hop(call: Call) -> None:

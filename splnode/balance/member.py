@@ -21,9 +21,16 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
 from splnode.net.channel import State
 from splnode.rpc.call import Call
+from splnode.rpc.channel import track_of
+from splnode.wire.message import Contract
+from splnode.wire.pipeline import Failed, Track, make_track
 
 STAGGER: Final = 0.25
 """Seconds that an address has before the next one is dialled too. (RFC 8305, section 5)"""
+
+
+GLANCE: Final = 0.2
+"""Seconds between two looks whether the calls of one that goes are over."""
 
 
 class Line(typing.Protocol):
@@ -69,7 +76,8 @@ Dial = Callable[[Endpoint, Callable[[], None]], Line]
 
 
 class Member:
-    """A node among others. The balancer makes, chooses and closes it; a call goes through `call`.
+    """A node among others. The balancer makes, chooses and closes it; a call goes through `call`, or over the line that
+    it has lent: then `settle` finds what came of it.
 
     `in_flight` and `picks` count its calls, `ended` and `well` those of late by which it is compared with others;
     `failing` is the message that failed last among them. `leaving` is the reason for which it takes no new calls, said
@@ -78,9 +86,9 @@ class Member:
     """
 
     __slots__ = (
-        "_changed", "_dial", "_dialling", "_idle", "_lines", "accrual", "busy", "ended", "failing", "in_flight",
-        "instance", "last_error", "leaving", "left", "misfits", "picks", "rank", "reported", "rests", "strikes", "used",
-        "well",
+        "_begun", "_changed", "_dial", "_dialling", "_idle", "_lines", "_running", "_well", "account", "accrual",
+        "busy", "ended", "failing", "instance", "last_error", "leaving", "left", "misfits", "picks", "rank", "reported",
+        "rests", "strikes", "used", "well",
     )  # fmt: skip
 
     def __init__(
@@ -93,7 +101,9 @@ class Member:
         self._dialling: asyncio.Task[None] | None = None
         self.accrual = Accrual(ejection)
         self.reported = Reported()
-        self.in_flight = 0
+        self.account = make_track()
+        self._begun = self._well = 0  # what of its account was settled
+        self._running = 0
         self.picks = 0
         self.ended = self.well = 0.0
         self.failing = ""
@@ -134,6 +144,11 @@ class Member:
             if endpoint.scheme == "unix":
                 return line
         return None
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that it has not answered."""
+        return self._running + self.account.begun - self.account.ended
 
     @property
     def lines(self) -> Mapping[Endpoint, Line]:
@@ -180,15 +195,39 @@ class Member:
             raise call.expired(started=False)
         raise CallError(Code.UNAVAILABLE, self.why() or f"{self.name} is not connected", started=False)
 
+    def lend(self, contract: Contract, failed: Failed) -> Track | None:
+        """Where calls may go past `call`, over the channel that they would take; None where that has no such line.
+
+        What becomes of those that fail there is for `failed`.
+        """
+        line = self._ready()
+        track = track_of(line, contract) if line is not None else None
+        if track is None or not track.lines:
+            return None
+        self.account.failed, self.account.lines = failed, (track,)
+        return self.account
+
+    def settle(self, now: float) -> tuple[int, int]:
+        """Calls that were begun, and went well, over what was lent, since this was asked last: they are counted now."""
+        begun, well = self.account.begun, self.account.well
+        new, good = begun - self._begun, well - self._well
+        self._begun, self._well = begun, well
+        if new:
+            self.picks += new
+            self.used = now
+        self.well += good
+        self.ended += good
+        return new, good
+
     def begin(self, now: float) -> None:
         """It was chosen for a call; `end` is called once the call is over."""
-        self.in_flight += 1
+        self._running += 1
         self.picks += 1
         self.used = now
 
     def end(self) -> None:
         """One call is over."""
-        self.in_flight -= 1
+        self._running -= 1
         if not self.in_flight and self._idle is not None:
             self._idle.set()
 
@@ -223,7 +262,8 @@ class Member:
             async with asyncio.timeout(timeout):
                 while self.in_flight:
                     self._idle = asyncio.Event()
-                    await self._idle.wait()
+                    with contextlib.suppress(TimeoutError):  # the last one may be over where nobody is told
+                        await asyncio.wait_for(self._idle.wait(), GLANCE)
         await self.close()
 
     async def close(self) -> None:

@@ -22,6 +22,7 @@ from splnode.discovery.following import follow
 from splnode.discovery.resolver import Instance, Instances, Resolver
 from splnode.errors import CallError
 from splnode.wire.message import LOAD_KEY, PEER_ASKS, Contract
+from splnode.wire.pipeline import make_track
 
 Misfit = Callable[[Instance, Contract, str], str]
 """Why a message of our contract cannot be called on an instance; empty if it can, or if that is not known."""
@@ -43,7 +44,9 @@ class Pool:
     `use` begins, also after it has let everything go: `idle_seconds` after the last one. `close` ends it. Where its
     members are `weighted` those that have no calls are probed too, since they tell their load then. `changed` is an
     Event that is set, and replaced by another, when there may be somebody else to choose. `problem` is why the resolver
-    finds nothing new just now; its last set is kept meanwhile, and it is watched anew.
+    finds nothing new just now; its last set is kept meanwhile, and it is watched anew. `track` has what was lent: each
+    change takes it back, until somebody has chosen anew. `lent` says that this was done, or that nothing can be lent.
+    `settle` is told of each member, once an interval.
     """
 
     def __init__(
@@ -61,6 +64,9 @@ class Pool:
         self.changed = asyncio.Event()
         self.problem = ""
         self.weighted = False
+        self.track = make_track()
+        self.lent = False
+        self.settle: Callable[[Member], object] = lambda _: None
         self.suspects: list[Member] = []  # left out until now, and reachable: one call of each will tell
         self._resolver = resolver
         self._dial = dial
@@ -118,6 +124,7 @@ class Pool:
         """Whoever was to choose from may not be the right ones any more."""
         self._slots.update((name, each.slots) for name, each in self._choices.items() if each.slots is not None)
         self._choices.clear()
+        self.track.lines, self.lent = (), False
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -196,6 +203,8 @@ class Pool:
         while True:
             await asyncio.sleep(self._settings.probe_interval)
             now = self._now()
+            for member in self._members.values():
+                self.settle(member)
             if now - self._used > self._settings.idle_seconds and not any(m.in_flight for m in self.members):
                 await self.close()
                 return

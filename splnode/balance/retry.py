@@ -70,15 +70,15 @@ class Budget:
         self._calls = self._retries = 0.0
         self._stamp: float | None = None
 
-    def called(self) -> None:
-        """A first attempt was made."""
-        self._calls += 1
+    def called(self, calls: int = 1) -> None:
+        """First attempts were made."""
+        self._calls += calls
 
-    def succeeded(self) -> None:
-        """An attempt went well."""
+    def succeeded(self, calls: int = 1) -> None:
+        """Attempts went well."""
         settings = self._settings
         if self.tokens < settings.tokens:
-            self.tokens = min(settings.tokens, self.tokens + settings.earned)
+            self.tokens = min(settings.tokens, self.tokens + settings.earned * calls)
 
     def failed(self) -> None:
         """An attempt failed in a way that might be tried again."""

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from splnode.errors import CallError, Code
 from splnode.rpc.call import IN_PROCESS, Call, Peer
-from splnode.rpc.channel import Channel
+from splnode.rpc.channel import Channel, track_of
 from splnode.rpc.guard import Guard
 from splnode.rpc.handler import Inline
 from splnode.rpc.route import ANY
-from splnode.wire.message import ServerCall
+from splnode.wire.message import Contract, ServerCall
+from splnode.wire.pipeline import Track, make_track
 
 
 class Router:
@@ -23,10 +25,21 @@ class Router:
 
     def __init__(self, routes: Mapping[str, Channel] | None = None) -> None:
         self._routes = dict(routes or {})
-        self.elsewhere: Channel | None = None
+        self._elsewhere: Channel | None = None
         self.here: Callable[[Call], bool] = lambda _call: True
         self.guard: Guard | None = None
         self._given: dict[str, dict[str, Inline]] = {}
+        self._tracks: WeakKeyDictionary[Contract, Track] = WeakKeyDictionary()
+
+    @property
+    def elsewhere(self) -> Channel | None:
+        """Where calls go that have no route."""
+        return self._elsewhere
+
+    @elsewhere.setter
+    def elsewhere(self, channel: Channel | None) -> None:
+        self._elsewhere = channel
+        self._lead()
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -37,17 +50,28 @@ class Router:
         """Sends calls of `service` to `channel` from now on."""
         self._withdraw(service)
         self._routes[service] = channel
+        self._lead()
 
     def remove(self, service: str) -> Channel | None:
         """Forgets a route and gives its channel, which the caller closes."""
         self._withdraw(service)
-        return self._routes.pop(service, None)
+        channel = self._routes.pop(service, None)
+        self._lead()
+        return channel
+
+    def track(self, contract: Contract) -> Track | None:
+        """Where clients may put calls that have no route, and that the guard need not see."""
+        track = self._tracks.get(contract)
+        if track is None:
+            track = self._tracks[contract] = make_track()
+            self._lead()
+        return track
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Passes the call on. CallError(UNAVAILABLE), at once, says which services there are."""
         channel = self._routes.get(call.contract.protocol.name)
         if channel is None or (call.route is not ANY and not self.here(call)):
-            channel = self.elsewhere
+            channel = self._elsewhere
         if channel is None:
             known = ", ".join(self._routes) or "none"
             text = f"no endpoint serves {call.contract.protocol.name}; this node has {known}"
@@ -55,7 +79,7 @@ class Router:
         guard = self.guard
         # What this node calls by itself brings nothing that would have to be looked at.
         if guard is not None and (call.metadata or call.peer is not IN_PROCESS or guard.watchful):
-            guard.check(call, here=channel is not self.elsewhere)
+            guard.check(call, here=channel is not self._elsewhere)
         return channel.call(call)
 
     def judge(self, call: Call) -> None:
@@ -84,10 +108,19 @@ class Router:
         """Whatever `handler` gave is to be asked for anew: the guard says something else."""
         for service in tuple(self._given):
             self._withdraw(service)
+        self._lead()
 
     def _withdraw(self, service: str) -> None:
         for handler in self._given.pop(service, {}).values():
             handler.withdrawn = True
+
+    def _lead(self) -> None:
+        """From the tracks of clients to those of `elsewhere`, as far as calls may go there right now."""
+        seen = self.guard is not None and self.guard.watchful
+        for contract, track in self._tracks.items():
+            away = self._elsewhere is not None and not seen and contract.protocol.name not in self._routes
+            found = track_of(self._elsewhere, contract) if away and self._elsewhere is not None else None
+            track.lines = (found,) if found is not None else ()
 
     async def close(self) -> None:
         """Closes the routes, newest first: what was added later may call what was there before."""

@@ -8,7 +8,7 @@ from splnode.limits import Limits
 from splnode.wire.intake import Gate, Handler, Tasks
 from splnode.wire.local import Served
 from splnode.wire.message import ClientCall, ClientPair, Contract, ServerCall
-from splnode.wire.pipeline import General, Holder, Session
+from splnode.wire.pipeline import Failed, General, Holder, Session
 
 @final
 class Stages:
@@ -118,6 +118,13 @@ class Track:
     def lines(self) -> tuple[Pipeline | Track, ...]: ...
     @lines.setter
     def lines(self, lines: Iterable[Pipeline | Track]) -> None: ...
+    failed: Failed | None
+    @property
+    def begun(self) -> int: ...
+    @property
+    def ended(self) -> int: ...
+    @property
+    def well(self) -> int: ...
     def pick(self) -> Pipeline | None: ...
 
 @final

@@ -27,6 +27,8 @@ _SERIALS: Final = 0x7FFFFFFF
 
 General = Callable[[Any], Coroutine[Any, Any, object]]
 """Carries a call that cannot simply be put in."""
+Failed = Callable[[Any, Exception], Coroutine[Any, Any, object]]
+"""Takes over a call that ended with that error."""
 
 
 class Ask(typing.Protocol):
@@ -371,10 +373,17 @@ class Track:
 
     A channel that has one gives it to its clients (`rpc.channel.Tracked`) and changes `lines` as connections come and
     go. Of several lines a call takes the one with fewer calls in flight out of two at random.
+
+    One that is given `failed` keeps account of the calls that go over it: how many have `begun` and `ended`, and went
+    `well`. A call that ends with an error there, or cannot be written, is given to `failed` with it; what that gives is
+    awaited in the call's place. So whoever chooses among lines need not stand between them and the caller. Calls that
+    bring metadata, or that a handler makes, take no such line: somebody on the way may have to look at them.
     """
 
     def __init__(self) -> None:
         self.lines: Sequence[Any] = ()
+        self.failed: Failed | None = None
+        self.begun = self.ended = self.well = 0
 
     def pick(self) -> Any:
         """The pipeline for the next call, or None. The plain engine goes through the channels."""

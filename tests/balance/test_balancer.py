@@ -342,9 +342,10 @@ async def test_a_node_that_is_broken_while_others_are_not_is_left_out(mesh: Mesh
 
 async def test_of_two_broken_nodes_one_is_left_out_at_a_time(mesh: Mesh):
     """More of them, and the calls are likelier to blame."""
-    for node in mesh.add("n1", "n2", "n3", "n4", "n5")[:2]:
-        node.answer = fails(Code.INTERNAL)
+    nodes = mesh.add("n1", "n2", "n3", "n4", "n5")
     await mesh.settled()
+    for node in nodes[:2]:
+        node.answer = fails(Code.INTERNAL)
     out = set()
     for _ in range(20):
         await outcomes(mesh, 20, "A1")

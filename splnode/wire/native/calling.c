@@ -6,7 +6,7 @@
  * | RUNNING   | that is being done                                 | is an error                           |
  * | SENT      | it was put in at once (Pipeline.put)               | yields the slot                       |
  * | WAITING   | the slot was yielded                               | gives the answer                      |
- * | HANDED_ON | a coroutine does it, the general way               | goes to that                          |
+ * | HANDED_ON | a coroutine does it, the general way or once more  | goes to that                          |
  * | DONE      | answered, failed, closed or thrown into            | is an error                           |
  */
 
@@ -37,9 +37,19 @@ static void drop_request(Calling *self)
     self->count = 0;
 }
 
+/* It is over, on the line that it was put into. */
+static void settle_account(Calling *self, bool well)
+{
+    if (self->account != NULL) {
+        count_ended(self->account, well);
+        Py_CLEAR(self->account);
+    }
+}
+
 static int calling_clear(Calling *self)
 {
     drop_request(self);
+    settle_account(self, false);
     Py_CLEAR(self->method);
     Py_CLEAR(self->pipe);
     Py_CLEAR(self->slot);
@@ -145,42 +155,6 @@ static PySendResult wrong(const char *what)
     return PYGEN_ERROR;
 }
 
-/* The slot has its answer. */
-static PySendResult give(Calling *self, PyObject **result)
-{
-    Slot *slot = self->slot;
-    PyObject *value = slot->value;
-    int fate = slot->fate;
-    slot->value = NULL;
-    finish(self);
-    if (fate == ANSWERED) {
-        *result = value;
-        return PYGEN_RETURN;
-    }
-    if (fate == CANCELLED || value == NULL) {
-        Py_XDECREF(value);
-        return wrong("a call that is being cancelled was resumed");
-    }
-    PyErr_SetObject((PyObject *)Py_TYPE(value), value);
-    Py_DECREF(value);
-    return PYGEN_ERROR;
-}
-
-static PySendResult wait(Calling *self, PyObject **result)
-{
-    if (self->slot == NULL) { /* one-way: it is done */
-        finish(self);
-        *result = Py_NewRef(Py_None);
-        return PYGEN_RETURN;
-    }
-    if (self->slot->fate == ANSWERED || self->slot->fate == FAILED)
-        return give(self, result);
-    self->stage = WAITING;
-    self->slot->blocking = true;
-    *result = Py_NewRef(self->slot);
-    return PYGEN_NEXT;
-}
-
 static PySendResult go_on(Calling *self, PyObject *value, PyObject **result)
 {
     PyObject *inner = Py_NewRef(self->inner);
@@ -206,6 +180,81 @@ static PyObject *awaited(PyObject *given)
     return iterator;
 }
 
+/* It failed on a line that somebody keeps account of, who takes it over. Steals the error. */
+static PySendResult recover(Calling *self, PyObject *error, PyObject **result)
+{
+    PyObject *failed = Py_XNewRef(failed_of(self->account)), *given = NULL;
+    self->stage = RUNNING;
+    settle_account(self, false);
+    Py_CLEAR(self->slot);
+    if (failed == NULL) /* nobody does any more */
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    else
+        given = awaited(recovery_of_method(self, failed, error));
+    Py_XDECREF(failed);
+    Py_DECREF(error);
+    drop_request(self);
+    if ((self->inner = given) == NULL) {
+        finish(self);
+        return PYGEN_ERROR;
+    }
+    self->stage = HANDED_ON;
+    return go_on(self, Py_None, result);
+}
+
+/* The slot has its answer. */
+static PySendResult give(Calling *self, PyObject **result)
+{
+    Slot *slot = self->slot;
+    PyObject *value = slot->value;
+    int fate = slot->fate;
+    slot->value = NULL;
+    if (fate == FAILED && value != NULL && self->account != NULL)
+        return recover(self, value, result);
+    settle_account(self, fate == ANSWERED);
+    finish(self);
+    if (fate == ANSWERED) {
+        *result = value;
+        return PYGEN_RETURN;
+    }
+    if (fate == CANCELLED || value == NULL) {
+        Py_XDECREF(value);
+        return wrong("a call that is being cancelled was resumed");
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(value), value);
+    Py_DECREF(value);
+    return PYGEN_ERROR;
+}
+
+static PySendResult wait(Calling *self, PyObject **result)
+{
+    if (self->slot == NULL) { /* one-way: it is done */
+        settle_account(self, true);
+        finish(self);
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
+    }
+    if (self->slot->fate == ANSWERED || self->slot->fate == FAILED)
+        return give(self, result);
+    self->stage = WAITING;
+    self->slot->blocking = true;
+    *result = Py_NewRef(self->slot);
+    return PYGEN_NEXT;
+}
+
+/* The exception that is set, and is not any more. */
+static PyObject *raised(void)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+}
+
 static PySendResult begin(Calling *self, PyObject *value, PyObject **result)
 {
     if (value != Py_None) {
@@ -218,7 +267,10 @@ static PySendResult begin(Calling *self, PyObject *value, PyObject **result)
                                     : 0;
     if (sent == 0 && (self->inner = awaited(self->method ? general_of_method(self) : general_of_call(self))) == NULL)
         sent = -1;
-    drop_request(self);
+    if (self->account == NULL)
+        drop_request(self);
+    else if (sent < 0 && PyErr_ExceptionMatches(PyExc_Exception))
+        return recover(self, raised(), result);
     if (sent < 0) {
         finish(self);
         return PYGEN_ERROR;
@@ -414,6 +466,7 @@ static int calling_traverse(Calling *self, visitproc visit, void *arg)
     for (Py_ssize_t i = 0; i < self->count; i++)
         Py_VISIT(self->fields[i]);
     Py_VISIT(self->slot);
+    Py_VISIT(self->account);
     Py_VISIT(self->inner);
     return 0;
 }

@@ -19,7 +19,9 @@ typedef struct Calling {
     Py_ssize_t count;
     PyObject *fields[FIELDS]; /* the parameters, where there is no mapping */
     Slot *slot;
-    PyObject *inner; /* HANDED_ON: the coroutine that does it the general way */
+    PyObject *account; /* the Track that counts it, until it has ended, or NULL */
+    double deadline;   /* of what is counted */
+    PyObject *inner;   /* HANDED_ON: the coroutine that does it the general way, or after it failed */
 } Calling;
 
 Calling *new_calling(State *state);
@@ -29,6 +31,8 @@ Calling *new_calling(State *state);
 int send_by_method(Calling *calling);
 /* The general way's coroutine. */
 PyObject *general_of_method(Calling *calling);
+/* What takes over a call that ended with this error on a line that somebody keeps account of. */
+PyObject *recovery_of_method(Calling *calling, PyObject *failed, PyObject *error);
 PyObject *name_of_method(Calling *calling);
 
 int add_method(PyObject *module);

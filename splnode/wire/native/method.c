@@ -149,13 +149,14 @@ static Way *way_on(Method *self, Pipeline *pipe)
 
 static int send_on(Method *self, Pipeline *pipe, Calling *calling)
 {
-    Way *way = way_on(self, pipe);
-    if (way == NULL)
-        return -1;
     double deadline, now = now_of(self->clock);
     PyObject *metadata = NULL, *head = NULL;
-    int failed = (now == -1.0 && PyErr_Occurred()) || find_terms(self, calling, now, &deadline, &metadata) < 0 ? -1 : 0;
-    double left = failed ? 0.0 : Py_MIN(deadline - now, calling->timeout) * 1000.0; /* without what rounding lost */
+    if ((now == -1.0 && PyErr_Occurred()) || find_terms(self, calling, now, &deadline, &metadata) < 0)
+        return -1;
+    calling->deadline = deadline;
+    Way *way = way_on(self, pipe);
+    int failed = way == NULL ? -1 : 0;
+    double left = Py_MIN(deadline - now, calling->timeout) * 1000.0; /* without what rounding lost */
     if (!failed && (!(left >= 1.0) || (calling->params == NULL && way->encoder == NULL)))
         failed = 1;
     if (!failed && (head = find_head(pipe, (long long)left, metadata)) == NULL)
@@ -166,42 +167,65 @@ static int send_on(Method *self, Pipeline *pipe, Calling *calling)
     }
     Py_XDECREF(head);
     Py_XDECREF(metadata);
-    Py_DECREF(way);
+    Py_XDECREF(way);
     return failed < 0 ? -1 : failed == 0;
 }
 
+/* With an account it stays with the Calling where it was sent, or failed on the way; its ends are counted there. */
 int send_by_method(Calling *calling)
 {
     Method *self = (Method *)calling->method;
-    Pipeline *pipe = pick_line(self->track);
+    PyObject *account;
+    Pipeline *pipe = pick_line(self->track, &account);
     if (pipe == NULL || pipe->contract != self->contract)
         return 0;
+    int more = account == NULL ? 0 : calling->metadata != NULL ? 1 : is_set(self->running);
+    if (more != 0) /* who looks at metadata, and counts hops, sees all that there is */
+        return more < 0 ? -1 : 0;
     Py_INCREF(pipe);
+    if ((calling->account = Py_XNewRef(account)) != NULL)
+        count_begun(account);
     int sent = send_on(self, pipe, calling);
+    if (sent == 0 && account != NULL) {
+        uncount_begun(account);
+        Py_CLEAR(calling->account);
+    }
     Py_DECREF(pipe);
     return sent;
+}
+
+/* The Call that it is, for those who take one. */
+static PyObject *call_of(Method *self, Calling *calling, double deadline, PyObject *metadata)
+{
+    PyObject *params = calling->params != NULL ? Py_NewRef(calling->params) : PyDict_New();
+    for (Py_ssize_t i = 0; params != NULL && i < calling->count; i++)
+        if (PyDict_SetItem(params, PyTuple_GET_ITEM(self->parameters, i), calling->fields[i]) < 0)
+            Py_CLEAR(params);
+    PyObject *until = params == NULL ? NULL : PyFloat_FromDouble(deadline);
+    PyObject *call = until == NULL ? NULL : new_call_like(&self->template, params, until, metadata, NULL);
+    Py_XDECREF(params);
+    Py_XDECREF(until);
+    return call;
 }
 
 PyObject *general_of_method(Calling *calling)
 {
     Method *self = (Method *)calling->method;
-    PyObject *params = calling->params != NULL ? Py_NewRef(calling->params) : PyDict_New();
-    for (Py_ssize_t i = 0; params != NULL && i < calling->count; i++)
-        if (PyDict_SetItem(params, PyTuple_GET_ITEM(self->parameters, i), calling->fields[i]) < 0)
-            Py_CLEAR(params);
-    if (params == NULL)
-        return NULL;
     double deadline, now = now_of(self->clock);
-    PyObject *metadata = NULL, *until = NULL, *call = NULL, *given = NULL;
+    PyObject *metadata = NULL, *call = NULL;
     if (!(now == -1.0 && PyErr_Occurred()) && find_terms(self, calling, now, &deadline, &metadata) == 0)
-        until = PyFloat_FromDouble(deadline);
-    if (until != NULL)
-        call = new_call_like(&self->template, params, until, metadata, NULL);
-    if (call != NULL)
-        given = PyObject_CallOneArg(self->proceed, call);
-    Py_DECREF(params);
+        call = call_of(self, calling, deadline, metadata);
+    PyObject *given = call == NULL ? NULL : PyObject_CallOneArg(self->proceed, call);
     Py_XDECREF(metadata);
-    Py_XDECREF(until);
+    Py_XDECREF(call);
+    return given;
+}
+
+PyObject *recovery_of_method(Calling *calling, PyObject *failed, PyObject *error)
+{
+    PyObject *call = call_of((Method *)calling->method, calling, calling->deadline, calling->metadata);
+    PyObject *args[] = {call, error};
+    PyObject *given = call == NULL ? NULL : PyObject_Vectorcall(failed, args, 2, NULL);
     Py_XDECREF(call);
     return given;
 }

@@ -109,7 +109,11 @@ PyObject *put_call(Pipeline *pipe, PyObject *call);
 
 /* track.c */
 int add_track(PyObject *module);
-Pipeline *pick_line(PyObject *track);
+Pipeline *pick_line(PyObject *track, PyObject **account);
+void count_begun(PyObject *account);
+void uncount_begun(PyObject *account);
+void count_ended(PyObject *account, bool well);
+PyObject *failed_of(PyObject *account);
 
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
