@@ -5,6 +5,8 @@ answered before it began. (sqlite.org/wal.html) Nothing here locks the store aga
 """
 
 import asyncio
+import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -106,15 +108,32 @@ class StoreReader:
     def _fault(self, error: sqlite3.Error) -> StoreFault:
         """For the caller what failed and how; for the log where, once for each change of what fails."""
         # The primary result code is the low byte (sqlite.org/rescode.html).
-        number = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        number = self._cause(getattr(error, "sqlite_errorcode", 0) & 0xFF)
         code, text = _FAULTS.get(number, ("STORAGE_FAILED", f"the node's data store failed: {error}"))
         if code != self._failing:
             self._failing = code
             log.error("data store failed", path=str(self.path), code=code, error=str(error))
         return StoreFault(code, text)
 
+    def _cause(self, number: int) -> int:
+        """SQLite tells only of a write that there was no space: of a sync, or of a disk that has become read-only since
+        it was opened, it knows no more than that the system refused."""
+        if number not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return number
+        try:  # of the lock, as closing another descriptor of SQLite's own files would let go of its locks on them
+            os.close(os.open(f"{self.path}.lock", os.O_WRONLY | os.O_CLOEXEC))
+            if os.statvfs(self.path.parent).f_bavail == 0:
+                return sqlite3.SQLITE_FULL
+        except OSError as refused:
+            if refused.errno == errno.EROFS:
+                return sqlite3.SQLITE_READONLY
+        return number
+
 
 _FAULTS: Final = {
     sqlite3.SQLITE_FULL: ("STORAGE_FULL", "the node's data store is full: free disk space, or raise its limit"),
-    sqlite3.SQLITE_READONLY: ("READ_ONLY", "the node's data store cannot be written: make its directory writable"),
+    sqlite3.SQLITE_READONLY: (
+        "READ_ONLY",
+        "the node's data store cannot be written: make its disk and directory writable",
+    ),
 }
