@@ -103,7 +103,7 @@ class Guard:
         if found is None:
             found = self._policy.decide(who, service, message)
             if found.allowed and not self._tokens.has_scope(who, service, message):
-                found = Verdict(False, f"token {who.name.removeprefix('token:')}", 0, "it was not made for that")
+                found = Verdict(False, "", 0, "its token was not made for that")
             if len(self._verdicts) >= KEPT:
                 self._verdicts.clear()
             self._verdicts[key] = found

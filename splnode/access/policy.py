@@ -39,7 +39,10 @@ Matches = Callable[[str], object]
 
 
 class Verdict(NamedTuple):
-    """Whether it is allowed, and the rule that says so: where its line is (0: no rule fits), and what it says."""
+    """Whether it is allowed, and the rule that says so: where its line is (0: no rule fits), and what it says.
+
+    Without a `source` it is no policy's: then `rule` alone says why.
+    """
 
     allowed: bool
     source: str
@@ -49,6 +52,8 @@ class Verdict(NamedTuple):
     @property
     def place(self) -> str:
         """`FILE:LINE`, or that no line of it fits."""
+        if not self.source:
+            return self.rule
         return f"{self.source}:{self.line}" if self.line else f"no rule of {self.source} fits"
 
 
