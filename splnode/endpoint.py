@@ -59,6 +59,10 @@ class Endpoint(Frozen):
         from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - see _PLAIN
 
         try:
+            text.encode()
+        except UnicodeEncodeError as error:  # an argument of the command line that is not UTF-8
+            raise ConfigError(f"endpoint {text!r}: character {error.start} is no Unicode") from None
+        try:
             url = urlsplit(text)
         except ValueError as error:  # a bracket of IPv6 that is not closed
             raise ConfigError(f"endpoint {text!r}: {error}") from None

@@ -52,6 +52,7 @@ def test_is_read_and_written(text: str, endpoint: Endpoint) -> None:
         ("tcp://host:x", "Port could not be cast"),
         ("tcp://host:1/path", "a tcp endpoint has no path (found '/path')"),
         ("tcp://[::1:9090", "Invalid IPv6 URL"),
+        ("unix:///a?service=\udcff", "is no Unicode"),
         ("unix://", "a Unix socket needs an absolute path"),
         ("unix://relative", "a Unix socket needs an absolute path"),
         ("tcp://host:1?framing=x", "unknown framing 'x'; there are netty, spec, sasl, http"),
