@@ -1,9 +1,15 @@
+import gc
+
 import pytest
 
 from splnode.errors import CallError, Code
 from splnode.rpc.call import Call
+from splnode.rpc.guard import Guard
 from splnode.rpc.route import Route
 from splnode.rpc.router import Router
+from splnode.wire.message import Contract
+from splnode.wire.pipeline import Track, make_track
+from tests.rpc.conftest import PROTOCOL
 from tests.rpc.test_call import a_call
 
 
@@ -60,3 +66,46 @@ async def test_a_call_that_names_another_place_goes_elsewhere() -> None:
     router.elsewhere = None
     with pytest.raises(CallError, match="no endpoint serves"):
         await router.call(call)
+
+
+class Tracked(Fake):
+    def __init__(self) -> None:
+        super().__init__([])
+        self.inner = make_track()
+
+    def track(self, contract: Contract) -> Track:
+        return self.inner
+
+
+class Watches(Guard):
+    watchful = False
+
+
+async def test_calls_may_go_straight_elsewhere_while_there_is_no_route_and_nobody_watches() -> None:
+    router, away, contract = Router(), Tracked(), Contract(PROTOCOL)
+    track = router.track(contract)
+    assert router.track(contract) is track
+    assert track.lines == ()
+    router.elsewhere = away
+    assert tuple(track.lines) == (away.inner,)
+    router.add("com.acme.Inventory", Fake([]))
+    assert track.lines == ()
+    router.remove("com.acme.Inventory")
+    assert tuple(track.lines) == (away.inner,)
+    router.guard = guard = Watches()
+    guard.watchful = True
+    router.withdraw()
+    assert track.lines == ()
+    guard.watchful = False
+    router.withdraw()
+    assert tuple(track.lines) == (away.inner,)
+    router.elsewhere = Fake([])  # which has none
+    assert track.lines == ()
+
+
+async def test_a_contract_that_nobody_has_any_more_leaves_nothing() -> None:
+    router = Router()
+    for _ in range(10):
+        router.track(Contract(PROTOCOL))
+    gc.collect()
+    assert len(router._tracks) == 0
