@@ -1,9 +1,12 @@
 """The README's commands in a fresh clone: no environment active, an empty HOME, from another directory."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,6 +70,77 @@ def test_without_a_python_that_serves_it_says_what_to_install(tmp_path: Path, ho
     assert done.returncode == 1
     assert "needs Python 3.11 or newer" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """A folder with the scripts whose .venv is ready, as its stamps say: nothing is installed."""
+    root = tmp_path / "prepared"
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    (root / "pyproject.toml").write_text("")
+    (root / ".venv" / "bin").mkdir(parents=True)
+    for stamp in ("", "audit"):
+        (root / ".venv" / f".ready-{stamp}").write_text(f"{root}\n")
+    (root / ".venv" / "bin" / "splnode").write_text("#!/bin/sh\necho it runs\n")
+    (root / ".venv" / "bin" / "splnode").chmod(0o755)
+    return root
+
+
+def test_the_venv_of_another_clone_is_refused(prepared: Path, tmp_path: Path, home: Path) -> None:
+    command = [prepared / "scripts" / "splnode", "version"]
+    assert run(command, tmp_path, home).stdout == "it runs\n"
+    other = tmp_path / "other"
+    site = prepared / ".venv" / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    path = site / "__editable__.splnode-0.1.0.pth"
+    for place in (prepared, other):  # the other is not there: this clone has been moved from it
+        path.write_text(f"{place}\n")
+        assert run(command, tmp_path, home).stdout == "it runs\n"
+    other.mkdir()
+    done = run(command, tmp_path, home)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"is that of {other}: remove this .venv" in done.stderr
+
+    (prepared / ".venv").rename(other / ".venv")
+    (prepared / ".venv").symlink_to(other / ".venv")
+    done = run(command, tmp_path, home)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"is a link to {other / '.venv'}, and each clone has its own: remove the link" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "said"),
+    [
+        ({"dependencies": [{"name": "a", "version": "1", "vulns": []}]}, 0, "no vulnerability is known"),
+        ({"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X-1"}]}]}, 1, "a 1: X-1"),
+        ({"dependencies": [{"name": "a", "skip_reason": "not found"}]}, 3, "NOT LOOKED UP: a"),
+        (None, 3, "NOT LOOKED UP: anything"),
+    ],
+)
+def test_an_audit_that_could_not_look_is_not_green(
+    prepared: Path, home: Path, found: object, status: int, said: str
+) -> None:
+    fake = prepared / ".venv" / "bin" / "pip-audit"
+    written = f"echo '{json.dumps(found)}' >\"$2\"" if found else "echo no network >&2; exit 1"
+    fake.write_text(f'#!/bin/sh\nwhile [ "$1" != --output ]; do shift; done\n{written}\n')
+    fake.chmod(0o755)
+    (prepared / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    done = run([prepared / "scripts" / "audit"], prepared, home)
+    assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done
+
+
+@pytest.mark.parametrize("extra", ["test", "dev"])
+def test_what_tests_need_is_pinned_with_hashes(extra: str) -> None:
+    text = (ROOT / "requirements" / f"{extra}.txt").read_text()
+    assert "://" not in text  # no index of this place
+    pins = [line for line in text.splitlines() if line and not line.startswith(("    --hash=sha256:", "#"))]
+    assert pins
+    assert all("==" in pin and pin.endswith("\\") for pin in pins), pins
+    pinned = {pin.partition("==")[0] for pin in pins}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"][extra]
+    names = {re.split(r"[<>=;\[ ]", each)[0] for each in wanted}
+    assert names <= pinned, f"scripts/audit --pin: {names - pinned} is not pinned"
 
 
 @pytest.mark.slow
