@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "channels": "list the ways of a node to others, and how they are",
     "doctor": "find out why nodes do not find each other",
     "metrics": "show what a node counts of calls, connections and processes",
+    "policy": "say who may call what, and which rule says so",
+    "token": "make and revoke the tokens by which somebody may call",
     "bench": "measure how fast a message is answered",
     "schema": "fingerprints, canonical form and faults of a schema file",
     "version": "show the versions of splnode and what it stands on",
@@ -51,7 +53,7 @@ Results go to stdout, one JSON value a line; all else goes to stderr.
 
 exit codes:
   0          done
-  1          health: not serving; doctor: something is wrong; or stdout cannot be written
+  1          health: not serving; doctor: something is wrong; policy: denied; or stdout cannot be written
   2          a wrong command, flag or value
   3          no endpoint: nothing answers there, or it lacks the service
   4          the schemas do not fit

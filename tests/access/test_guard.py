@@ -1,7 +1,6 @@
 """The guard by itself; that nobody gets round it is tested in test_ways_round.py."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from splnode.wire.message import Contract
 from tests.rpc.conftest import PROTOCOL
 
 CONTRACT = Contract(PROTOCOL)
+LATER = 1e12
 POLICY = parse(
     """\
 [groups]
@@ -44,7 +44,7 @@ def guard(audit: Audit | None = None, now: float = 50.0, **more: Any) -> Guard:
 
 def call(who: Identity, message: str = "add", metadata: dict[str, bytes] | None = None, **peer: Any) -> Call:
     from_there = IN_PROCESS if who is NODE else Peer("tcp://192.0.2.1:4000", None, who, **peer)
-    return Call(CONTRACT, PROTOCOL.messages[message], {}, time.monotonic() + 9, metadata or {}, from_there)
+    return Call(CONTRACT, PROTOCOL.messages[message], {}, LATER, metadata or {}, from_there)
 
 
 def refused(by: Guard, what: Call, **here: bool) -> tuple[Code, str]:
@@ -128,7 +128,7 @@ def test_a_connection_that_was_opened_with_a_token_ends_with_it() -> None:
     for name, secret in (("ci", "spl_x"), ("ci", ""), ("other", SECRET), ("", SECRET)):
         with pytest.raises(CallError, match=REFUSED):
             by.login(Peer("there"), name, secret)
-    brought = Call(CONTRACT, PROTOCOL.messages["add"], {}, time.monotonic() + 9, {}, peer)
+    brought = Call(CONTRACT, PROTOCOL.messages["add"], {}, LATER, {}, peer)
     by.check(brought)
     assert not by.lets(peer, "com.acme.Inventory", "add")  # each is looked at
     assert by.bearer(Peer("there", 7, OTHER), f"Bearer {SECRET}").identity.name == "token:ci"
