@@ -18,8 +18,10 @@ import pytest
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from splnode.discovery import mdns as module
+from splnode.discovery import mdns_announcing, mdns_listening
 from splnode.discovery.interfaces import Interface
-from splnode.discovery.mdns import TYPE, Mdns, host_label, label, reachable
+from splnode.discovery.mdns import Mdns
+from splnode.discovery.mdns_announcing import TYPE
 from splnode.discovery.resolver import Address, Instance, Instances, Service
 from splnode.discovery.txt import Txt, encode
 from splnode.endpoint import Endpoint
@@ -111,7 +113,22 @@ async def test_two_nodes_of_one_name_are_renamed_and_both_found() -> None:
         await two.announce(instance(node, "a.B", epoch=2, listen="tcp://127.0.0.1:10"))
         found = await seen(here, lambda found: sum(each.node == node for each in found) == 2)
         assert {each.epoch for each in found if each.node == node} == {1, 2}
-        assert two._names["a.B"].startswith(f"a-B@{node}-2.")
+        assert two._announcing.names["a.B"].startswith(f"a-B@{node}-2.")
+
+
+async def test_two_of_one_name_that_start_in_the_same_moment_are_both_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mdns_announcing, "PROBE_PAUSE", 0.0)  # neither hears of the other before it announces
+    node = named()
+    async with started() as one, started() as two, started() as here:
+        await asyncio.gather(
+            one.announce(instance(node, "a.B", epoch=1)),
+            two.announce(instance(node, "a.B", epoch=2, listen="tcp://127.0.0.1:10")),
+        )
+        await seen(here, lambda found: sum(each.node == node for each in found) == 2)
+        assert one._announcing.names["a.B"] == f"a-B@{node}.{TYPE}"  # the older keeps it
+        while "a.B" not in two._announcing.names:
+            await asyncio.sleep(0.01)  # clock: it is claiming another name, on a real network
+        assert two._announcing.names["a.B"] == f"a-B@{node}-2.{TYPE}"
 
 
 async def test_a_restart_keeps_its_names_and_has_a_new_epoch() -> None:
@@ -120,13 +137,13 @@ async def test_a_restart_keeps_its_names_and_has_a_new_epoch() -> None:
         for epoch in (1, 2):
             async with started() as there:
                 await there.announce(instance(node, "a.B", epoch=epoch))
-                assert there._names["a.B"] == f"a-B@{node}.{TYPE}"
+                assert there._announcing.names["a.B"] == f"a-B@{node}.{TYPE}"
                 found = await seen(here, lives(node, epoch))
                 assert sum(each.node == node for each in found) == 1
 
 
 async def test_records_that_lie_harm_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ASK_MS", 100)
+    monkeypatch.setattr(mdns_listening, "ASK_MS", 100)
     good, evil = named(), named()
     true = encode(Txt(good, 1, Service("a.B")))
     texts = {
@@ -296,70 +313,3 @@ async def test_two_on_one_host_hear_the_others_at_once() -> None:
         for _ in range(2):
             async with started() as here:
                 await seen(here, has(node))
-
-
-ETH0 = Interface("eth0", 2, ("10.0.0.2", "fd00::2"), True, "")
-ETH1 = Interface("eth1", 3, ("10.1.0.2",), False, "")
-
-
-@pytest.mark.parametrize(
-    ("listen", "expected"),
-    [
-        (["tcp://0.0.0.0:9090"], (9090, ("10.0.0.2",))),
-        (["tcp://0.0.0.0:9090", "tcp://[::]:9090"], (9090, ("10.0.0.2", "fd00::2"))),
-        (["tcp://0.0.0.0:9090", "tcp://[::]:9091"], (9090, ("10.0.0.2",))),
-        (["unix:///run/s", "tcp://127.0.0.1:1", "tcp://10.0.0.2:2"], (2, ("10.0.0.2",))),
-        (["tcp://10.1.0.2:2"], (0, ())),
-        (["http+avro://0.0.0.0:1/x", "tcp://0.0.0.0:2?framing=spec"], (0, ())),
-    ],
-)
-def test_where_others_reach_us(listen: list[str], expected: tuple[int, tuple[str, ...]]) -> None:
-    addresses = tuple(Address(Endpoint.parse(each), "") for each in listen)
-    assert reachable(Instance(addresses), [ETH0, ETH1]) == expected
-
-
-def test_names_on_the_network() -> None:
-    assert label("com.acme.Inventory", "kitchen.2") == "com-acme-Inventory@kitchen-2"
-    long = label("a." + "b" * 70, "n" * 63)
-    assert len(long) == 63
-    assert long != label("a." + "b" * 70, "n" * 62 + "m")
-    assert host_label("Kitchen_1", 255) == "splnode-kitchen-1-ff"
-    assert len(host_label("n" * 63, 2**40)) == 63
-
-
-async def test_what_was_announced_in_part_is_asked_for_until_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ASK_MS", 50)
-    monkeypatch.setattr(module, "ASK_PAUSES", (0.0, 0.05, 0.05, 0.05))
-    answers = iter((False, False, True))
-    asked: list[str] = []
-
-    async def request(info: AsyncServiceInfo, *_: object) -> bool:
-        asked.append(info.name)
-        return next(answers)
-
-    monkeypatch.setattr(module.AsyncServiceInfo, "async_request", request)
-    monkeypatch.setattr(module.AsyncServiceInfo, "load_from_cache", lambda *_: False)
-    async with started() as here:
-        taken = asyncio.Event()
-        monkeypatch.setattr(here, "_take", lambda name, info: taken.set())
-        name = f"part-{named()}.{TYPE}"
-        assert here._zeroconf is not None
-        here._event(here._zeroconf.zeroconf, TYPE, name, module.ServiceStateChange.Added)
-        here._event(here._zeroconf.zeroconf, TYPE, name, module.ServiceStateChange.Updated)
-        await asyncio.wait_for(taken.wait(), 5)
-        assert asked == [name] * 3
-        assert "nobody says where it is" in here.rejected[name]
-        await asyncio.sleep(0)
-        assert name not in here._asking
-
-
-async def test_everybody_is_asked_anew_now_and_then() -> None:
-    async with started() as here:
-        assert here._zeroconf is not None
-        first, due = here._browser, here._browse_at
-        await here._browse(here._zeroconf)
-        assert here._browser is not first
-        assert here._browse_at > due
-        for _ in module.BROWSE_AGAIN:
-            await here._browse(here._zeroconf)
-        assert here._browse_at - due >= module.BROWSE_EVERY * 0.8 - module.BROWSE_AGAIN[0]
