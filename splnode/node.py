@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -90,7 +91,9 @@ class Node:
         self._vital = Admission(VITAL, 0)
         self._interceptors = tuple(interceptors)
         self._router = Router()
+        self._spoken: WeakValueDictionary[str, Contract] = WeakValueDictionary()
         self._keeper: Keeper | None = None
+        self._tls: Tls | None = None
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
         self._tallies: dict[str, Mapping[str, Tally]] = {}
@@ -145,7 +148,12 @@ class Node:
 
     def client(self, protocol: ProtocolLike) -> Client:
         """A Client of a service, wherever it is: in this process it is called without a byte being encoded."""
-        return Client(self._router, find_protocol(protocol), timeout=self.config.calls.timeout)
+        found = find_protocol(protocol)
+        # One contract for all clients of a text: they share its connections to other nodes as they are.
+        contract = self._spoken.get(found.text)
+        if contract is None:
+            contract = self._spoken[found.text] = Contract(found)
+        return Client(self._router, contract, timeout=self.config.calls.timeout)
 
     def stop(self) -> None:
         """Asks the node to stop; `stopped` returns, and leaving the `async with` drains it."""

@@ -403,6 +403,13 @@ async def test_what_is_served_elsewhere_is_called_there(tmp_path: Path) -> None:
             assert caught.value.code is Code.UNAVAILABLE
 
 
+async def test_clients_of_one_text_share_a_contract_and_with_it_the_ways_to_other_nodes(tmp_path: Path) -> None:
+    async with Node(config(tmp_path)) as node:
+        one, two = node.client(PROTOCOL), node.client(Protocol.parse(PROTOCOL.text))
+        assert one.contract is two.contract
+        assert node.client(RELAY).contract is not one.contract
+
+
 @pytest.mark.parametrize("inside", [False, True])
 async def test_nodes_that_call_in_a_circle_are_told(tmp_path: Path, inside: bool) -> None:
     """A relay calls itself through another node, or calls in process who does: who called first hears of it."""

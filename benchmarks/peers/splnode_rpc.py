@@ -1,7 +1,7 @@
 """splnode on both ends, through its public face, with its defaults: over TCP, a Unix socket, or in process.
 
 Values are plain dicts; the variants named structs decode straight into msgspec Structs on both ends. `sync` is
-the client that blocks.
+the client that blocks. `balanced` calls as a node calls a service of others, over one node or several that serve it.
 """
 
 import importlib
@@ -17,11 +17,15 @@ from benchmarks.measure import AsyncCall, SyncCall, concurrent, sequential
 from benchmarks.structs import ExecuteRequest, ExecuteResponse
 from benchmarks.workload import HEADERS, MODULE
 from splnode.avro.protocol import Protocol
+from splnode.balance.elsewhere import Elsewhere
+from splnode.discovery.resolver import Address, Board, Instance
+from splnode.endpoint import Endpoint
 from splnode.limits import Limits
 from splnode.rpc.admission import Admission
 from splnode.rpc.client import Client
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
+from splnode.wire.message import Contract
 
 PROTOCOL = Protocol.load(Path(__file__).parent / "bench.avpr")
 LIMITS = Limits(message_bytes=16 * 1024 * 1024)
@@ -61,6 +65,15 @@ def _server(implementation: object, *, unix: bool = False) -> Callable[[], Abstr
     return serve
 
 
+def _nodes(count: int) -> Callable[[], AbstractAsyncContextManager[str]]:
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[str]:
+        async with splnode.listen(["tcp://127.0.0.1:0"] * count, {PROTOCOL: Bench()}, limits=LIMITS) as server:
+            yield ",".join(map(str, server.endpoints))
+
+    return serve
+
+
 def caller(execute: Any, value: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:
     """Makes the call, whatever `execute` belongs to."""
     return lambda: execute(request={"module": MODULE, "headers": HEADERS, "value": value})
@@ -82,6 +95,25 @@ async def _local(_endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
     server = Server(PROTOCOL, Bench(), interceptors=(Admission(),))
     client = Client(Router({PROTOCOL.name: server}), PROTOCOL)
     yield caller(client.execute, value), peer.sized(value, _of_dict)
+
+
+@asynccontextmanager
+async def _balanced(endpoints: str, value: bytes) -> AsyncIterator[AsyncCall]:
+    """The way of a node's own clients: a router that has no such service, and a balancer over those that have."""
+    board, router = Board(), Router()
+    places = [Address(Endpoint.parse(each), "static") for each in endpoints.split(",")]
+    board.post(Instance((place,), node=f"n{number}") for number, place in enumerate(places))
+    elsewhere = router.elsewhere = Elsewhere(board, limits=LIMITS)
+    client = Client(router, Contract(PROTOCOL, limits=LIMITS))
+    call = caller(client.execute, value)
+    try:
+        await call()
+        (balancer,) = elsewhere.balancers
+        while not all(member.connected for member in balancer.pool.members):
+            await balancer.pool.changed.wait()
+        yield call, peer.sized(value, _of_dict)
+    finally:
+        await elsewhere.close()
 
 
 @asynccontextmanager
@@ -108,9 +140,11 @@ if __name__ == "__main__":
             "unix": _server(Bench(), unix=True),
             "tcp-async": _server(AsyncBench()),
             "tcp-structs": _server(StructBench()),
+            "tcp-3": _nodes(3),
         },
         {
             "dicts": concurrent(_dicts),
+            "balanced": concurrent(_balanced),
             "structs": concurrent(_structs),
             "local": concurrent(_local),
             "sync": sequential(_sync),
