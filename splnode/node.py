@@ -35,6 +35,9 @@ from splnode.limits import Limits
 from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
 from splnode.net.reached import OPEN_FILES
+from splnode.net.securing import Securing
+from splnode.net.tls import Tls
+from splnode.net.tls_watch import open_tls, watch_expiry
 from splnode.notify import notify
 from splnode.observe import logging, metrics
 from splnode.observe.load import Gauge
@@ -93,6 +96,7 @@ class Node:
         self._router = Router()
         self._spoken: WeakValueDictionary[str, Contract] = WeakValueDictionary()
         self._keeper: Keeper | None = None
+        self._tls: Tls | None = None
         self._tls: Tls | None = None
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
@@ -214,7 +218,7 @@ class Node:
 
     async def _start(self) -> None:
         config = self.config
-        self.id = _identity(config)
+        self.id, self._tls = _identify(config)
         if "native" not in engines():
             log.warning("the native codec engine is missing, the plain one serves: many times slower", fix=NO_NATIVE)
         self._open_access()
@@ -222,6 +226,7 @@ class Node:
         await self._listen()
         if self._mesh is not None:  # a worker has none of its own
             await self._mesh.start(self.id, self.endpoints)
+            self._look_after_exposure()
         self._health.set("", "SERVING")
         notify("READY=1")
         self._say("serving", listen=[str(e) for e in self.endpoints], services=list(self.services))
@@ -266,9 +271,10 @@ class Node:
             channels=lambda: report.channels(elsewhere.balancers),
             loads=lambda: report.loads(elsewhere.balancers),
             judge=self._router.judge,
+            tls=self._tls,
         )
         self._closing.push_async_callback(mesh.close)
-        elsewhere = open_elsewhere(config, mesh)
+        elsewhere = open_elsewhere(config, mesh, self._tls)
         self._router.elsewhere, self._router.here = elsewhere, mesh.service.is_here
         self._closing.push_async_callback(elsewhere.close)
         self.serve("SPLNodeService", mesh.service)
@@ -282,6 +288,18 @@ class Node:
         for endpoint in self.config.node.endpoints:
             await listener.open(endpoint)
 
+    def _look_after_exposure(self) -> None:
+        """Says what is not encrypted, and looks after the certificate of what is."""
+        tls = self._tls
+        both = tls is not None and tls.plain == "both"
+        plain = [str(each) for each in self.endpoints if not each.is_local and (both or not each.is_secure)]
+        if plain:
+            text = "whoever reaches these ports is a member of the mesh: they are not encrypted, and nobody is asked"
+            log.warning(text, listen=plain, fix="give the node a certificate or a mesh key (splnode cert)")
+        if tls is not None:
+            watching = asyncio.create_task(watch_expiry(tls))
+            self._closing.callback(watching.cancel)
+
     def _new_listener(self, limits: Limits, share: int) -> Listener:
         """The node's own; it is closed in the end."""
         config = self.config
@@ -292,6 +310,7 @@ class Node:
             timeout=config.calls.timeout,
             insecure=config.node.insecure,
             share=share,
+            tls=self._tls,
         )
         self._directory.load = self._gauge().text
         listener.host.pages = {"/metrics": self._metrics_page}
@@ -393,7 +412,7 @@ class Node:
         return [contract.protocol for contract in self._directory.contracts]
 
 
-def open_elsewhere(config: Config, mesh: MeshMember) -> Elsewhere:
+def open_elsewhere(config: Config, mesh: MeshMember, tls: Securing | None = None) -> Elsewhere:
     """A channel to all services of others, as `mesh` knows them. Whoever opens it closes it, before the mesh."""
     verdicts = mesh.verdicts
 
@@ -409,9 +428,19 @@ def open_elsewhere(config: Config, mesh: MeshMember) -> Elsewhere:
         ejection=config.ejection,
         retry=config.retry,
         limits=config.limits,
+        tls=tls,
     )
     verdicts.changed = elsewhere.change
     return elsewhere
+
+
+def _identify(config: Config) -> tuple[str, Tls | None]:
+    """The node's id, which its certificate may say, and its TLS. ConfigError."""
+    if config.tls.mesh_key or not config.tls.certificate:
+        node = _identity(config)
+        return node, open_tls(config.tls, node)
+    tls = open_tls(config.tls, config.node.id or "")
+    return (tls.node if tls is not None else "") or _identity(config), tls
 
 
 def _identity(config: Config) -> str:

@@ -14,6 +14,7 @@ from splnode.discovery.resolver import Resolver
 from splnode.errors import CallError, Code
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.channel import EndpointChannel
+from splnode.net.securing import Securing
 from splnode.rpc.call import Call, circle, serving
 from splnode.wire.message import HOPS_KEY, Contract
 from splnode.wire.pipeline import Track, make_track
@@ -43,7 +44,9 @@ class Elsewhere:
         ejection: EjectionConfig = EjectionConfig(),  # noqa: B008 - frozen
         retry: RetryConfig = RetryConfig(),  # noqa: B008 - frozen
         limits: Limits = DEFAULT_LIMITS,
+        tls: Securing | None = None,
     ) -> None:
+        self._tls = tls
         self._resolver = resolver
         self._misfit = misfit
         self._channels = channels
@@ -119,7 +122,7 @@ class Elsewhere:
 
     def _dial(self, contract: Contract) -> Dial:
         return lambda endpoint, changed: EndpointChannel(
-            endpoint, contract, settings=self._channels, limits=self._limits, changed=changed
+            endpoint, contract, settings=self._channels, limits=self._limits, changed=changed, tls=self._tls
         )
 
 

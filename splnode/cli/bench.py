@@ -84,7 +84,9 @@ async def _bench(args: argparse.Namespace) -> tuple[Tally, dict[str, Any]]:
     with connected(where, contract) as dialled:
         endpoint = dialled.endpoint
     async with AsyncExitStack() as stack:
-        channels = [EndpointChannel(endpoint, contract, settings=settings) for _ in range(args.connections)]
+        channels = [
+            EndpointChannel(endpoint, contract, settings=settings, tls=where.tls) for _ in range(args.connections)
+        ]
         for channel in channels:
             stack.push_async_callback(channel.close)
             await channel.connect()

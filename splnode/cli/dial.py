@@ -17,6 +17,7 @@ from splnode.cli.target import Target
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.net.blocking import BlockingChannel, Carrier, channel_to
+from splnode.net.securing import Securing
 from splnode.sync import Client
 from splnode.wire.message import Contract
 
@@ -59,14 +60,16 @@ def load_protocol(file: str) -> Protocol:
     return Protocol.parse(text, source=file)
 
 
-def dial(endpoint: Endpoint, contract: Contract, timeout: float, phases: Phases | None = None) -> Dialled:
+def dial(
+    endpoint: Endpoint, contract: Contract, timeout: float, phases: Phases | None = None, tls: Securing | None = None
+) -> Dialled:
     """Connects and shakes hands within `timeout` seconds; the caller closes the channel.
 
     CallError(UNAVAILABLE) says why not.
     """
     phases = phases or Phases()
     until = time.monotonic() + timeout
-    channel = channel_to(endpoint, contract, timeout)
+    channel = channel_to(endpoint, contract, timeout, tls)
     with phases.phase("dial", str(endpoint)):
         channel.dial(until)
     if isinstance(channel, BlockingChannel):
@@ -85,7 +88,7 @@ def dial(endpoint: Endpoint, contract: Contract, timeout: float, phases: Phases 
 
 def dial_first(target: Target, contract: Contract, phases: Phases | None = None) -> Dialled:
     """A connection to the first endpoint of the target that lets itself be connected to. NoEndpointError."""
-    return first_of(target, lambda endpoint: dial(endpoint, contract, target.connect_timeout, phases))
+    return first_of(target, lambda endpoint: dial(endpoint, contract, target.connect_timeout, phases, target.tls))
 
 
 def first_of(target: Target, attempt: Callable[[Endpoint], T]) -> T:

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "policy": "say who may call what, and which rule says so",
     "token": "make and revoke the tokens by which somebody may call",
     "bench": "measure how fast a message is answered",
+    "cert": "make certificates and keys, to encrypt a mesh",
     "schema": "fingerprints, canonical form and faults of a schema file",
     "version": "show the versions of splnode and what it stands on",
     "completion": "print the completion script of a shell",
@@ -63,6 +64,7 @@ exit codes:
 environment:
   SPLNODE_TO       the endpoint to call, where --to does not say
   SPLNODE_PROFILE  the profile to use, where --profile does not say
+  SPLNODE_MESH_KEY, SPLNODE_CERT, SPLNODE_CA  files for TLS, where no option names one
   SPLNODE_WORKERS  the processes of serve, where --workers does not say
   NO_COLOR         no colours
 

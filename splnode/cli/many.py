@@ -40,7 +40,7 @@ class Many:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         try:
-            entry = _alone() if alone else _through(where, phases)
+            entry = _alone(where) if alone else _through(where, phases)
             self._client = self._runner.run(self._stack.enter_async_context(entry))
             self._passed = Passed(args, where, self._runner.run(self._speak()), phases)
         except BaseException:
@@ -148,7 +148,8 @@ class Many:
 async def _through(where: Target, phases: Phases) -> AsyncIterator[Client]:
     contract = Contract(find_protocol(dial.NODE))
     endpoint = where.endpoints[0]
-    channel = EndpointChannel(endpoint, contract, settings=ChannelsConfig(connect_timeout=where.connect_timeout))
+    settings = ChannelsConfig(connect_timeout=where.connect_timeout)
+    channel = EndpointChannel(endpoint, contract, settings=settings, tls=where.tls)
     try:
         with phases.phase("dial", str(endpoint)):
             await channel.connect()
@@ -158,9 +159,9 @@ async def _through(where: Target, phases: Phases) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def _alone() -> AsyncIterator[Client]:
+async def _alone(where: Target) -> AsyncIterator[Client]:
     say("no node runs here: looking for others from this command")
-    async with meshed.looking(0.0) as member:
+    async with meshed.looking(0.0, where.tls) as member:
         protocol = find_protocol(dial.NODE)
         yield Client(Router({dial.NODE: Server(protocol, member.service)}), protocol)
 

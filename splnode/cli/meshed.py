@@ -10,6 +10,7 @@ from splnode import sync
 from splnode.cli import dial, output, target
 from splnode.cli.failure import NoEndpointError, say
 from splnode.config import Config, DiscoveryConfig, NodeConfig
+from splnode.net.securing import Securing
 from splnode.observe import logging
 from splnode.rpc.client import Client
 from splnode.rpc.router import Router
@@ -68,12 +69,12 @@ async def asking(args: argparse.Namespace) -> AsyncIterator[Asked]:
             with dial.connected(where.at(endpoint), protocol) as dialled:
                 yield Asked(dialled.client(where.max_time))
             return
-    async with looking() as member:
+    async with looking(tls=target.from_args(args).tls) as member:
         yield Asked(None, member)
 
 
 @asynccontextmanager
-async def looking(seconds: float | None = None) -> AsyncIterator[MeshMember]:
+async def looking(seconds: float | None = None, tls: Securing | None = None) -> AsyncIterator[MeshMember]:
     """A part in the mesh that is no node: it finds others, and passes calls on to them. It waits for them before, for
     so many seconds; None: as long as they need."""
     from splnode.avro.protocol import find_protocol
@@ -92,8 +93,9 @@ async def looking(seconds: float | None = None) -> AsyncIterator[MeshMember]:
         modules=modules,
         local=Client(router, find_protocol(EXECUTE_SERVICE)),
         channel=router,
+        tls=tls,
     )
-    router.elsewhere = elsewhere = open_elsewhere(config, member)
+    router.elsewhere = elsewhere = open_elsewhere(config, member, tls)
     try:
         await member.start("", [])
         await asyncio.sleep(LOOKING if seconds is None else seconds)

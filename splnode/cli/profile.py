@@ -2,7 +2,8 @@
 
 ```toml
 [profile.kitchen]
-to = "tcp://kitchen.local:9090"
+to = "tls://kitchen.local:9090"
+mesh-key = "~/.config/splnode/mesh.key"
 max-time = 5
 headers = { tenant = "blue", token = "${TOKEN}" }
 ```
@@ -14,13 +15,22 @@ from typing import Any, Final
 
 from splnode.cli.failure import UsageError
 
-KEYS: Final = ("to", "headers", "max-time")
+KEYS: Final = ("to", "headers", "max-time", "mesh-key", "cert", "key", "ca")
+TLS: Final = {"mesh-key": "mesh_key", "cert": "certificate", "key": "key", "ca": "authority"}
+"""Files of TLS, and what `[tls]` of a node calls them."""
 
 
 class Profile:
-    """`to` and `max_time` are None where the profile does not say; `headers` are as written."""
+    """`to` and `max_time` are None where the profile does not say; `headers` are as written, `tls` has files."""
 
-    def __init__(self, to: str | None = None, max_time: float | None = None, headers: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        to: str | None = None,
+        max_time: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        tls: Mapping[str, str] | None = None,
+    ) -> None:
+        self.tls = dict(tls or {})
         self.to = to
         self.max_time = max_time
         self.headers = dict(headers or {})
@@ -65,4 +75,7 @@ def _read(section: dict[str, Any], where: str) -> Profile:
         raise UsageError(f'{where}: headers are texts by name: {{ tenant = "blue" }}')
     if max_time is not None and (isinstance(max_time, bool) or not isinstance(max_time, (int, float)) or max_time <= 0):
         raise UsageError(f"{where}: max-time is a number of seconds above 0, not {max_time!r}")
-    return Profile(to, max_time, headers)
+    files = {name: section[key] for key, name in TLS.items() if key in section}
+    if not all(isinstance(value, str) for value in files.values()):
+        raise UsageError(f"{where}: {', '.join(TLS)} are files, in quotes")
+    return Profile(to, max_time, headers, files)

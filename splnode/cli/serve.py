@@ -15,10 +15,11 @@ import msgspec
 import structlog
 
 from splnode import config
-from splnode.cli import output
+from splnode.cli import encryption, output
 from splnode.cli.allocator import keep_large_buffers
 from splnode.cli.failure import UsageError, describe, say
 from splnode.cli.loop import run_long
+from splnode.cli.target import ENDPOINTS
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.node import Node
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--listen",
         metavar="ENDPOINT",
         action="append",
-        help="tcp://HOST:PORT, unix://PATH or http+avro://HOST:PORT/PATH; may be given more than once"
+        help=f"{ENDPOINTS}; may be given more than once"
         " (default: tcp://127.0.0.1:9090 and a Unix socket in the runtime directory)",
     )
     parser.add_argument(
@@ -67,6 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="processes that answer calls, 0 for one a CPU (default: SPLNODE_WORKERS, else 1)",
     )
     parser.add_argument("--insecure", action="store_true", help="let other hosts connect, unencrypted and unknown")
+    encryption.add_options(parser, "the node")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: info")
     parser.add_argument("--log-format", choices=("auto", "json", "text"), help="default: auto, text on a terminal")
 
@@ -100,6 +102,11 @@ def settings_of(args: argparse.Namespace) -> config.Config:
     if args.service:
         own = tuple(config.anchored_service(spec, Path.cwd()) for spec in args.service)
         node = replace(node, services=(*node.services, *own))
+    tls = settings.tls
+    if files := encryption.given(args):
+        # What is given in another way stands for all of it: a mesh key for a certificate, or the other way round.
+        absolute = {name: str(Path(file).expanduser().absolute()) for name, file in files.items()}
+        tls = config.TlsConfig(mutual=tls.mutual, plain=tls.plain, **absolute)
     data, modules, discovery = settings.data, settings.modules, settings.discovery
     if args.peer:
         for text in args.peer:
@@ -115,7 +122,7 @@ def settings_of(args: argparse.Namespace) -> config.Config:
             raise ConfigError(f"--modules {args.modules}: there is no such directory")
         modules = replace(modules, path=str(folder))
     log = replace(log, level=args.log_level or log.level, format=args.log_format or log.format)
-    return replace(settings, node=node, data=data, modules=modules, discovery=discovery, log=log)
+    return replace(settings, node=node, data=data, modules=modules, discovery=discovery, tls=tls, log=log)
 
 
 def _whole(text: str, name: str) -> int:

@@ -5,28 +5,38 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from splnode.cli import profile
+from splnode.cli import encryption, profile
 from splnode.cli.failure import UsageError
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
+from splnode.net.securing import Securing
 
 MAX_TIME: Final = 30.0
 CONNECT_TIMEOUT: Final = 5.0
 LOCAL_TCP: Final = "tcp://127.0.0.1:9090"
+ENDPOINTS: Final = "tcp://HOST:PORT, tls://HOST:PORT, unix://PATH, http+avro:// or https+avro://HOST:PORT/PATH"
 
 
 class Target:
-    """`endpoints` are tried in turn until one can be connected to; times are seconds."""
+    """`endpoints` are tried in turn until one can be connected to; times are seconds. `tls`: see `encryption`."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], max_time: float, connect_timeout: float, headers: dict[str, str]):
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        max_time: float,
+        connect_timeout: float,
+        headers: dict[str, str],
+        tls: Securing | None = None,
+    ) -> None:
         self.endpoints = tuple(endpoints)
         self.max_time = max_time
         self.connect_timeout = connect_timeout
         self.headers = headers
+        self.tls = tls
 
     def at(self, endpoint: Endpoint) -> "Target":
         """The same, narrowed to one endpoint."""
-        return Target((endpoint,), self.max_time, self.connect_timeout, self.headers)
+        return Target((endpoint,), self.max_time, self.connect_timeout, self.headers, self.tls)
 
 
 def seconds(text: str) -> float:
@@ -61,7 +71,7 @@ def positive(text: str) -> int:
 def add_options(parser: argparse.ArgumentParser, max_time: float = MAX_TIME) -> None:
     """The options of every command that calls somebody."""
     group = parser.add_argument_group("whom to call")
-    group.add_argument("--to", metavar="ENDPOINT", help="tcp://HOST:PORT, unix://PATH or http+avro://HOST:PORT/PATH")
+    group.add_argument("--to", metavar="ENDPOINT", help=ENDPOINTS)
     group.add_argument("--profile", metavar="NAME", help="take --to, headers and --max-time from shell.toml")
     group.add_argument(
         "--max-time", type=seconds, metavar="S", help=f"seconds that a call may take (default: {max_time:g})"
@@ -69,6 +79,7 @@ def add_options(parser: argparse.ArgumentParser, max_time: float = MAX_TIME) -> 
     group.add_argument(
         "--connect-timeout", type=seconds, metavar="S", help=f"seconds to connect in (default: {CONNECT_TIMEOUT:g})"
     )
+    encryption.add_options(parser)
     parser.set_defaults(default_max_time=max_time)
 
 
@@ -77,7 +88,8 @@ def from_args(args: argparse.Namespace) -> Target:
     chosen = profile.load(args.profile)
     max_time = args.max_time or chosen.max_time or args.default_max_time
     connect_timeout = min(args.connect_timeout or CONNECT_TIMEOUT, max_time)
-    return Target(endpoints(args.to or chosen.to), max_time, connect_timeout, chosen.headers)
+    tls = encryption.made_of(encryption.given(args) or chosen.tls)
+    return Target(endpoints(args.to or chosen.to), max_time, connect_timeout, chosen.headers, tls)
 
 
 def endpoints(to: str | None) -> tuple[Endpoint, ...]:

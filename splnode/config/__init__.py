@@ -22,6 +22,7 @@ from splnode.config.sections import (
     ModulesConfig,
     NodeConfig,
     RetryConfig,
+    TlsConfig,
     sections,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "ModulesConfig",
     "NodeConfig",
     "RetryConfig",
+    "TlsConfig",
     "anchored_service",
     "checked_id",
     "default_directory",

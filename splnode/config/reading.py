@@ -6,7 +6,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -83,6 +83,9 @@ def _read_limits(_: type, given: object) -> Limits:
         raise msgspec.ValidationError(str(error).replace("`$", "`$.limits")) from None
 
 
+_TLS_FILES: Final = ("certificate", "key", "authority", "mesh_key")
+
+
 def _anchor(config: Config, base: Path) -> Config:
     """The same with relative paths made absolute, so that they do not depend on where the node is started."""
     replace = msgspec.structs.replace
@@ -91,7 +94,8 @@ def _anchor(config: Config, base: Path) -> Config:
         return str(base / Path(text).expanduser())
 
     node, data, modules, discovery = config.node, config.data, config.modules, config.discovery
-    access = config.access
+    access, tls = config.access, config.tls
+    secrets = {name: absolute(path) for name in _TLS_FILES if (path := getattr(tls, name))}
     files = {key: absolute(path) for key in ("policy", "tokens", "audit") if (path := getattr(access, key))}
     return replace(
         config,
@@ -104,6 +108,7 @@ def _anchor(config: Config, base: Path) -> Config:
         modules=replace(modules, path=absolute(modules.path)) if modules.path else modules,
         discovery=replace(discovery, file=absolute(discovery.file)) if discovery.file else discovery,
         access=replace(access, **files),
+        tls=replace(tls, **secrets),
     )
 
 

@@ -171,6 +171,17 @@ class AccessConfig(_Section, frozen=True):
     core_dumps: bool = False
 
 
+class TlsConfig(_Section, frozen=True):
+    """`[tls]`: what this node proves itself by on encrypted connections, and whom it believes."""
+
+    certificate: str | None = None
+    key: str | None = None
+    authority: str | None = None
+    mesh_key: str | None = None
+    mutual: Literal["ask", "on", "off"] = "ask"
+    plain: Literal["off", "both"] = "off"
+
+
 class LogConfig(_Section, frozen=True):
     """`[log]`: what is said on stderr."""
 
@@ -205,6 +216,7 @@ class Config(_Section, frozen=True):
     data: DataConfig = msgspec.field(default_factory=DataConfig)
     modules: ModulesConfig = msgspec.field(default_factory=ModulesConfig)
     discovery: DiscoveryConfig = msgspec.field(default_factory=DiscoveryConfig)
+    tls: TlsConfig = msgspec.field(default_factory=TlsConfig)
     access: AccessConfig = msgspec.field(default_factory=AccessConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 

@@ -23,7 +23,8 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
     if not address:
         return Peer("unknown")
     host, port = address[:2]
-    where = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    scheme = "tcp" if transport.get_extra_info("ssl_object") is None else "tls"
+    where = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     return Peer(where, None, proved(transport))
 
 

@@ -6,7 +6,8 @@ import socket
 import struct
 from typing import Final
 
-from splnode.identity import INSECURE, LOOPBACK, NOBODY, OWN, UNIX, Identity
+from splnode.identity import INSECURE, LOOPBACK, MESH, NOBODY, OWN, UNIX, Identity
+from splnode.net.tls_names import certificate_name
 
 _UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: unix(7), SO_PEERCRED
 _LOOPBACK: Final = Identity(LOOPBACK, (LOOPBACK,), "tcp")
@@ -21,7 +22,14 @@ def proved(transport: asyncio.BaseTransport) -> Identity:
     address = transport.get_extra_info("peername")
     if not address:
         return NOBODY
-    return _LOOPBACK if is_loopback(address[0]) else _INSECURE
+    ssl_object = transport.get_extra_info("ssl_object")
+    if ssl_object is not None:
+        name = certificate_name(ssl_object)
+        if name is not None:
+            return Identity(name, (MESH,), "certificate")
+    if is_loopback(address[0]):
+        return _LOOPBACK
+    return _INSECURE if ssl_object is None else NOBODY
 
 
 def uid_of(sock: socket.socket) -> int | None:

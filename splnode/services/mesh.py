@@ -22,6 +22,7 @@ from splnode.discovery.same_host import SameHost
 from splnode.discovery.static import Static, peers_from_environment
 from splnode.discovery.verdicts import Verdicts
 from splnode.endpoint import Endpoint
+from splnode.net.securing import Securing
 from splnode.rpc.call import Call
 from splnode.rpc.channel import Channel
 from splnode.rpc.client import Client
@@ -66,13 +67,14 @@ class MeshMember:
         channel: Channel,
         channels: Callable[[], list[dict[str, Any]]] = list,
         loads: Callable[[], Mapping[str, float]] = dict,
+        tls: Securing | None = None,
         judge: Callable[[Call], None] = lambda _call: None,
     ) -> None:
         self._weight = config.discovery.weight
         self._protocols = protocols
         self._own = Board()
         self._described: dict[bytes, Service] = {}  # by the MD5 of the text
-        self._peers = Peers(config.channels, config.limits)
+        self._peers = Peers(config.channels, config.limits, tls)
         self._registry = Registry()
         self._mdns = _multicast(config)
         self._changed = asyncio.Event()

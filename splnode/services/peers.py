@@ -14,6 +14,7 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.channel import EndpointChannel
 from splnode.net.connect import open_transport
 from splnode.net.discover import discover
+from splnode.net.securing import Securing
 from splnode.rpc.client import Client
 from splnode.services.node_info import from_info
 from splnode.wire.message import Contract
@@ -49,7 +50,9 @@ class Peers:
         self,
         settings: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
         limits: Limits = DEFAULT_LIMITS,
+        tls: Securing | None = None,
     ) -> None:
+        self._tls = tls
         self._settings = settings
         self._limits = limits
         self._contract = Contract(find_protocol(NODE_SERVICE), limits=limits)
@@ -59,14 +62,14 @@ class Peers:
 
         A server that is no node is described by the one protocol that it shows.
         """
-        shown = await discover(endpoint, NODE_SERVICE, timeout=ASKING, limits=self._limits)
+        shown = await discover(endpoint, NODE_SERVICE, timeout=ASKING, limits=self._limits, tls=self._tls)
         if shown.name != NODE_SERVICE:
             while True:
                 service = await asyncio.to_thread(service_of, shown)  # a peer's text may be large
                 yield Instance((Address(endpoint, ""),), services=(service,))
                 await asyncio.sleep(ELSEWHERE)
-                shown = await discover(endpoint, NODE_SERVICE, timeout=ASKING, limits=self._limits)
-        channel = EndpointChannel(endpoint, self._contract, settings=self._settings, limits=self._limits)
+                shown = await discover(endpoint, NODE_SERVICE, timeout=ASKING, limits=self._limits, tls=self._tls)
+        channel = self._channel(endpoint, self._contract)
         try:
             client, revision = Client(channel, self._contract), None
             while True:
@@ -82,11 +85,11 @@ class Peers:
 
     async def reach(self, endpoint: Endpoint) -> None:
         """Connects, and lets go. CallError(UNAVAILABLE)."""
-        (await open_transport(endpoint, _Nothing, REACHING)).close()
+        (await open_transport(endpoint, _Nothing, REACHING, self._tls)).close()
 
     async def describe(self, endpoint: Endpoint) -> Mapping[str, Any]:
         """The NodeInfo of the node there, once. CallError."""
-        channel = EndpointChannel(endpoint, self._contract, settings=self._settings, limits=self._limits)
+        channel = self._channel(endpoint, self._contract)
         try:
             info = await Client(channel, self._contract).call("getNode", {}, timeout=ASKING)
         finally:
@@ -103,7 +106,7 @@ class Peers:
         errors = []
         for endpoint in instance.endpoints:
             try:
-                found = await discover(endpoint, service, timeout=ASKING, limits=self._limits)
+                found = await discover(endpoint, service, timeout=ASKING, limits=self._limits, tls=self._tls)
             except CallError as error:
                 errors.append(error.message)
                 continue
@@ -117,7 +120,7 @@ class Peers:
         contract = Contract(find_protocol(EXECUTE_SERVICE), limits=self._limits)
         last: CallError | None = None
         for endpoint in instance.endpoints:
-            channel = EndpointChannel(endpoint, contract, settings=self._settings, limits=self._limits)
+            channel = self._channel(endpoint, contract)
             try:
                 return await Client(channel, contract).call("execute", {"request": request}, timeout=timeout)
             except CallError as error:
@@ -128,6 +131,9 @@ class Peers:
                 await channel.close()
         assert last is not None  # an instance has an endpoint
         raise last
+
+    def _channel(self, endpoint: Endpoint, contract: Contract) -> EndpointChannel:
+        return EndpointChannel(endpoint, contract, settings=self._settings, limits=self._limits, tls=self._tls)
 
 
 class _Nothing(asyncio.Protocol):

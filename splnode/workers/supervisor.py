@@ -20,7 +20,7 @@ import structlog
 
 from splnode.config import Config, to_builtins
 from splnode.endpoint import Endpoint
-from splnode.net.listener import addresses, check_exposure
+from splnode.net.listener import addresses, check_exposure, secured
 from splnode.net.shared import Shared, SharedTcp, SharedUnix
 from splnode.node import Node
 from splnode.notify import notify
@@ -91,7 +91,8 @@ class Supervisor(Node):
                 door.open()
 
     async def _bind(self, endpoint: Endpoint) -> Shared:
-        check_exposure(endpoint, self.config.node.insecure)
+        endpoint = secured(endpoint, self._tls)
+        check_exposure(endpoint, self.config.node.insecure, self._tls)
         return SharedUnix(endpoint) if endpoint.scheme == "unix" else SharedTcp(endpoint, await addresses(endpoint))
 
     async def _links(self, number: int) -> Links:
