@@ -97,7 +97,6 @@ class Node:
         self._spoken: WeakValueDictionary[str, Contract] = WeakValueDictionary()
         self._keeper: Keeper | None = None
         self._tls: Tls | None = None
-        self._tls: Tls | None = None
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
         self._tallies: dict[str, Mapping[str, Tally]] = {}
