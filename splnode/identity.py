@@ -79,6 +79,11 @@ UNREADABLE: Final = Identity("unreadable", (), "vouched")
 """Who is named in a way that cannot be read: the policy has nothing for that name but what is anyone's."""
 
 
+def bearer(token: str) -> dict[str, bytes]:
+    """The metadata by which a call brings a token."""
+    return {AUTHORIZATION_KEY: f"Bearer {token}".encode()}
+
+
 def identity_for(peer: Identity, metadata: Mapping[str, bytes]) -> Identity:
     """Who a call is for that `peer` brings with such metadata: itself, or whom it names if it is believed."""
     text = metadata.get(IDENTITY_KEY)

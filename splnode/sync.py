@@ -15,11 +15,12 @@ from typing import Any
 from splnode.avro.protocol import Message, Protocol, ProtocolLike, find_protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError, LocalWireError
+from splnode.identity import bearer
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.blocking import Carrier, channel_to
 from splnode.net.securing import Securing
 from splnode.net.stream import CONNECT_TIMEOUT
-from splnode.rpc.call import DEFAULT_TIMEOUT, Call, deadline_for, inherited_metadata
+from splnode.rpc.call import DEFAULT_TIMEOUT, NO_METADATA, Call, deadline_for, inherited_metadata
 from splnode.rpc.naming import by_position, find_message, message_of
 from splnode.wire.message import Contract
 
@@ -50,8 +51,16 @@ class Client:
     connection, which cancels the call at the other end; the client may be used on.
     """
 
-    def __init__(self, channel: Carrier, contract: Contract, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        channel: Carrier,
+        contract: Contract,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        metadata: Mapping[str, bytes] = NO_METADATA,
+    ) -> None:
         self.contract = contract
+        self._metadata = metadata  # of every call
         self._channel = channel
         self._timeout = timeout
         self._lock, self._line = channel.lock, channel.line
@@ -84,6 +93,8 @@ class Client:
         """The Call that `call` would make, for those who want its `answer_metadata` too: give it to `send`."""
         found = find_message(self.contract.protocol, message)
         deadline = deadline_for(self._timeout if timeout is None else timeout)
+        if self._metadata:
+            metadata = {**self._metadata, **(metadata or NO_METADATA)}
         return Call(self.contract, found, params or {}, deadline, inherited_metadata(metadata))
 
     def send(self, call: Call) -> Any:
@@ -133,14 +144,16 @@ def _method(client: Client, message: Message) -> Callable[..., Any]:
     def method(*args: Any, **params: Any) -> Any:
         if args:
             params = by_position(message.name, names, args, params)
-        return send(Call(contract, message, params, deadline_for(timeout), inherited_metadata(None)))
+        return send(Call(contract, message, params, deadline_for(timeout), inherited_metadata(client._metadata)))
 
     method.__name__, method.__doc__ = message.name, message.doc
+    if client._metadata:
+        return method
     return client._channel.method(message, timeout, method)
 
 
 @contextmanager
-def connect(
+def connect(  # noqa: PLR0913 - what a script may want to say, each by its name
     endpoint: str | Endpoint,
     protocol: ProtocolLike,
     *,
@@ -150,13 +163,15 @@ def connect(
     connect_timeout: float = CONNECT_TIMEOUT,
     limits: Limits = DEFAULT_LIMITS,
     tls: Securing | None = None,
+    token: str | None = None,
 ) -> Iterator[Client]:
     """A Client of `protocol` (a Protocol, the path of an `.avpr` file, or the name of a protocol that is shipped) at
     `endpoint`.
 
     `timeout` in seconds is what each call gets that names none. `results` gives the msgspec.Struct for a message's
     response, `errors` the classes to raise for declared errors. `tls` is what a `tls://` endpoint is shown and must
-    show (`splnode.Tls`; without it the authorities of the system are believed). Connects on entering, within
+    show (`splnode.Tls`; without it the authorities of the system are believed). `token` goes with each call, but over
+    no plain link between hosts (CallError(UNAUTHENTICATED), and nothing was sent). Connects on entering, within
     `connect_timeout` seconds, so that CallError(UNAVAILABLE) comes from here; connects again by itself; closes on
     leaving.
     """
@@ -164,7 +179,7 @@ def connect(
     named = {error.schema_name: error for error in errors}
     contract = Contract(find_protocol(protocol), results=results or {}, errors=named, limits=limits)
     channel = channel_to(where, contract, connect_timeout, tls)
-    client = Client(channel, contract, timeout=timeout)
+    client = Client(channel, contract, timeout=timeout, metadata=bearer(token) if token is not None else NO_METADATA)
     try:
         channel.connect()
         yield client

@@ -27,6 +27,7 @@ from typing import Any, Final
 from splnode.avro.protocol import Message, Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, RemoteWireError, SplnodeError
+from splnode.net.bearing import check_bearer
 from splnode.net.reasons import lost, said_tls
 from splnode.net.securing import Securing
 from splnode.net.stream import CONNECT_TIMEOUT, Stream, dial
@@ -210,6 +211,8 @@ class BlockingChannel:
 
     def call(self, call: Call) -> object:
         """Carries one call, and gives or raises what `rpc.channel.Channel.call` does."""
+        if call.metadata:
+            check_bearer(call, self.endpoint, self._tls)
         if self._in_use:
             self.close()
         return self._carry(call)

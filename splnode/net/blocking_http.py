@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from splnode.avro.protocol import Message, Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
+from splnode.net.bearing import check_bearer
 from splnode.net.blocking import NoLine
 from splnode.net.http_exchange import HttpExchange, HttpFault, carry, discover
 from splnode.net.reasons import lost
@@ -71,6 +72,7 @@ class BlockingHttpChannel:
     def call(self, call: Call) -> object:
         """Carries one call, and gives or raises what `rpc.channel.Channel.call` does."""
         contract = self.contract
+        check_bearer(call, self.endpoint, self._tls)
         if call.remaining <= 0:
             raise call.expired(started=False)
         session = ClientSession(contract, framing="http", remembered=self._known, limits=contract.limits)

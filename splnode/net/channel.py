@@ -26,6 +26,7 @@ from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.limits import DEFAULT_LIMITS, Limits
+from splnode.net.bearing import check_bearer
 from splnode.net.connect import open_transport
 from splnode.net.connection import ClientConnection
 from splnode.net.http_client import HttpPool
@@ -33,7 +34,7 @@ from splnode.net.securing import Securing
 from splnode.rpc.call import DEFAULT_TIMEOUT, NO_METADATA, Call
 from splnode.rpc.client import Client
 from splnode.rpc.failure import again
-from splnode.rpc.interceptor import Interceptor
+from splnode.rpc.interceptor import Bearer, Interceptor
 from splnode.wire.client import ClientSession
 from splnode.wire.message import Contract
 from splnode.wire.pipeline import Track, make_track
@@ -122,6 +123,8 @@ class EndpointChannel:
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries the call over the present connection or a new one."""
+        if call.metadata:
+            check_bearer(call, self.endpoint, self._tls)
         connection = self._connection
         return connection.call(call) if connection is not None and connection.is_open else self._call_anew(call)
 
@@ -252,6 +255,7 @@ async def connect(  # noqa: PLR0913 - what a program may want to say, each by it
     settings: ChannelsConfig = ChannelsConfig(),  # noqa: B008 - frozen
     limits: Limits = DEFAULT_LIMITS,
     tls: Securing | None = None,
+    token: str | None = None,
 ) -> AsyncIterator[Client]:
     """A Client of `protocol` (a Protocol, the path of an `.avpr` file, or the name of a protocol that is shipped) at
     `endpoint`, for programs without a node.
@@ -261,8 +265,9 @@ async def connect(  # noqa: PLR0913 - what a program may want to say, each by it
 
     `timeout` in seconds is what each call gets that names none. `results` gives the msgspec.Struct for a
     message's response, `errors` the classes to raise for declared errors. `tls` is what a `tls://` endpoint is
-    shown and must show (`splnode.Tls`; without it the authorities of the system are believed). Connects on entering, so
-    that CallError(UNAVAILABLE) comes from here; reconnects by itself; closes on leaving.
+    shown and must show (`splnode.Tls`; without it the authorities of the system are believed). `token` goes with each
+    call, but over no plain link between hosts (CallError(UNAUTHENTICATED), and nothing was sent). Connects on entering,
+    so that CallError(UNAVAILABLE) comes from here; reconnects by itself; closes on leaving.
     """
     where = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
     named = {error.schema_name: error for error in errors}
@@ -270,6 +275,7 @@ async def connect(  # noqa: PLR0913 - what a program may want to say, each by it
     channel = EndpointChannel(where, contract, settings=settings, limits=limits, tls=tls)
     try:
         await channel.connect()
-        yield Client(channel, contract, timeout=timeout, interceptors=interceptors)
+        bearer = (Bearer(token),) if token is not None else ()
+        yield Client(channel, contract, timeout=timeout, interceptors=(*interceptors, *bearer))
     finally:
         await channel.close()

@@ -10,6 +10,7 @@ from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
 from splnode.errors import CallError
+from splnode.identity import AUTHORIZATION_KEY
 from splnode.rpc.call import DEFAULT_TIMEOUT, Call, deadline_for, inherited_metadata
 from splnode.rpc.channel import Channel, track_of
 from splnode.rpc.interceptor import Interceptor, chain
@@ -61,7 +62,7 @@ class Client:
 
         `route` says where the call wants to go among the nodes that serve this; a channel to one place has no choice.
         """
-        if route is not ANY:
+        if route is not ANY or (metadata and AUTHORIZATION_KEY in metadata):  # the channel looks where that would go
             return self._routed(message, params, timeout, metadata, route)
         method = self._methods.get(message)
         if method is None:

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from splnode.identity import bearer
 from splnode.rpc.call import Call
 
 Proceed = Callable[[Call], Coroutine[Any, Any, object]]
@@ -19,6 +20,18 @@ class Interceptor(typing.Protocol):
     def __call__(self, call: Call, proceed: Proceed) -> Coroutine[Any, Any, object]:
         """Handles `call`, as a rule by `return await proceed(call)`."""
         ...
+
+
+class Bearer:
+    """An interceptor of a client: its calls bring this token."""
+
+    def __init__(self, token: str) -> None:
+        self._metadata = bearer(token)
+
+    def __call__(self, call: Call, proceed: Proceed) -> Coroutine[Any, Any, object]:
+        """Puts it beside the call."""
+        call.metadata = {**call.metadata, **self._metadata}
+        return proceed(call)
 
 
 def chain(interceptors: Sequence[Interceptor], innermost: Proceed) -> Proceed:
