@@ -114,13 +114,21 @@ class Heard:
         hosts = dict.fromkeys(address for record in records for address in record.addresses)
         ordered = sorted(hosts, key=_preference)[:MOST_ADDRESSES]
         return Instance(
-            tuple(Address(Endpoint("tcp", host, first.port), self._source) for host in ordered),
+            tuple(Address(each, self._source) for each in _endpoints(records, ordered)),
             first.txt.node,
             first.txt.epoch,
             tuple(sorted((record.txt.service for record in records), key=lambda service: service.name)),
             "drain" if any(record.txt.state == "drain" for record in records) else "up",
             first.txt.weight,
         )
+
+
+def _endpoints(records: Sequence[Record], hosts: Iterable[str]) -> Iterable[Endpoint]:
+    """Where to dial; over TLS the node that was announced must be there, and prove it."""
+    first = records[0]
+    if any(record.txt.tls for record in records):
+        return [Endpoint("tls", host, first.port, node=first.txt.node) for host in hosts]
+    return [Endpoint("tcp", host, first.port) for host in hosts]
 
 
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:

@@ -253,6 +253,7 @@ def records(
 ) -> dict[str, ServiceInfo]:
     """What is announced of each service of an instance, under the name that it has, or that it is to have."""
     port, addresses = reachable(instance, interfaces)
+    tls = any(each.is_secure and each.port == port for each in instance.endpoints)
     if not addresses:
         listens = ", ".join(map(str, instance.endpoints)) or "nowhere"
         log.warning("nothing is announced: no interface that is used has an address it listens on", listens=listens)
@@ -260,7 +261,7 @@ def records(
     server = host_label(instance.node, instance.epoch) + ".local."
     found = {}
     for service in instance.services or ():
-        txt = Txt(instance.node, instance.epoch, service, instance.state, instance.weight)
+        txt = Txt(instance.node, instance.epoch, service, instance.state, instance.weight, tls)
         try:
             text = encode(txt)
         except BadTxtError as error:
@@ -282,7 +283,9 @@ def reachable(instance: Instance, interfaces: Sequence[Interface]) -> tuple[int,
     here = [address for each in used for address in each.addresses]
     port, found = 0, dict[str, None]()
     for endpoint in instance.endpoints:
-        if endpoint.scheme != "tcp" or endpoint.framing not in (None, "netty") or (port and endpoint.port != port):
+        if endpoint.scheme not in ("tcp", "tls") or endpoint.framing not in (None, "netty"):
+            continue
+        if port and endpoint.port != port:
             continue
         if endpoint.host == "0.0.0.0":
             hosts = [each for each in here if ":" not in each]

@@ -9,6 +9,7 @@
 | `w` `r` `h` | wire and resolution fingerprint, MD5 of the text: 22 characters of base64url each |
 | `s` | `up` or `drain` |
 | `wt` | the weight, decimal |
+| `tls` | `1`: the port speaks TLS |
 
 A record has at most 400 bytes; what does not fit is left out, least important first, and asked of the node.
 (RFC 6763, section 6: keys are compared without case, the first of two counts, a string is at most 255 bytes.)
@@ -44,6 +45,7 @@ class Txt(typing.NamedTuple):
     service: Service
     state: State = "up"
     weight: float = 1.0
+    tls: bool = False
 
 
 class BadTxtError(ValueError):
@@ -62,6 +64,8 @@ def encode(txt: Txt) -> bytes:
             values[key] = base64.urlsafe_b64encode(printed).rstrip(b"=").decode()
     if txt.weight != 1.0:
         values["wt"] = f"{txt.weight:.6g}"
+    if txt.tls:
+        values["tls"] = "1"
     for dispensed in ("", *DISPENSABLE):
         values.pop(dispensed, None)
         strings = [f"{name}={value}".encode() for name, value in values.items()]
@@ -89,7 +93,11 @@ def decode(raw: bytes) -> Txt:
         raise BadTxtError(f"s is {state[:80]!r}, and not up or drain")
     printed = [_fingerprint(values, key) for key in ("w", "r", "h")]
     service = Service(name, version, *printed)
-    return Txt(node, _number(values, "ep", 2**63 - 1), service, typing.cast(State, state), _weight(values))
+    tls = _text(values, "tls", "0")
+    if tls not in ("0", "1"):
+        raise BadTxtError(f"tls is {tls[:80]!r}, and not 0 or 1")
+    epoch = _number(values, "ep", 2**63 - 1)
+    return Txt(node, epoch, service, typing.cast(State, state), _weight(values), tls == "1")
 
 
 def _strings(raw: bytes) -> dict[str, bytes]:

@@ -80,7 +80,7 @@ class MeshMember:
         self._changed = asyncio.Event()
         self._announcing: asyncio.Task[None] | None = None
         self.verdicts = Verdicts(self._peers.protocol)
-        resolvers = [*_resolvers(config), *([self._mdns] if self._mdns is not None else []), self._registry]
+        resolvers = [*_resolvers(config, tls), *([self._mdns] if self._mdns is not None else []), self._registry]
         signs = SameHost(runtime_directory() / SIGNS, self._peers.life)
         self._same_host = signs if config.discovery.same_host else None
         self.roster = Roster(
@@ -194,10 +194,12 @@ class MeshMember:
                 log.error("not announced", exc_info=error)
 
 
-def _resolvers(config: Config) -> list[Resolver]:
+def _resolvers(config: Config, tls: Securing | None) -> list[Resolver]:
     settings = config.discovery
     found: list[Resolver] = []
     peers = [*settings.peers, *peers_from_environment()]
+    if peers and tls is not None:
+        peers = [str(tls.dialled(Endpoint.parse(each))) for each in peers]
     if peers:
         found.append(Static(peers))
     if settings.file:

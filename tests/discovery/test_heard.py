@@ -31,6 +31,13 @@ def test_the_services_of_a_node_are_one_instance() -> None:
     assert list(known.instances()) == []
 
 
+def test_over_tls_the_node_that_was_announced_must_be_there() -> None:
+    known = Heard("mdns")
+    known.add("one", record()._replace(txt=Txt("kitchen", 1, Service("a.B"), tls=True)))
+    (instance,) = known.instances()
+    assert [str(each) for each in instance.endpoints] == ["tls://10.0.0.1:9?node=kitchen"]
+
+
 def test_a_forged_record_stands_beside_the_true_one() -> None:
     known = Heard("mdns")
     known.add("one", record())

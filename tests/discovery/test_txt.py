@@ -29,6 +29,13 @@ def test_what_goes_in_comes_out(state: str, weight: float) -> None:
     assert decode(encode(txt)) == txt
 
 
+def test_a_port_that_speaks_tls() -> None:
+    txt = Txt("kitchen", 17, Service("a.B"), tls=True)
+    assert encode(txt).endswith(b"\x05tls=1")
+    assert decode(encode(txt)) == txt
+    assert not decode(record(id="n", p="a.B", tls="0")).tls
+
+
 def test_what_does_not_fit_is_left_out_least_important_first() -> None:
     node, name, version = "n" * 63, "p" * 200, "v" * 40
     whole = Txt(node, 2**62, Service(name, "", *PRINTS), "drain", 0.123456)
@@ -58,6 +65,7 @@ def test_names_that_nobody_could_read_are_not_said(node: str, name: str) -> None
         (record(id="n", p="a.B", ep="9" * 30), "ep is"),
         (record(id="n", p="a.B", s="dead"), "not up or drain"),
         (record(id="n", p="a.B", wt="nan"), "wt is"),
+        (record(id="n", p="a.B", tls="yes"), "tls is 'yes', and not 0 or 1"),
         (record(id="n", p="a.B", wt="-1"), "wt is"),
         (record(id="n", p="a.B", wt="1e9"), "wt is"),
         (record(id="n", p="a.B", w="short"), "no fingerprint"),
