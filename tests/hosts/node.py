@@ -27,6 +27,9 @@ class HostNode:
     Several on one host need a `name` and a `port` each.
     """
 
+    exposed: tuple[str, ...] = ("--insecure",)
+    """What lets it listen for other hosts."""
+
     def __init__(
         self, network: Network, host: int, folder: Path, *options: str, config: str = "", name: str = "",
         port: int = 9090,
@@ -54,7 +57,7 @@ class HostNode:
 
     async def start(self) -> None:
         """Returns when it serves."""
-        words = ["serve", "--config", str(self.folder / "c.toml"), "--insecure", "--listen", self.unix]
+        words = ["serve", "--config", str(self.folder / "c.toml"), *self.exposed, "--listen", self.unix]
         listen = ["--listen", f"tcp://0.0.0.0:{self.port}"]
         with (self.folder / "log").open("ab") as log:
             self._node = await self._splnode(*words, *listen, *self.options, stderr=log)
