@@ -83,6 +83,7 @@ async def _bench(args: argparse.Namespace) -> tuple[Tally, dict[str, Any]]:
     contract = Contract(protocol)
     with connected(where, contract) as dialled:
         endpoint = dialled.endpoint
+        metadata = {**dialled.metadata, **metadata}
     async with AsyncExitStack() as stack:
         channels = [
             EndpointChannel(endpoint, contract, settings=settings, tls=where.tls) for _ in range(args.connections)

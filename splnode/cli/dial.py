@@ -6,7 +6,7 @@ Commands make one call after another, so they block: a loop and its imports woul
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -44,10 +44,11 @@ class Dialled:
         self.channel = channel
         self.contract = contract
         self.server = channel.server
+        self.metadata: Mapping[str, bytes] = {}
 
     def client(self, timeout: float) -> Client:
-        """A Client over it."""
-        return Client(self.channel, self.contract, timeout=timeout)
+        """A Client over it, whose calls all have its `metadata`."""
+        return Client(self.channel, self.contract, timeout=timeout, metadata=self.metadata)
 
 
 def load_protocol(file: str) -> Protocol:
@@ -88,7 +89,9 @@ def dial(
 
 def dial_first(target: Target, contract: Contract, phases: Phases | None = None) -> Dialled:
     """A connection to the first endpoint of the target that lets itself be connected to. NoEndpointError."""
-    return first_of(target, lambda endpoint: dial(endpoint, contract, target.connect_timeout, phases, target.tls))
+    found = first_of(target, lambda endpoint: dial(endpoint, contract, target.connect_timeout, phases, target.tls))
+    found.metadata = target.token.direct(found.endpoint)
+    return found
 
 
 def first_of(target: Target, attempt: Callable[[Endpoint], T]) -> T:

@@ -64,6 +64,7 @@ exit codes:
 environment:
   SPLNODE_TO       the endpoint to call, where --to does not say
   SPLNODE_PROFILE  the profile to use, where --profile does not say
+  SPLNODE_TOKEN    the token to bring, where --token-file does not say
   SPLNODE_MESH_KEY, SPLNODE_CERT, SPLNODE_CA  files for TLS, where no option names one
   SPLNODE_WORKERS  the processes of serve, where --workers does not say
   NO_COLOR         no colours

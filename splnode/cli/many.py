@@ -20,6 +20,7 @@ from splnode.config import ChannelsConfig
 from splnode.errors import CallError, Code, DeclaredError, SplnodeError
 from splnode.net.channel import EndpointChannel
 from splnode.rpc.client import Client
+from splnode.rpc.interceptor import Beside
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.wire.message import Contract
@@ -40,7 +41,8 @@ class Many:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         try:
-            entry = _alone(where) if alone else _through(where, phases)
+            own, self._beside = ({}, where.token.alone) if alone else where.token.passing(where.endpoints[0])
+            entry = _alone(where) if alone else _through(where, phases, own)
             self._client = self._runner.run(self._stack.enter_async_context(entry))
             self._passed = Passed(args, where, self._runner.run(self._speak()), phases)
         except BaseException:
@@ -136,7 +138,7 @@ class Many:
         return list(dict.fromkeys(names))
 
     async def _call(self, value: Any, metadata: Mapping[str, bytes], to: str | None) -> Outcome:
-        request = self._passed.request(value, metadata, to)
+        request = self._passed.request(value, {**self._beside, **metadata}, to)
         try:
             answer: Any = await self._client.call("callRemote", request, timeout=self._max_time)
         except CallError as error:
@@ -145,7 +147,7 @@ class Many:
 
 
 @asynccontextmanager
-async def _through(where: Target, phases: Phases) -> AsyncIterator[Client]:
+async def _through(where: Target, phases: Phases, metadata: Mapping[str, bytes]) -> AsyncIterator[Client]:
     contract = Contract(find_protocol(dial.NODE))
     endpoint = where.endpoints[0]
     settings = ChannelsConfig(connect_timeout=where.connect_timeout)
@@ -153,7 +155,7 @@ async def _through(where: Target, phases: Phases) -> AsyncIterator[Client]:
     try:
         with phases.phase("dial", str(endpoint)):
             await channel.connect()
-        yield Client(channel, contract, timeout=where.max_time)
+        yield Client(channel, contract, timeout=where.max_time, interceptors=(Beside(metadata),) if metadata else ())
     finally:
         await channel.close()
 

@@ -5,7 +5,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from splnode.cli.bearing import warn
 from splnode.cli.failure import UsageError
+from splnode.identity import AUTHORIZATION_KEY
 
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
@@ -17,10 +19,12 @@ def read_headers(lines: Iterable[str], preset: Mapping[str, str] | None = None) 
     """
     metadata = {key: expand(value).encode() for key, value in (preset or {}).items()}
     for line in lines:
+        warn(line)
         key, colon, value = line.partition(":")
         key = key.strip()
         if not colon or not key:
             raise UsageError(f"-H {line!r}: a header is 'key: value'")
+        key = key.lower() if key.lower() == AUTHORIZATION_KEY else key
         metadata[key] = expand(value.strip()).encode("utf-8", "surrogateescape")
     return metadata
 
@@ -38,5 +42,8 @@ def expand(text: str) -> str:
 
 
 def shown(metadata: Mapping[str, bytes]) -> dict[str, str]:
-    """Metadata for a reader: text, with what is no UTF-8 escaped."""
-    return {key: value.decode("utf-8", "backslashreplace") for key, value in metadata.items()}
+    """Metadata for a reader: text, with what is no UTF-8 escaped, and no token."""
+    return {
+        key: "..." if key.lower() == AUTHORIZATION_KEY else value.decode("utf-8", "backslashreplace")
+        for key, value in metadata.items()
+    }

@@ -101,6 +101,7 @@ class Remote:
     def __init__(self, args: argparse.Namespace, where: Target, node: Protocol, phases: Phases) -> None:
         self._args, self._phases = args, phases
         self._dialled = dial.dial_first(where, Contract(node), phases)
+        self._dialled.metadata, self._beside = where.token.passing(self._dialled.endpoint)
         self._client = self._dialled.client(where.max_time)
         try:
             self._passed = Passed(args, where, self._speak(), phases)
@@ -111,7 +112,7 @@ class Remote:
     def run(self, value: Any, metadata: Mapping[str, bytes]) -> int:
         """One call, and its result on stdout."""
         passed, to = self._passed, self._args.node
-        request = passed.request(value, metadata, to)
+        request = passed.request(value, {**self._beside, **metadata}, to)
         try:
             with self._phases.phase("call", passed.name):
                 outcome = passed.outcome(self._client.call("callRemote", request), to)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from splnode.cli import encryption, profile
+from splnode.cli import bearing, encryption, profile
 from splnode.cli.failure import UsageError
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
@@ -27,16 +27,18 @@ class Target:
         connect_timeout: float,
         headers: dict[str, str],
         tls: Securing | None = None,
+        token: bearing.Bearing = bearing.Bearing(),  # noqa: B008 - it is empty
     ) -> None:
         self.endpoints = tuple(endpoints)
         self.max_time = max_time
         self.connect_timeout = connect_timeout
         self.headers = headers
         self.tls = tls
+        self.token = token
 
     def at(self, endpoint: Endpoint) -> "Target":
         """The same, narrowed to one endpoint."""
-        return Target((endpoint,), self.max_time, self.connect_timeout, self.headers, self.tls)
+        return Target((endpoint,), self.max_time, self.connect_timeout, self.headers, self.tls, self.token)
 
 
 def seconds(text: str) -> float:
@@ -79,6 +81,7 @@ def add_options(parser: argparse.ArgumentParser, max_time: float = MAX_TIME) -> 
     group.add_argument(
         "--connect-timeout", type=seconds, metavar="S", help=f"seconds to connect in (default: {CONNECT_TIMEOUT:g})"
     )
+    bearing.add_options(group)
     encryption.add_options(parser)
     parser.set_defaults(default_max_time=max_time)
 
@@ -89,7 +92,8 @@ def from_args(args: argparse.Namespace) -> Target:
     max_time = args.max_time or chosen.max_time or args.default_max_time
     connect_timeout = min(args.connect_timeout or CONNECT_TIMEOUT, max_time)
     tls = encryption.made_of(encryption.given(args) or chosen.tls)
-    return Target(endpoints(args.to or chosen.to), max_time, connect_timeout, chosen.headers, tls)
+    token = bearing.given(args)
+    return Target(endpoints(args.to or chosen.to), max_time, connect_timeout, chosen.headers, tls, token)
 
 
 def endpoints(to: str | None) -> tuple[Endpoint, ...]:

@@ -25,6 +25,7 @@ from splnode.avro.protocol import ProtocolLike, find_protocol
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError
+from splnode.identity import bearer
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.bearing import check_bearer
 from splnode.net.connect import open_transport
@@ -34,7 +35,7 @@ from splnode.net.securing import Securing
 from splnode.rpc.call import DEFAULT_TIMEOUT, NO_METADATA, Call
 from splnode.rpc.client import Client
 from splnode.rpc.failure import again
-from splnode.rpc.interceptor import Bearer, Interceptor
+from splnode.rpc.interceptor import Beside, Interceptor
 from splnode.wire.client import ClientSession
 from splnode.wire.message import Contract
 from splnode.wire.pipeline import Track, make_track
@@ -275,7 +276,7 @@ async def connect(  # noqa: PLR0913 - what a program may want to say, each by it
     channel = EndpointChannel(where, contract, settings=settings, limits=limits, tls=tls)
     try:
         await channel.connect()
-        bearer = (Bearer(token),) if token is not None else ()
-        yield Client(channel, contract, timeout=timeout, interceptors=(*interceptors, *bearer))
+        bringing = (Beside(bearer(token)),) if token is not None else ()
+        yield Client(channel, contract, timeout=timeout, interceptors=(*interceptors, *bringing))
     finally:
         await channel.close()

@@ -5,10 +5,9 @@ itself, raise, or `return await proceed(call)`. The first of a list is the outer
 """
 
 import typing
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from splnode.identity import bearer
 from splnode.rpc.call import Call
 
 Proceed = Callable[[Call], Coroutine[Any, Any, object]]
@@ -22,15 +21,15 @@ class Interceptor(typing.Protocol):
         ...
 
 
-class Bearer:
-    """An interceptor of a client: its calls bring this token."""
+class Beside:
+    """An interceptor of a client: its calls have this metadata, where they have none of those keys themselves."""
 
-    def __init__(self, token: str) -> None:
-        self._metadata = bearer(token)
+    def __init__(self, metadata: Mapping[str, bytes]) -> None:
+        self._metadata = metadata
 
     def __call__(self, call: Call, proceed: Proceed) -> Coroutine[Any, Any, object]:
         """Puts it beside the call."""
-        call.metadata = {**call.metadata, **self._metadata}
+        call.metadata = {**self._metadata, **call.metadata}
         return proceed(call)
 
 

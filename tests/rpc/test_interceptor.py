@@ -1,5 +1,5 @@
 from splnode.rpc.call import Call
-from splnode.rpc.interceptor import Proceed, chain
+from splnode.rpc.interceptor import Beside, Proceed, chain
 from tests.rpc.test_call import a_call
 
 
@@ -31,3 +31,16 @@ async def test_none_is_the_handler_itself() -> None:
         return "x"
 
     assert chain([], innermost) is innermost
+
+
+async def test_what_stands_beside_each_call() -> None:
+    seen: list[dict[str, bytes]] = []
+
+    async def innermost(call: Call) -> object:
+        seen.append(dict(call.metadata))
+        return None
+
+    through = chain([Beside({"a": b"1", "b": b"1"})], innermost)
+    await through(a_call(1))
+    await through(a_call(1, {"b": b"2"}))
+    assert seen == [{"a": b"1", "b": b"1"}, {"a": b"1", "b": b"2"}]
