@@ -68,6 +68,8 @@ class Endpoint(Frozen):
             raise ConfigError(f"endpoint {text!r}: {error}") from None
         if url.scheme not in SCHEMES:
             raise ConfigError(f"endpoint {text!r}: it must begin with one of {', '.join(s + '://' for s in SCHEMES)}")
+        if url.fragment:
+            raise ConfigError(f"endpoint {text!r}: it has no part behind #")
         options = _options(text, url.query)
         if "node" in options and url.scheme not in PLAIN:
             raise ConfigError(f"endpoint {text!r}: only TLS proves which node is there: node needs tls or https+avro")
@@ -130,6 +132,8 @@ def _options(text: str, query: str) -> dict[str, str]:
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in ("framing", "service", "node"):
             raise ConfigError(f"endpoint {text!r}: unknown option {key!r}; there are framing, service and node")
+        if not value and key != "framing":
+            raise ConfigError(f"endpoint {text!r}: the option {key} is empty; leave it out")
         options[key] = value
     framing = options.get("framing", "netty")
     if framing not in FRAMINGS:

@@ -453,8 +453,11 @@ def _identity(config: Config) -> str:
             return kept
         fresh = uuid.uuid4().hex[:12]
         temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(fresh + "\n", "ascii")
-        temporary.replace(path)
+        try:
+            temporary.write_text(fresh + "\n", "ascii")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)  # where there was no room for it
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"node.directory {str(config.directory)!r} cannot be used: {error}") from None
     return fresh

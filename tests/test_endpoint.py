@@ -53,6 +53,8 @@ def test_is_read_and_written(text: str, endpoint: Endpoint) -> None:
         ("tcp://host:1/path", "a tcp endpoint has no path (found '/path')"),
         ("tcp://[::1:9090", "Invalid IPv6 URL"),
         ("unix:///a?service=\udcff", "is no Unicode"),
+        ("unix:///a?service=", "the option service is empty"),
+        ("tcp://host:1#X", "it has no part behind #"),
         ("unix://", "a Unix socket needs an absolute path"),
         ("unix://relative", "a Unix socket needs an absolute path"),
         ("tcp://host:1?framing=x", "unknown framing 'x'; there are netty, spec, sasl, http"),

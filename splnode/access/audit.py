@@ -133,13 +133,15 @@ class Audit:
 
     def _write(self, file: int | None, data: bytes) -> int | None:
         """Writes them, and says so in the log where that fails; the node goes on."""
+        torn = b""  # of the last line, what is written
         try:
             if file is None and data:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 file = os.open(self.path, flags, 0o600)
             while data and file is not None:
-                data = data[os.write(file, data) :]
+                taken = os.write(file, data)
+                torn, data = (torn + data[:taken]).rpartition(b"\n")[2], data[taken:]
         except OSError as error:
             if not self._failing:
                 log.error("audit lines are lost: the file cannot be written", path=str(self.path), reason=str(error))
@@ -150,11 +152,20 @@ class Audit:
                     self._lines.clear()
                     self._lost = 0
             if file is not None:
+                _mend(file, torn)
                 with contextlib.suppress(OSError):
                     os.close(file)
             return None
         self._failing = False
         return file
+
+
+def _mend(file: int, torn: bytes) -> None:
+    """Takes half a line off the end again, so that the next one is whole; not where somebody has written behind it."""
+    with contextlib.suppress(OSError):
+        start = os.fstat(file).st_size - len(torn)
+        if torn and os.pread(file, len(torn), start) == torn:
+            os.ftruncate(file, start)
 
 
 def _written(when: float, line: Mapping[str, Any]) -> bytes:

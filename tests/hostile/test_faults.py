@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks import remount, small_disk
 from tests.hostile.victim import START, Victim, execute
 from tests.hostile.watch import ROOT, dial, hello, netty_reply
-from tests.require import require
 from tests.wire.conftest import netty, string
 
 SLEEPS = """
@@ -206,14 +206,8 @@ def test_standard_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
 
 @pytest.fixture
 def tmpfs(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False
-    )
-    require(mounted.returncode == 0, "mount", "run as root, with the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "disk", "2m") as folder:
+        yield folder
 
 
 def write(sock: socket.socket, key: str, size: int) -> bytes:
@@ -235,13 +229,13 @@ def test_a_disk_that_is_full_and_is_not_any_more(tmp_path: Path, tmpfs: Path) ->
         sock.sendall(execute("gp/fs/write", {"path": "f"}, text("x" * 500_000)))
         assert b"No space left" in netty_reply(sock)[1]
         assert victim.log.count("STORAGE_FULL") == 1  # a warning a change, not one a call
-        subprocess.run(["mount", "-o", "remount,size=8m", tmpfs], check=True)
+        remount(tmpfs, "size=8m")
         assert write(sock, "more", 50_000).startswith(b"\0\0")
         victim.stays_well()
 
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path, tmpfs: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", tmpfs], check=True)
+    remount(tmpfs, "ro")
     victim = Victim(tmp_path, "--data", str(tmpfs))
     victim.launch()
     assert victim.process.wait(START) == 2

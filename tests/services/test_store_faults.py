@@ -21,6 +21,7 @@ from splnode.modules.files import FileFault, Folder
 from splnode.services.store import Store
 from splnode.services.store_format import FILE
 from splnode.services.store_queries import StoreFault
+from tests.disks import remount, small_disk
 from tests.require import require
 
 ROOT = Path(__file__).parents[2]
@@ -166,13 +167,8 @@ def copied(used: Path, path: Path, new: bool) -> Path:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A disk of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    require(mounted.returncode == 0, "mount", "run as root, with the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "disk") as folder:
+        yield folder
 
 
 async def test_a_full_disk_with_many_writers_and_space_again(small: Path) -> None:
@@ -193,7 +189,7 @@ async def test_a_full_disk_with_many_writers_and_space_again(small: Path) -> Non
     assert len(refused) > 50
     page = await store.read("t", limit=1000)
     assert [each["primaryKey"] for each in page.items] == kept
-    await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=8m", small], check=True)
+    remount(small, "size=8m")
     await write("again", 5000)
     assert kept[-1] == "again"
     await store.close()
@@ -242,11 +238,11 @@ def test_the_files_of_modules_on_a_full_and_on_a_read_only_disk(small: Path) -> 
         folder.write("a/b", b"x" * 2_000_000)
     assert folder.read("a/b", 100) == (b"old", 3)
     assert [each["name"] for each in folder.entries("a")] == ["b"]
-    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    remount(small, "ro")
     for path in ("a/b", "new"):
         with pytest.raises(FileFault, match="Read-only"):
             folder.write(path, b"new")
     assert folder.read("a/b", 100) == (b"old", 3)
-    subprocess.run(["mount", "-o", "remount,rw", small], check=True)
+    remount(small, "rw")
     folder.write("a/b", b"new")
     assert folder.read("a/b", 100) == (b"new", 3)
