@@ -6,19 +6,27 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.netty.handler.ssl.SslContext;
+import io.netty.handler.ssl.SslContextBuilder;
 import java.io.BufferedReader;
 import java.io.File;
+import java.io.FileInputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.net.InetSocketAddress;
 import java.net.URL;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.security.KeyStore;
+import java.security.cert.CertificateFactory;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import javax.net.ssl.HttpsURLConnection;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
 import org.apache.avro.AvroRemoteException;
 import org.apache.avro.Protocol;
 import org.apache.avro.Schema;
@@ -152,6 +160,19 @@ public class Peer {
 
   // Calling.
 
+  static void trust(File authority) throws Exception {
+    KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+    store.load(null, null);
+    try (FileInputStream pem = new FileInputStream(authority)) {
+      store.setCertificateEntry("authority", CertificateFactory.getInstance("X.509").generateCertificate(pem));
+    }
+    TrustManagerFactory managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+    managers.init(store);
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(null, managers.getTrustManagers(), null);
+    HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
+  }
+
   static class Client {
     final Protocol protocol;
     final Transceiver transceiver;
@@ -166,8 +187,18 @@ public class Peer {
         case "netty": transceiver = new NettyTransceiver(where); break;
         case "sasl": transceiver = new SaslSocketTransceiver(where); break;
         case "socket": transceiver = new SocketTransceiver(where); break;
-        default: transceiver = new HttpTransceiver(
-            new URL("http", where.getHostString(), where.getPort(), command.get("resource").asText()));
+        case "netty-tls": {
+          SslContext trusting = SslContextBuilder.forClient().trustManager(new File(command.get("ca").asText())).build();
+          transceiver = new NettyTransceiver(where, 20000, channel -> channel.pipeline().addFirst(
+              trusting.newHandler(channel.alloc(), "localhost", where.getPort())), null);
+          break;
+        }
+        default:
+          if (command.has("ca")) {
+            trust(new File(command.get("ca").asText()));
+          }
+          transceiver = new HttpTransceiver(
+            new URL(command.get("transport").asText(), where.getHostString(), where.getPort(), command.get("resource").asText()));
       }
       requestor = new GenericRequestor(protocol, transceiver);
       requestor.addRPCPlugin(new RPCPlugin() {

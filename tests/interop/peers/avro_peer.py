@@ -2,8 +2,10 @@
 
 import base64
 import datetime
+import http.client
 import http.server
 import json
+import ssl
 import sys
 import threading
 from pathlib import Path
@@ -50,6 +52,9 @@ class Client:
     def __init__(self, command):
         self.protocol = load(command["protocol"])
         self.transceiver = avro.ipc.HTTPTransceiver(command["host"], command["port"], command["resource"])
+        if command["transport"] == "https":  # it has none of its own, but it is only another connection of http.client
+            context = ssl.create_default_context(cafile=command["ca"])
+            self.transceiver.conn = http.client.HTTPSConnection(command["host"], command["port"], context=context)
         self.requestor = avro.ipc.Requestor(self.protocol, self.transceiver)
 
     def call(self, message, params):

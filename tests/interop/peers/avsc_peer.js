@@ -5,8 +5,10 @@ const avro = require('avsc');
 const {Adapter} = require('avsc/lib/services');
 const fs = require('fs');
 const http = require('http');
+const https = require('https');
 const net = require('net');
 const readline = require('readline');
+const tls = require('tls');
 
 const clients = [];
 const servers = [];
@@ -38,14 +40,17 @@ function service(path) {
 }
 
 // What avsc calls a transport: a stream, or a function that gives one for each call.
-function transport({transport, host, port, path, resource}) {
+function transport({transport, host, port, path, resource, ca}) {
   const where = path ? {path} : {host, port};
+  const trusted = ca ? {ca: fs.readFileSync(ca), servername: 'localhost'} : {};
+  if (transport === 'tls') return tls.connect({host, port, ...trusted});
   if (transport === 'netty') return net.connect(where);
   if (transport === 'function') {
     return (cb) => net.connect(where, function () { cb(null, this); }).on('error', cb);
   }
-  if (transport === 'http') {
-    return (cb) => http.request({host, port, path: resource || '/', method: 'POST', agent: false,
+  if (transport === 'http' || transport === 'https') {
+    const library = transport === 'http' ? http : https;
+    return (cb) => library.request({host, port, ...trusted, path: resource || '/', method: 'POST', agent: false,
       headers: {'Content-Type': 'avro/binary'}}).on('response', (res) => {
       if (res.statusCode !== 200) cb(new Error(`status ${res.statusCode}`));
       else cb(null, res);
