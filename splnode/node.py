@@ -186,6 +186,8 @@ class Node:
             self._listener.host.timeout = config.calls.timeout
         if self._keeper is not None:
             self._keeper.reload(config)
+        if self._tls is not None:
+            self._tls.look()
         logging.configure(config.log.level, config.log.format)
 
     async def __aenter__(self) -> Self:
@@ -269,6 +271,7 @@ class Node:
             channel=self._router,
             channels=lambda: report.channels(elsewhere.balancers),
             loads=lambda: report.loads(elsewhere.balancers),
+            in_use=lambda: report.in_use(elsewhere.balancers),
             judge=self._router.judge,
             tls=self._tls,
         )

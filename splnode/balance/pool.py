@@ -107,6 +107,11 @@ class Pool:
             self._run(self._watch())
             self._run(self._look_after())
 
+    def probes(self, member: Member, now: float) -> bool:
+        """Whether the member is asked, once an interval, whether it is there: calls go to it."""
+        used = member.in_flight or now - member.used < IN_USE * self._settings.probe_interval
+        return member.connected and (self.weighted or bool(used))
+
     def choice(self, message: str) -> Choice:
         """Who may have a call of that message."""
         choice = self._choices.get(message)
@@ -263,7 +268,7 @@ class Pool:
         elif member.connected:
             if member.nearer is not None:  # it was found later, or could not be connected to
                 self._run(member.approach())
-            if self.weighted or member.in_flight or now - member.used < IN_USE * self._settings.probe_interval:
+            if self.probes(member, now):
                 self._run(self._probe(member))
         elif standing is Standing.LIVE and connect:
             self._run(self._connect(member))

@@ -38,6 +38,17 @@ def loads(balancers: Iterable[Balancer]) -> Mapping[str, float]:
     return found
 
 
+def in_use(balancers: Iterable[Balancer]) -> frozenset[str]:
+    """The ids of the nodes that calls go to, and that answer: they are probed once an interval."""
+    now = time.monotonic()
+    return frozenset(
+        member.instance.node
+        for balancer in balancers
+        for member in balancer.pool.members
+        if balancer.pool.probes(member, now) and not member.strikes
+    )
+
+
 def _node(balancer: Balancer, member: Member, now: float, clock: float) -> dict[str, Any]:
     accrual, last = member.accrual, member.reported.last
     ejected = accrual.until is not None and accrual.standing(now) is not Standing.LIVE

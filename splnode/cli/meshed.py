@@ -136,6 +136,8 @@ def load(row: dict[str, Any]) -> str:
 
 def state(row: dict[str, Any]) -> str:
     """The state for a table: a problem is one, too."""
+    if row["state"] in ("SUSPECT", "GONE"):
+        return output.paint(row["state"].lower(), output.RED)
     if row["problem"]:
         return output.paint("left out", output.RED)
     return "draining" if row["state"] == "DRAINING" else output.paint("up", output.GREEN)

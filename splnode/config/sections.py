@@ -151,6 +151,10 @@ class DiscoveryConfig(_Section, frozen=True):
     file: str | None = None
     dns: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
     same_host: bool = True
+    check_interval: Pause = 12.0
+    check_rate: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 10.0
+    check_strikes: Number = 3
+    gone_seconds: Pause = 30.0
     weight: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 1.0
 
     def __post_init__(self) -> None:

@@ -207,15 +207,17 @@ def _rejected(network: Network | None) -> Iterable[Finding]:
 
 
 def _peers(roster: Roster, network: Network | None, listening: Sequence[Endpoint]) -> Iterable[Finding]:
-    present = sorted(roster.present, key=lambda each: (not each.problem, each.node))
-    for each in present[:SHOWN]:
+    present = sorted(
+        ((*roster.standing(each), each) for each in roster.present), key=lambda row: (not row[1], row[2].node)
+    )
+    for state, problem, each in present[:SHOWN]:
         where = f"{each.node or 'a node'} at {each.endpoints[0]} ({', '.join(each.sources)})"
-        if each.problem:
-            refused = "refused" in each.problem  # somebody answered, so nothing stands between
+        if problem:
+            refused = "refused" in problem  # somebody answered, so nothing stands between
             fix = "start the node there, or correct its address" if refused else firewall_hint(each.endpoints[:1])
-            yield Finding("peers", "BAD", f"{where}: {each.problem}", fix)
+            yield Finding("peers", "BAD", f"{where}: {problem}", fix)
         else:
-            yield Finding("peers", "GOOD", f"{where}: {'it is about to stop' if each.state == 'drain' else 'found'}")
+            yield Finding("peers", "GOOD", f"{where}: {'it is about to stop' if state == 'drain' else 'found'}")
     if len(present) > SHOWN:
         yield Finding("peers", "NOTE", f"{len(present) - SHOWN} more")
     if not present:
@@ -226,7 +228,8 @@ def _peers(roster: Roster, network: Network | None, listening: Sequence[Endpoint
 async def _clocks(roster: Roster, clock: Clock) -> list[Finding]:
     if time.time() < BUILT:
         return [Finding("clock", "BAD", f"this host's clock shows {time.ctime()}", "set it: timedatectl set-ntp true")]
-    peers = [each for each in sorted(roster.present, key=lambda each: each.node) if not each.problem][:CLOCKS]
+    present = sorted(roster.present, key=lambda each: each.node)
+    peers = [each for each in present if not roster.standing(each)[1]][:CLOCKS]
     offsets = await asyncio.gather(*(_offset(each, clock) for each in peers))
     return [_skewed(each, offset) for each, offset in zip(peers, offsets, strict=True) if offset is not None]
 

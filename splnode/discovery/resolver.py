@@ -160,6 +160,11 @@ class Board:
         self._tell()
         return True
 
+    def touch(self) -> None:
+        """There is something new to say of the present set: whoever waits in `changed` hears of it."""
+        self._revision += 1
+        self._tell()
+
     def close(self) -> None:
         """Ends every watch."""
         self._closed = True

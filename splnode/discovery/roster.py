@@ -4,35 +4,32 @@ A resolver that gives an address alone (a list, the DNS) does not know which nod
 instance is followed: the node is asked, and says it again whenever that changes, for as long as the connection stands.
 So a node from a list is known, drained and lost as quickly as one from the network.
 
-What somebody heard may be long gone. Those are looked at when somebody asks (`check`), and not otherwise.
+What somebody heard may be long gone: `splnode.discovery.liveness` looks after those.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from typing import Final, Literal
 
 import msgspec
 import structlog
 
 from splnode.discovery.chain import Chain, Report, merge
-from splnode.discovery.resolver import ALL, NONE, Address, Board, Instance, Instances, Resolver
+from splnode.discovery.liveness import Liveness, Pace, Reach
+from splnode.discovery.resolver import ALL, NONE, Board, Instance, Instances, Resolver
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, SplnodeError
 
 AGAIN: Final = 1.0
 """Seconds, +-20 %, before a node that could not be asked is asked again."""
-FRESH: Final = 10.0
-"""Seconds for which a node that answered counts as there."""
-CHECKING: Final = 64
-"""Nodes that are looked at, at one time."""
 REASON: Final = 300
+ASKED: Final = "it was not asked yet"
 
 Follow = Callable[[Endpoint], AsyncIterator[Instance]]
 """What the node at an endpoint says of itself: now, and after each change. CallError when that is not possible."""
-Reach = Callable[[Endpoint], Awaitable[None]]
-"""Connects to an endpoint and lets go. CallError, within a second or so, if that is not possible."""
+Standing = Literal["up", "drain", "suspect", "gone"]
 
 log = structlog.get_logger("splnode.discovery")
 
@@ -41,7 +38,8 @@ class Roster:
     """A Resolver over several, each completed as above. `start` it and `close` it; it closes none of the resolvers.
 
     `own` is this node as it describes itself; it is never among those that `watch` gives. `nearer` gives an instance
-    the addresses that are nearer than those which were told.
+    the addresses that are nearer than those which were told. `in_use` gives the nodes that calls go to, by id: they
+    are known to be there.
     """
 
     name = "roster"
@@ -52,16 +50,16 @@ class Roster:
         follow: Follow,
         reach: Reach,
         nearer: Callable[[Instance], Instance] = lambda instance: instance,
+        pace: Pace = Pace(),  # noqa: B008 - a tuple
+        in_use: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.own: Instance | None = None
         self._follow = follow
-        self._reach = reach
+        self._liveness = Liveness(reach, self._turned, pace, in_use)
         self._nearer = nearer
         self._chain = Chain(resolvers)
         self._board = Board()
         self._followed: dict[Endpoint, _Followed] = {}
-        self._seen: dict[Address, float] = {}  # when somebody last answered there
-        self._gone: dict[Instance, str] = {}  # as they were heard: why they cannot be reached
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -86,6 +84,7 @@ class Roster:
     def start(self) -> None:
         """Begins to watch."""
         self._chain.start()
+        self._liveness.start()
         self._tasks = [asyncio.ensure_future(self._watch())]
 
     async def close(self) -> None:
@@ -96,6 +95,7 @@ class Roster:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._liveness.close()
         await self._chain.close()
         self._board.close()
 
@@ -114,41 +114,34 @@ class Roster:
 
     def age(self, instance: Instance) -> float | None:
         """Seconds since it gave a sign of life; None if it was only heard of."""
-        if any(each.said is not None for each in map(self._followed.get, instance.endpoints) if each is not None):
+        if any(each is not None and each.said is not None for each in self._asked(instance)):
             return 0.0
-        times = [self._seen[each] for each in instance.addresses if each in self._seen]
-        return time.monotonic() - max(times) if times else None
+        life = self._liveness.of(instance)
+        return None if life is None or life.seen is None else time.monotonic() - life.seen
+
+    def standing(self, instance: Instance) -> tuple[Standing, str]:
+        """How an instance of `present` is, and why no call should go there, or why that is in doubt; or empty."""
+        asked = [each for each in self._asked(instance) if each is not None]
+        life = self._liveness.of(instance)
+        if any(each.said is not None for each in asked) or (life is not None and life.state == "up"):
+            return instance.state, instance.problem
+        if life is not None:
+            return life.state if life.state != "up" else instance.state, instance.problem or life.reason
+        if not asked:
+            return instance.state, instance.problem
+        return "suspect" if asked[0].problem == ASKED else "gone", instance.problem
 
     async def check(self, timeout: float) -> None:
-        """Looks whether those that were only heard of are there, for at most so many seconds.
+        """Looks now whether those that were only heard of are there, for at most so many seconds."""
+        await self._liveness.check(timeout)
 
-        One that cannot be reached has a problem from then on, until it is heard anew or can be reached again.
-        """
-        now = time.monotonic()
-        due = [each for each in self._heard() if now - self._seen.get(each.addresses[0], -FRESH) >= FRESH]
-        places = asyncio.Semaphore(CHECKING)
-        checks = [asyncio.ensure_future(self._check(each, places)) for each in due]
-        if checks:
-            _, late = await asyncio.wait(checks, timeout=timeout)
-            for task in late:
-                task.cancel()
-            self._gone = {each: why for each, why in self._gone.items() if each in self._chain.present}
-            self._seen = {at: when for at, when in self._seen.items() if now - when < FRESH}
-            self._post()
+    def _asked(self, instance: Instance) -> "list[_Followed | None]":
+        return [self._followed.get(endpoint) for endpoint in instance.endpoints]
 
-    async def _check(self, instance: Instance, places: asyncio.Semaphore) -> None:
-        problem = ""
-        async with places:
-            for address in instance.addresses:
-                try:
-                    await self._reach(address.endpoint)
-                except SplnodeError as error:
-                    problem = problem or _reason(error)
-                else:
-                    self._seen[instance.addresses[0]] = time.monotonic()
-                    self._gone.pop(instance, None)
-                    return
-        self._gone[instance] = problem
+    def _turned(self) -> None:
+        """One of them is in another state."""
+        self._board.touch()
+        self._post()
 
     def post(self) -> None:
         """What is known is another thing for a reason that no resolver has told."""
@@ -182,25 +175,28 @@ class Roster:
                 self._post()
             await asyncio.sleep(AGAIN * random.uniform(0.8, 1.2))
 
-    def _heard(self) -> list[Instance]:
-        return [each for each in self._chain.present if each.addresses[0].endpoint not in self._followed]
-
     def _post(self) -> None:
         asked: list[Instances] = []
         for instance in self._chain.present:
             followed = self._followed.get(instance.addresses[0].endpoint)
             if followed is not None:
                 asked.append(frozenset({followed.completed(instance)}))
-        heard = [self._with_problem(each) for each in self._heard()]
+        told = [each for each in self._chain.present if each.addresses[0].endpoint not in self._followed]
+        self._liveness.keep(told)
+        there = {(f.said.node, f.said.epoch) for f in self._followed.values() if f.said is not None and f.said.node}
+        heard = [self._looked_at(each, there) for each in told if self._liveness.listed(each)]
         found = merge([*asked, frozenset(heard)]) if asked else frozenset(heard)
         own = self.own
         if own is not None and own.node:
             found = frozenset(each for each in found if (each.node, each.epoch) != (own.node, own.epoch))
         self._board.post(map(self._nearer, found) if found else NONE)
 
-    def _with_problem(self, instance: Instance) -> Instance:
-        problem = self._gone.get(instance)
-        return msgspec.structs.replace(instance, problem=problem) if problem and not instance.problem else instance
+    def _looked_at(self, instance: Instance, there: Collection[tuple[str, int]]) -> Instance:
+        """One that is gone gets no calls, unless it is `there` at another address, where it is asked."""
+        life = self._liveness.of(instance)
+        if instance.problem or life is None or life.since is None or (instance.node, instance.epoch) in there:
+            return instance
+        return msgspec.structs.replace(instance, problem=life.reason)
 
 
 class _Followed:
@@ -210,7 +206,7 @@ class _Followed:
 
     def __init__(self) -> None:
         self.said: Instance | None = None
-        self.problem = "it was not asked yet"
+        self.problem = ASKED
 
     def completed(self, instance: Instance) -> Instance:
         """What a resolver knows, and what the node says: the address of the one, all else of the other."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from splnode.config import Config, runtime_directory
 from splnode.discovery.dns import Dns
 from splnode.discovery.doctor import Finding, Network, diagnose
 from splnode.discovery.file import File
+from splnode.discovery.liveness import Pace
 from splnode.discovery.registry import Registry
 from splnode.discovery.resolver import Address, Announcer, Board, Instance, Resolver, Service
 from splnode.discovery.roster import Roster
@@ -67,6 +68,7 @@ class MeshMember:
         channel: Channel,
         channels: Callable[[], list[dict[str, Any]]] = list,
         loads: Callable[[], Mapping[str, float]] = dict,
+        in_use: Callable[[], Collection[str]] = tuple,
         tls: Securing | None = None,
         judge: Callable[[Call], None] = lambda _call: None,
     ) -> None:
@@ -83,8 +85,14 @@ class MeshMember:
         resolvers = [*_resolvers(config, tls), *([self._mdns] if self._mdns is not None else []), self._registry]
         signs = SameHost(runtime_directory() / SIGNS, self._peers.life)
         self._same_host = signs if config.discovery.same_host else None
+        settings = config.discovery
         self.roster = Roster(
-            resolvers, self._peers.follow, self._peers.reach, signs.nearer if self._same_host else lambda each: each
+            resolvers,
+            self._peers.follow,
+            self._peers.reach,
+            signs.nearer if self._same_host else lambda each: each,
+            Pace(settings.check_interval, settings.check_strikes, settings.check_rate, settings.gone_seconds),
+            in_use,
         )
         signs.changed = self.roster.post
         mesh = Mesh(

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from splnode.discovery.resolver import Address, Instance, Service, State
+from splnode.discovery.resolver import Address, Instance, Service
+from splnode.discovery.roster import Standing
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 
-STATES: Final[Mapping[State, str]] = {"up": "UP", "drain": "DRAINING"}
+STATES: Final[Mapping[Standing, str]] = {"up": "UP", "drain": "DRAINING", "suspect": "SUSPECT", "gone": "GONE"}
 MOST: Final = 256
 """Services, and endpoints, that a node may say it has."""
 

@@ -22,8 +22,8 @@ from splnode.services.node_info import STATES, from_info, to_info
 from splnode.services.relay import Relay
 from splnode.services.watching import seconds_to_wait
 
-CHECKING: Final = 1.0
-"""Seconds in which the nodes of a list are looked at."""
+CHECKING: Final = 1.2
+"""Seconds in which the nodes of a list are looked at: a little more than one has to let itself be connected to."""
 SEARCHING: Final = 1.5
 """Seconds in which a node that serves something makes itself known."""
 SETTLED: Final = 5.0
@@ -275,7 +275,9 @@ class NodeService:
             lie = self._lies(each)
             heartbeat = 0 if age is None else int((now - age) * 1000)
             load = loads.get(each.node)
-            others.append(to_info(each, lastHeartbeat=heartbeat, load=load, problem=each.problem or lie))
+            standing, problem = roster.standing(each)
+            told = {"state": STATES[standing], "problem": problem or lie}
+            others.append(to_info(each, lastHeartbeat=heartbeat, load=load, **told))
         return [await self._self(), *others]
 
     def _lies(self, instance: Instance) -> str:
@@ -301,6 +303,7 @@ class NodeService:
             if verdicts is None:
                 verdicts = await _until(until, mesh.verdicts.of(against, instance))
         trouble = mesh.verdicts.lie(instance, name) or mesh.verdicts.trouble(instance, name)
+        standing, problem = (instance.state, "") if instance is own else mesh.roster.standing(instance)
         return {
             "service": name,
             "nodeId": instance.node,
@@ -309,10 +312,10 @@ class NodeService:
             "version": service.version if service is not None else "",
             "fit": fit(verdicts),
             "reasons": [f"{message}: {each}" for message, each in (verdicts or {}).items() if not each.fits],
-            "state": STATES[instance.state],
+            "state": STATES[standing],
             "weight": instance.weight,
             "load": mesh.load() if instance is own else mesh.loads().get(instance.node),
-            "problem": instance.problem or trouble,
+            "problem": problem or trouble,
         }
 
 

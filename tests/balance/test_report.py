@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from splnode.balance.report import channels, loads
+from splnode.balance.report import channels, in_use, loads
 from splnode.errors import CallError
 from tests.balance.conftest import Mesh, stopping
 
@@ -28,6 +28,22 @@ async def test_how_the_nodes_are(mesh: Mesh):
     assert (one["load"], one["reported"], one["ejectedUntil"]) == (0.25, None, 0)  # a report counts after a while
     assert (two["state"], two["lastError"], two["load"]) == ("TRANSIENT_FAILURE", "connection refused", None)
     assert loads([mesh.balancer]) == {"n1": 0.25}
+
+
+async def test_which_nodes_calls_go_to(mesh: Mesh):
+    assert in_use([mesh.balancer]) == frozenset()
+    _, _, n3 = mesh.add("n1", "n2", "n3")
+    n3.reachable = False
+    await mesh.settled()
+    members = {member.name: member for member in mesh.balancer.pool.members}
+    for member in members.values():
+        member.used = time.monotonic()
+    assert in_use([mesh.balancer]) == {"n1", "n2"}
+    members["n1"].strikes = 1  # it did not answer just now
+    members["n2"].used -= 100
+    assert in_use([mesh.balancer]) == frozenset()
+    mesh.balancer.pool.weighted = True  # all of them are asked for their load
+    assert in_use([mesh.balancer]) == {"n2"}
 
 
 async def test_why_a_node_is_left_out(mesh: Mesh):

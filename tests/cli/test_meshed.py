@@ -24,3 +24,5 @@ def test_columns() -> None:
     assert (meshed.load(row), meshed.state(row)) == ("-", "draining")
     assert (meshed.load({"load": 0.25}), meshed.state(row | {"problem": "x"})) == ("25%", "left out")
     assert meshed.state(row | {"state": "UP"}) == "up"
+    for state in ("SUSPECT", "GONE"):
+        assert meshed.state(row | {"state": state, "problem": "connection refused"}) == state.lower()

@@ -2,9 +2,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from splnode.discovery import roster as module
+from splnode.discovery.liveness import Pace
 from splnode.discovery.resolver import ALL, Address, Board, Instance, Instances, Service
 from splnode.discovery.roster import Roster
 from splnode.endpoint import Endpoint
@@ -123,21 +125,84 @@ async def test_one_that_is_not_who_it_is_said_to_be() -> None:
     await roster.close()
 
 
-async def test_those_that_were_heard_are_looked_at_when_somebody_asks() -> None:
+async def test_those_that_were_heard_are_looked_at() -> None:
     peers = Peers()
     peers.alive = {A}
     here = instance("mdns", A, node="here", epoch=1, services=SERVES)
     gone = instance("mdns", B, node="gone", epoch=1, services=SERVES)
-    roster = Roster([Posted("mdns", here, gone)], peers.follow, peers.reach)
+    used: set[str] = set()
+    pace = Pace(strikes=2, listed=0.0)
+    roster = Roster([Posted("mdns", here, gone)], peers.follow, peers.reach, pace=pace, in_use=lambda: used)
     roster.start()
     assert all(not each.problem for each in await seen(roster, lambda found: len(found) == 2))
+    assert roster.age(here) is None
+    known = roster.revision
     await roster.check(5)
-    assert "no way to" in the(roster.present, B).problem
-    assert the(roster.present, A).problem == ""
+    assert roster.revision != known  # whoever watches is told
+    found = the(roster.present, B)
+    assert (found.problem, *roster.standing(found)) == ("", "suspect", f"no way to {B}")  # it still gets calls
+    assert roster.standing(the(roster.present, A)) == ("up", "") and roster.age(here) is not None
+    await roster.check(5)
+    found = the(roster.present, B)
+    assert (found.problem, *roster.standing(found)) == (f"no way to {B}", "gone", f"no way to {B}")
     assert roster.find("gone")[0].problem
+    roster._liveness.round()
+    assert [each.node for each in roster.present] == ["here"]  # its time in the list is over
     peers.alive = {A, B}
     await roster.check(5)
     assert the(roster.present, B).problem == ""
+    assert roster.standing(the(roster.present, B)) == ("up", "")
+    await roster.close()
+
+
+async def test_one_that_is_there_at_another_address_is_not_gone() -> None:
+    peers = Peers()
+    peers.at(A, node="n", epoch=7, services=SERVES)
+    heard = instance("mdns", B, node="n", epoch=7, services=SERVES)
+    resolvers = [Posted("static", instance("static", A)), Posted("mdns", heard)]
+    roster = Roster(resolvers, peers.follow, peers.reach, pace=Pace(strikes=1, listed=0.0))
+    roster.start()
+    await seen(roster, lambda found: any(set(each.endpoints) == {A, B} for each in found))
+    await roster.check(5)
+    (one,) = roster.present
+    assert (one.problem, *roster.standing(one)) == ("", "up", "")
+    peers.says.pop(A).close()
+    lost = await seen(roster, lambda found: all(each.problem for each in found))
+    assert {roster.standing(each)[0] for each in lost} == {"gone"}
+    await roster.close()
+
+
+async def test_how_one_stands_that_is_asked() -> None:
+    peers = Peers()
+    roster = Roster([Posted("static", instance("static", A))], peers.follow, peers.reach)
+    roster.start()
+    (one,) = await seen(roster, bool)
+    assert roster.standing(one)[0] in ("suspect", "gone")
+    (one,) = await seen(roster, lambda found: any("nobody at" in each.problem for each in found))
+    assert roster.standing(one) == ("gone", one.problem)
+    peers.at(A, node="n", epoch=7, services=SERVES, state="drain")
+    (one,) = await seen(roster, lambda found: any(each.node for each in found))
+    assert roster.standing(one) == ("drain", "")
+    await roster.close()
+
+
+async def test_an_address_that_is_nearer_goes_first() -> None:
+    near = Endpoint("unix", path="/run/s")
+    ready = False
+
+    def nearer(instance: Instance) -> Instance:
+        told = (Address(near, "host"), *instance.addresses)
+        return msgspec.structs.replace(instance, addresses=told) if ready else instance
+
+    peers = Peers()
+    roster = Roster([Posted("mdns", instance("mdns", A, services=SERVES))], peers.follow, peers.reach, nearer)
+    roster.start()
+    await seen(roster, bool)
+    ready = True
+    roster.post()
+    (one,) = roster.present
+    assert one.endpoints == (near, A) and one.sources == ("host", "mdns")
+    assert roster.standing(one) == ("up", "")
     await roster.close()
 
 

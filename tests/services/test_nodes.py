@@ -147,9 +147,21 @@ async def test_all_nodes(serve: Serve) -> None:
         world.gone = {2}
         await heard(world, at(1, "one", protocol("long")), at(2, "two", protocol("long")))
         nodes = await client.listNodes()
-        assert [(each["nodeId"], each["problem"], each["lastHeartbeat"] > 0) for each in nodes] == [
-            ("me", "", True), ("one", "", True), ("two", "gone", False),
+        assert [(each["nodeId"], each["state"], each["problem"], each["lastHeartbeat"] > 0) for each in nodes] == [
+            ("me", "UP", "", True), ("one", "UP", "", True), ("two", "SUSPECT", "gone", False),
         ]  # fmt: skip
+        assert {row["nodeId"]: row["state"] for row in await client.listServices()} == {
+            "me": "UP", "one": "UP", "two": "SUSPECT",
+        }  # fmt: skip
+        before = (await client.watchNodes())["revision"]
+        waiting = asyncio.ensure_future(client.watchNodes(revision=before, timeoutMs=60_000))
+        await client.listNodes()
+        turned = await asyncio.wait_for(waiting, 5)
+        assert [each["state"] for each in turned["nodes"]] == [
+            "UP",
+            "UP",
+            "GONE",
+        ]  # it did not answer for the third time
         assert nodes[1]["endpoints"] == [{"endpoint": "tcp://10.0.0.1:1", "source": "mdns"}]
         known = await client.watchNodes()
         waiting = asyncio.ensure_future(client.watchNodes(revision=known["revision"], timeoutMs=60_000))
