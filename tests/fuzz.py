@@ -15,6 +15,8 @@
 | schema, protocol | texts | parsed again from each form it is the same; what cannot be resolved has reasons |
 | json_value, record | JSON, single objects | what was read is shown, and read back as the same bytes |
 | txt_record, config, endpoint, contract, peers | texts | refused with a reason, or printed and read alike |
+| policy, tokens | files | the first rule that fits decides; no token makes more of somebody than it may |
+| identity, plain | bytes of a peer | nobody becomes more than they are by what they say; no secret in a refusal |
 
 Each runs in a process of its own, under libFuzzer (`atheris`), on from what `tests/corpus` holds. Where `scripts/fuzz`
 has built the native engines with clang they are guided by their own coverage too, under AddressSanitizer and UBSan.
@@ -22,14 +24,18 @@ What was found is kept as a file, beside it what was said and how to do it again
 """
 
 import argparse
+import atexit
+import gc
 import importlib
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -40,10 +46,11 @@ TARGETS: Final = {
     **dict.fromkeys(("session", "handshake", "greeting", "request", "answer", "http_answer", "calls"), "wire"),
     **dict.fromkeys(("codec", "conform", "decode", "schema", "protocol", "json_value", "record"), "values"),
     **dict.fromkeys(("txt_record", "config", "endpoint", "contract", "peers"), "texts"),
+    **dict.fromkeys(("policy", "tokens", "identity", "plain"), "access"),
 }
 """Where each is: a module of tests/fuzzers."""
 Target = Callable[[bytes], None]
-STARTING, HANGING = 60.0, 25
+STARTING, HANGING = 180.0, 25
 """Seconds that a target may take to start and to end, and that one input may take."""
 LIBRARIES: Final = ("splnode", "h11")
 """What is watched for coverage, beside the native engines."""
@@ -79,8 +86,15 @@ def work(name: str, arguments: Sequence[str]) -> None:
     """In the target's own process, with libFuzzer's arguments. Does not return."""
     import atheris
 
+    itself = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tests.fuzz --work {name} "$@"\n'
+    with tempfile.NamedTemporaryFile("w", prefix="splnode-fuzz-", delete=False) as file:
+        file.write(itself)  # how libFuzzer starts itself again, to merge
+    command = Path(file.name)
+    command.chmod(0o700)
+    atexit.register(command.unlink)
     with atheris.instrument_imports(include=list(LIBRARIES)):  # for what is imported later, too
-        atheris.Setup([name, *arguments], named(name))
+        atheris.Setup([str(command), *arguments], named(name))
+        gc.freeze()  # what is here stays, and need not be looked at each time
         atheris.Fuzz()
 
 
@@ -115,18 +129,19 @@ def run(name: str, seconds: float, keep: Path, *, grow: bool = False, hanging: i
             (inputs / str(number)).write_bytes(data)
         options = [
             f"-max_total_time={max(1, round(seconds))}", f"-timeout={hanging}", "-max_len=4096", "-rss_limit_mb=4096",
-            "-print_final_stats=1", f"-artifact_prefix={keep}/",
+            "-print_final_stats=1", f"-report_slow_units={hanging}", f"-artifact_prefix={keep}/",
         ]  # fmt: skip
         found = libfuzzer(name, [*options, str(inputs)], seconds + STARTING + hanging)
-        if found.ended:
+        if found.ended or found.number(r"number_of_executed_units: (\d+)") == 0:
             tell(name, found, keep)
             return False
         print(f"{name}: {found}", flush=True)
         if grow:
             least.mkdir()
             merged = libfuzzer(name, ["-merge=1", "-max_len=4096", str(least), str(inputs)], 10 * STARTING)
-            if not merged.ended:
-                count = corpus.save(name, (path.read_bytes() for path in least.iterdir()))
+            minimal = [path.read_bytes() for path in least.iterdir()]
+            if minimal and not merged.ended:
+                count = corpus.save(name, minimal)
                 print(f"{name}: {count:,} inputs are kept in tests/corpus", flush=True)
     if not any(keep.iterdir()):
         keep.rmdir()
@@ -153,6 +168,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(TARGETS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--keep", type=Path, default=ROOT / "fuzz", help="where finds go (default: fuzz/)")
     parser.add_argument("--grow", action="store_true", help="put what was worth keeping into tests/corpus")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time (default: %(default)s)")
     parser.add_argument("--again", type=Path, help="one input that was found: what comes of it")
     options = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
@@ -165,8 +181,10 @@ def main() -> int:
         return int(bool(found.ended))
     names = options.only.split(",")
     native = "with" if "SPLNODE_FUZZ_SANITIZED" in os.environ else "WITHOUT"
-    print(f"{len(names)} targets, {options.seconds / len(names):.0f} s each, {native} the native engines' coverage")
-    well = [run(name, options.seconds / len(names), options.keep, grow=options.grow) for name in names]
+    each = options.seconds * options.jobs / len(names)
+    print(f"{len(names)} targets, {each:.0f} s each, {options.jobs} at a time, {native} the native engines' coverage")
+    with ThreadPoolExecutor(options.jobs) as turns:
+        well = list(turns.map(lambda name: run(name, each, options.keep, grow=options.grow), names))
     return int(not all(well))
 
 

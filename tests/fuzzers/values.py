@@ -148,6 +148,11 @@ def _schemas() -> list[Schema]:
     return [parse_schema(json.dumps(source)) for source in (*(pair[0] for pair in SOURCES), *kinds)]
 
 
+@cache
+def _known() -> dict[int, Schema]:
+    return {crc64_avro(each): each for each in _schemas()}
+
+
 def json_value(data: bytes) -> None:
     """JSON that a person types, plain and tagged: refused, or a value that is written and read back the same."""
     if len(data) < 2:
@@ -174,7 +179,7 @@ def json_value(data: bytes) -> None:
 
 def record(data: bytes) -> None:
     """Single-object messages and the records that carry them."""
-    known = {crc64_avro(each): each for each in _schemas()}
+    known = _known()
     if data[:1] == b"\1" and len(data) > 1:
         kind = _schemas()[data[1] % len(_schemas())]
         data = single_object.header(kind) + data[2:]

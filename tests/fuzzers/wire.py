@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ from splnode.errors import CallError, Code, DataError, RemoteWireError
 from splnode.limits import Limits
 from splnode.net.accepted import ServerConnection
 from splnode.net.connection import ClientConnection
+from splnode.net.errands import Errands
 from splnode.net.host import Host
 from splnode.net.http_exchange import HttpExchange, HttpFault
 from splnode.rpc.admission import Admission
@@ -25,6 +26,7 @@ from splnode.wire import handshake as shakes
 from splnode.wire import sasl
 from splnode.wire.client import ClientSession
 from splnode.wire.directory import Directory
+from splnode.wire.events import Errand
 from splnode.wire.message import Contract
 from splnode.wire.metadata import metadata_codec
 from tests.engines import chosen_engine
@@ -40,8 +42,14 @@ TURNS = 12
 
 
 def session(data: bytes) -> None:
-    """The plain sessions, both ends, in each framing, whole and in pieces: alike, or RemoteWireError."""
-    fuzz_session.one(data, len(data))
+    """The plain sessions, of either end and in any framing, whole and in pieces: alike, or RemoteWireError."""
+    if not data:
+        return
+    which, data = data[0] % 8, data[1:]
+    if which < 4:
+        fuzz_session.served_alike(data, fuzz_session.SERVED[which], len(data))
+    else:
+        fuzz_session.asked_alike(data, fuzz_session.ASKED[which - 4], len(data))
 
 
 def handshake(data: bytes) -> None:
@@ -116,6 +124,17 @@ class Calculator:
         pass
 
 
+class Prompt(Errands):
+    """Does them at once: threads come when they like, and the two engines are compared."""
+
+    def run(self, errand: Errand, done: Callable[[bool], None]) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        errand.run()  # what it raises is a bug
+        future.set_result(None)
+        future.add_done_callback(lambda _: future.cancelled() or done(True))
+        return future
+
+
 def request(data: bytes) -> None:
     """A whole connection that is accepted, from its first byte: each engine writes the same answers."""
     told = [_run(name, _accepted(data)) for name in engines()]
@@ -157,6 +176,8 @@ async def _accepted(data: bytes) -> str:
         LIMITS,
         share=gate.share,
     )
+    host.errands.close()
+    host.errands = Prompt()
     line = _line(ServerConnection(host, ENDPOINT))
     try:
         for part in fuzz_session.pieces(data[1:], Fed(data[:1] * 8)):

@@ -186,17 +186,31 @@ def ask(data: Iterator[bytes], framing: str) -> tuple[list[Any], list[bytes], bo
     return seen, session.data_to_send(), session.failed is not None
 
 
+SERVED, ASKED = (None, "netty", "spec", "http"), ("netty", "spec", "sasl", "http")
+"""The framings that each end may be told, or find."""
+
+
 def one(data: bytes, seed: int) -> None:
     """One input, over every framing that it may be taken for, whole and in pieces."""
-    for framing in (None, "netty", "spec", "http"):
-        whole = serve(iter([data]), framing)
-        cut = serve(pieces(data, random.Random(seed)), framing)
-        assert whole[0] == cut[0], (framing, whole[0], cut[0])
-        assert sorted(whole[1]) == sorted(cut[1]), (framing, whole[1], cut[1])
-        assert whole[2] == cut[2], (framing, whole[2], cut[2])
-    for framing in ("netty", "spec", "sasl", "http"):
-        whole, cut = ask(iter([data]), framing), ask(pieces(data, random.Random(seed)), framing)
-        assert whole == cut, (framing, whole, cut)
+    for framing in SERVED:
+        served_alike(data, framing, seed)
+    for framing in ASKED:
+        asked_alike(data, framing, seed)
+
+
+def served_alike(data: bytes, framing: str | None, seed: int) -> None:
+    """What a server makes of it in pieces is what it makes of the whole."""
+    whole = serve(iter([data]), framing)
+    cut = serve(pieces(data, random.Random(seed)), framing)
+    assert whole[0] == cut[0], (framing, whole[0], cut[0])
+    assert sorted(whole[1]) == sorted(cut[1]), (framing, whole[1], cut[1])
+    assert whole[2] == cut[2], (framing, whole[2], cut[2])
+
+
+def asked_alike(data: bytes, framing: str, seed: int) -> None:
+    """The same of a client."""
+    whole, cut = ask(iter([data]), framing), ask(pieces(data, random.Random(seed)), framing)
+    assert whole == cut, (framing, whole, cut)
 
 
 def case(seed: int) -> None:
