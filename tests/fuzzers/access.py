@@ -35,7 +35,7 @@ def policy(data: bytes) -> None:
         for service, message in CALLS:
             verdict = found.decide(who, service, message)
             fitting = [rule for rule in found.rules if rule.fits(found.known(who), service, message)]
-            assert verdict.allowed == (bool(fitting) and fitting[0].allows), (who, service, message, verdict)
+            assert verdict == fitting[0].verdict if fitting else not verdict.allowed, (who, service, message, verdict)
             if verdict.line and verdict.source == "here.toml":
                 assert "rule" in text.split("\n")[verdict.line - 1], verdict
 
