@@ -6,6 +6,9 @@ whom it is for    the token in its metadata; else whom a trusted peer names (ide
 allowed           a token: if it may; a peer that names another: if both may; else: if the peer may
 ```
 
+The node itself (`identity.NODE`: this process, and those that it has made of itself) may do everything: what a policy
+could keep from it its code has anyhow. What it does for somebody is judged by whom it is for.
+
 Verdicts are kept until policy or tokens change. Nothing is kept of a token: whether one is live is asked each time.
 """
 
@@ -31,6 +34,7 @@ REFUSED: Final = "this is no token that is good here"
 PLAIN: Final = "a token must not be sent over an unencrypted link between hosts: use TLS, and take another token"
 
 _Key = tuple[bytes, str, str]
+_NODE: Final = Verdict(True, "", 0, "the node itself may call everything")
 
 
 class Guard:
@@ -59,7 +63,7 @@ class Guard:
         self._tokens = tokens
         self._audit_all = audit_all and self._audit is not None
         self._verdicts.clear()
-        self.watchful = self._audit_all or not policy.lets_all(NODE)
+        self.watchful = self._audit_all
         self.changed()
 
     def check(self, call: Call, *, here: bool = True) -> None:
@@ -98,6 +102,8 @@ class Guard:
 
     def verdict(self, who: Identity, service: str, message: str) -> Verdict:
         """What the policy says, and of a token also what it was made for."""
+        if who is NODE:
+            return _NODE
         key = (who.text, service, message)
         found = self._verdicts.get(key)
         if found is None:
@@ -147,8 +153,9 @@ class Guard:
 
     def _put(self, verdict: str, call: Call, who: Identity, why: Verdict) -> None:
         if self._audit is not None:
-            facts = {"who": who.name, "how": who.how, "peer": str(call.peer), **_about(call), "rule": why.place}
-            self._audit.put(verdict, facts)
+            by = call.peer.identity.name
+            facts = {"who": who.name, "how": who.how, "peer": str(call.peer), **({"by": by} if by != who.name else {})}
+            self._audit.put(verdict, {**facts, **_about(call), "rule": why.place})
 
 
 def _known(peer: Peer, token: Token) -> Peer:

@@ -61,21 +61,17 @@ class Rule:
     """One rule. `fits` says whether it is about an identity and a message."""
 
     def __init__(self, source: str, line: int, who: Sequence[str], verb: str, what: Sequence[str]) -> None:
-        self.allows = verb == "allow"
-        self.all_messages = "*" in what
-        self.verdict = Verdict(self.allows, source, line, f"{verb} {', '.join(what)} to {', '.join(who)}")
+        self.verdict = Verdict(verb == "allow", source, line, f"{verb} {', '.join(what)} to {', '.join(who)}")
         self._groups = frozenset(word[1:] for word in who if word.startswith("@"))
         self._who = _matcher(word for word in who if not word.startswith("@"))
         self._what = _matcher(word for word in what if word != ADDED)
         self._added = ADDED in what
 
-    def is_about(self, identity: Identity) -> bool:
-        """Whether its `who` has this identity."""
-        return not self._groups.isdisjoint(identity.groups) or bool(self._who(identity.name))
-
     def fits(self, identity: Identity, service: str, message: str) -> bool:
         """Whether it says something of this call."""
-        return self.is_about(identity) and bool(
+        if self._groups.isdisjoint(identity.groups) and not self._who(identity.name):
+            return False
+        return bool(
             self._what(service) or self._what(f"{service}.{message}") or (self._added and not is_shipped(service))
         )
 
@@ -95,17 +91,6 @@ class Policy:
             if rule.fits(known, service, message):
                 return rule.verdict
         return Verdict(False, self.source, 0, "nothing else is allowed")
-
-    def lets_all(self, identity: Identity) -> bool:
-        """Whether this identity may call everything, so that it need not be asked for."""
-        known = self.known(identity)
-        for rule in self.rules:
-            if rule.is_about(known):
-                if not rule.allows:
-                    return False
-                if rule.all_messages:
-                    return True
-        return False
 
     def known(self, identity: Identity) -> Identity:
         """The same with the groups that the policy puts it into."""

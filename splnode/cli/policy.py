@@ -21,7 +21,7 @@ from splnode.access.tokens import TokenFile, Tokens
 from splnode.cli import output
 from splnode.cli.dial import split_name
 from splnode.cli.failure import UsageError
-from splnode.identity import INSECURE, LOOPBACK, MESH, OWN, UNIX, Identity
+from splnode.identity import INSECURE, LOOPBACK, MESH, NODE, OWN, UNIX, Identity
 
 DENIED: Final = 1
 
@@ -73,8 +73,10 @@ def decide(policy: Policy, tokens: TokenFile, who: Identity, message: str) -> Ve
 
 def identity_of(name: str, groups: list[str]) -> Identity:
     """Who is meant, with the groups that come by the name. UsageError."""
+    if name == NODE.name and not groups:
+        return NODE
     kind = name.partition(":")[0]
-    by_name = {"spiffe": MESH, "token": TOKEN, "node": OWN, "loopback": LOOPBACK, "insecure": INSECURE}
+    by_name = {"spiffe": MESH, "token": TOKEN, "loopback": LOOPBACK, "insecure": INSECURE}
     own = [by_name[kind]] if kind in by_name else []
     if kind == "uid":
         own = [OWN if name in ("uid:0", f"uid:{os.getuid()}") else UNIX]

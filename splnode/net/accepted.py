@@ -40,8 +40,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     """One accepted connection: its session, and the calls it has running."""
 
     __slots__ = (
-        "_brim", "_direct", "_due", "_eof", "_flowing", "_full", "_greeted", "_guard", "_held", "_intake", "_known",
-        "_outbox", "_parcel", "_session", "_shared", "_swift", "_taking",
+        "_brim", "_direct", "_due", "_eof", "_flowing", "_full", "_greeted", "_guard", "_held", "_intake",
+        "_outbox", "_parcel", "_session", "_shared", "_swift", "_taking", "known",
     )  # fmt: skip
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
@@ -56,7 +56,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             reached=host.reached.count,
         )
         self._outbox = Outbox(self._session)
-        self._known: Peer | None = None  # by a token that the connection was opened with
+        self.known: Peer | None = None  # who it is, where that shows by more than the connection
         self._guard: Guard | None = getattr(host.channel, "guard", None)
         if self._guard is not None:
             self._session.log_in_by(self._log_in)
@@ -298,11 +298,11 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         super().close()
 
     def _peer(self) -> Peer:
-        return self._known or super()._peer()
+        return self.known or super()._peer()
 
     def _log_in(self, name: str, token: str) -> None:
         assert self._guard is not None  # else nobody logs in
-        self._known = self._guard.login(super()._peer(), name, token)
+        self.known = self._guard.login(super()._peer(), name, token)
 
     def _written(self) -> int:
         return self._outbox.written

@@ -19,7 +19,7 @@ from splnode.net.metered import MeteredConnection, MeteredHttpConnection
 from splnode.net.tls import Tls
 from splnode.net.tls_gate import Gate
 from splnode.rpc.admission import Admission
-from splnode.rpc.call import DEFAULT_TIMEOUT
+from splnode.rpc.call import DEFAULT_TIMEOUT, Peer
 from splnode.rpc.channel import Channel
 from splnode.rpc.interceptor import Interceptor
 from splnode.rpc.router import Router
@@ -94,10 +94,15 @@ class Listener:
             raise
         return endpoint
 
-    async def adopt(self, endpoint: Endpoint, sock: socket.socket) -> None:
-        """Serves the peer of a socket that is connected already, as if it had come to `endpoint`."""
-        loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: self._connection(endpoint), sock)
+    async def adopt(self, endpoint: Endpoint, sock: socket.socket, known: Peer | None = None) -> None:
+        """Serves the peer of a socket that is connected already, as if it had come to `endpoint`.
+
+        `known` is who it is, where that is known better than the connection proves it.
+        """
+        connection = self._connection(endpoint)
+        if known is not None and isinstance(connection, ServerConnection):
+            connection.known = known
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
 
     def stop_accepting(self) -> None:
         """No new connections; those there are go on. Socket files that are ours are removed."""

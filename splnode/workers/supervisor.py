@@ -20,11 +20,13 @@ import structlog
 
 from splnode.config import Config, to_builtins
 from splnode.endpoint import Endpoint
+from splnode.identity import NODE
 from splnode.net.listener import addresses, check_exposure, secured
 from splnode.net.shared import Shared, SharedTcp, SharedUnix
 from splnode.node import Node
 from splnode.notify import notify
 from splnode.observe import metrics
+from splnode.rpc.call import Peer
 from splnode.workers.crew import Crew
 from splnode.workers.door import Door
 from splnode.workers.link import within
@@ -99,10 +101,11 @@ class Supervisor(Node):
         """A connection to each of the services, for worker `number`."""
         links = []
         assert self._listener is not None
+        peer = Peer(f"worker {number}", identity=NODE)
         for protocol in self._protocols():
             ours, theirs = socket.socketpair()
             links.append((protocol.text, theirs))
-            await self._listener.adopt(Endpoint("unix", path=f"/worker/{number}", service=protocol.name), ours)
+            await self._listener.adopt(Endpoint("unix", path=f"/worker/{number}", service=protocol.name), ours, peer)
         return links
 
     async def _metrics(self) -> list[metrics.Family]:

@@ -150,9 +150,17 @@ def test_other_rules_hold_from_the_next_call_on() -> None:
     by.replace(parse(""), TOKENS)
     assert told == [1]
     assert refused(by, call(OTHER))[0] is Code.PERMISSION_DENIED
-    assert by.watchful
-    by.replace(POLICY, TOKENS)
-    assert not by.watchful
+
+
+def test_the_node_itself_may_call_everything_but_for_others_only_what_they_may() -> None:
+    nothing = Guard(parse(""))
+    assert not nothing.watchful
+    nothing.check(call(NODE))
+    assert "ann may not" in refused(nothing, call(NODE, metadata={"spl-identity": b"ann own"}))[1]
+    worker = Call(CONTRACT, PROTOCOL.messages["add"], {}, LATER, {"spl-identity": b"ann own"}, Peer("w", identity=NODE))
+    assert "ann may not" in refused(nothing, worker)[1]
+    claiming = call(OWN, metadata={"spl-identity": NODE.text})
+    assert "uid:1 may not" in refused(nothing, claiming)[1]
 
 
 def test_what_is_kept_is_bounded() -> None:

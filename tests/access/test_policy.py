@@ -113,14 +113,6 @@ deny = ["*"]
     assert verdict.line == next(n for n, line in enumerate(default_text().split("\n"), 1) if '"@loopback"' in line) - 1
 
 
-def test_who_may_call_everything_need_not_be_asked_for() -> None:
-    assert default_policy().lets_all(NODE)
-    assert not default_policy().lets_all(of("loopback"))
-    assert not parse("").lets_all(NODE)
-    assert not parse('[[rule]]\nwho = ["node"]\ndeny = ["X"]\n[[rule]]\nwho = ["*"]\nallow = ["*"]').lets_all(NODE)
-    assert parse('[[rule]]\nwho = ["uid:1"]\ndeny = ["*"]\n[[rule]]\nwho = ["*"]\nallow = ["X", "*"]').lets_all(NODE)
-
-
 def test_what_is_shipped_is_not_added() -> None:
     for name in ("SPLDataService", "splnode.Health", "splnode.Worker", "SPLPipelineService", ENGINE):
         assert is_shipped(name)
@@ -175,8 +167,6 @@ def test_it_is_the_first_fitting_of_its_rules_and_nothing_else(
     verdict = policy.decide(who, service, "m")
     assert verdict == (fitting[0] if fitting else verdict)
     assert verdict.allowed == (bool(fitting) and fitting[0].allowed)
-    if policy.lets_all(who):
-        assert verdict.allowed
 
 
 def _parts(text: str) -> list[str]:
