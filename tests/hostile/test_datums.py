@@ -123,7 +123,7 @@ def test_a_map_of_very_many_keys(each_victim: Victim, framing: str) -> None:
         {"spl-timeout-ms": b"1e9"},
         {"spl-timeout-ms": "٣".encode()},
         {"spl-timeout-ms": b"\xff"},
-        {"traceparent": b"\0" * 1_000_000, "tracestate": b"\xff" * 1000},
+        {"traceparent": b"\0" * 60_000, "tracestate": b"\xff" * 1000},
         {"": b"", "\0": b"\0", "é" * 1000: b"x"},
         {f"k{n}": b"" for n in range(128)},
         {"spl-cancel": b"9" * 10, "spl-peer": b"?", "spl-attempt": b"-1", "spl-call-id": b"\n"},

@@ -16,6 +16,7 @@ from tests.hostile.watch import ROOT, Bystander, hello, netty_reply
 from tests.wire.conftest import long, netty, string
 
 START = 30
+ENV = {"PYTHONPATH": str(ROOT)}
 MB = 1_000_000
 
 
@@ -50,6 +51,7 @@ class Victim:
         self.directory = directory
         self.unix = f"unix://{directory}/s"
         self.tcp = ""
+        self.outside = ""  # another endpoint that was asked for in the options
         self._options = options
         self._env = env or {}
         self._wrapped = ["sh", "-c", shell + ' exec "$@"', "sh"] if shell else []
@@ -78,7 +80,8 @@ class Victim:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"the node did not start:\n{self.log}"
-        self.tcp = next(each for each in json.loads(line)["listen"] if each.startswith("tcp"))
+        self.tcp, *outside = (each for each in json.loads(line)["listen"] if each.startswith("tcp"))
+        self.outside = outside[0] if outside else ""
 
     def launch(self) -> None:
         """Starts the process and does not wait for it."""
@@ -107,6 +110,17 @@ class Victim:
 
     def forget_peak(self) -> None:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def metrics(self) -> dict[str, float]:
+        """What `splnode metrics` says, by name and labels."""
+        command = [sys.executable, "-m", "splnode", "metrics", "--to", self.unix]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **ENV}).stdout
+        lines = (line.rpartition(" ") for line in said.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
+    def met(self, limit: str) -> float:
+        """How often that limit was met."""
+        return self.metrics()[f'splnode_limit_reached_total{{limit="{limit}"}}']
 
     @property
     def descriptors(self) -> int:
@@ -153,7 +167,7 @@ class Victim:
             yield
         self.serves()
         grown, peak = self.memory() - before, self.memory("VmHWM") - before
-        self.grown, self.peak = grown, peak
+        self.grown, self.peak, self.spent, self.waited = grown, peak, self.cpu() - cpu, seen.waits
         print(
             f"\n{name:34} memory {grown:+6.1f} MB, at worst {peak:+6.1f} MB; {self.cpu() - cpu:5.2f} s of CPU; "
             f"a ping meanwhile: median {seen.waits['median']} p99 {seen.waits['p99']} worst {seen.waits['worst']} ms"
