@@ -26,6 +26,7 @@ _HOMES: Final = {
     "Node": "splnode.node",
     "Protocol": "splnode.avro.protocol",
     "SplnodeError": "splnode.errors",
+    "Tls": "splnode.net.tls",
     "as_node": "splnode.rpc.call",
     "blocking": "splnode.rpc.server",
     "connect": "splnode.net.channel",

@@ -81,7 +81,7 @@ class Tls:
         self._mutual: Mutual = mutual
         self.plain = plain
         self._node = node
-        self._stamps = self._look()
+        self._stamps = self._files()
         self._made = self._make()
         self._look_at = time.monotonic() + LOOK
 
@@ -142,7 +142,7 @@ class Tls:
 
     def refresh(self) -> bool:
         """Reads the files again if they have changed. ConfigError if they are no good: then the old ones stay."""
-        stamps = self._look()
+        stamps = self._files()
         if stamps == self._stamps and time.monotonic() < self._made.until:
             return False
         self._stamps = stamps
@@ -152,18 +152,21 @@ class Tls:
         self._made = made
         return True
 
+    def look(self) -> None:
+        """`refresh`, with what came of it in the log."""
+        self._look_at = time.monotonic() + LOOK
+        try:
+            if self.refresh():
+                _log().info("certificate read again", file=self.source)
+        except ConfigError as error:
+            _log().error("certificate not read again: the old one stays", reason=str(error))
+
     def _present(self) -> _Made:
-        now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + LOOK
-            try:
-                if self.refresh():
-                    _log().info("certificate read again", file=self.source)
-            except ConfigError as error:
-                _log().error("certificate not read again: the old one stays", reason=str(error))
+        if time.monotonic() >= self._look_at:
+            self.look()
         return self._made
 
-    def _look(self) -> list[tuple[int, int, int]]:
+    def _files(self) -> list[tuple[int, int, int]]:
         found = []
         for path in (self._certificate, self._key, self._authority, self._mesh_key):
             try:

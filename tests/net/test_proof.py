@@ -63,3 +63,31 @@ def test_uids() -> None:
         assert uid_of(ours) == os.getuid()
         assert proved(Transport(socket=ours)).groups == {"own", "anyone"}
     assert uid_of(ours) is None
+
+
+class Certified:
+    """What is asked of an ssl.SSLObject."""
+
+    def __init__(self, uri: str, mesh: str) -> None:
+        self.context = type("Context", (), {"mesh": mesh})()
+        self._shown = {"subjectAltName": (("URI", uri),)} if uri else None
+
+    def getpeercert(self) -> object:
+        return self._shown
+
+
+@pytest.mark.parametrize(
+    ("uri", "host", "name", "groups"),
+    [
+        ("spiffe://home/node/kitchen", "10.0.0.7", "spiffe://home/node/kitchen", {"mesh", "anyone"}),
+        ("spiffe://home/node/kitchen", "127.0.0.1", "spiffe://home/node/kitchen", {"mesh", "anyone"}),
+        ("spiffe://away/node/kitchen", "10.0.0.7", "anyone", {"anyone"}),
+        ("spiffe://home", "10.0.0.7", "anyone", {"anyone"}),
+        ("", "10.0.0.7", "anyone", {"anyone"}),
+        ("", "127.0.0.1", "loopback", {"loopback", "anyone"}),
+    ],
+)
+def test_what_a_certificate_of_the_own_mesh_proves(uri: str, host: str, name: str, groups: set[str]) -> None:
+    """Over TLS nobody is `insecure`: who shows no certificate is anyone."""
+    who = proved(Transport(peername=(host, 40_000), ssl_object=Certified(uri, "home")))
+    assert (who.name, set(who.groups)) == (name, groups)

@@ -276,6 +276,20 @@ class TestHandshakesThatDoNotEnd:
                 assert await asyncio.wait_for(reader.read(), 5) == b""
             writer.close()
 
+    async def test_many_of_them_make_room_for_who_is_honest(self, mesh: Mesh) -> None:
+        """Those that have been there longest go. (limits.handshakes; see splnode.net.places)"""
+        with capture_logs() as logs:
+            async with serving(mesh.tls("kitchen"), limits=Limits(handshakes=5, handshake_seconds=30)) as endpoint:
+                held = [await asyncio.open_connection(endpoint.host, endpoint.port) for _ in range(20)]
+                for reader, writer in held[:10]:
+                    with suppress(ConnectionResetError):
+                        assert await asyncio.wait_for(reader.read(), 5) == b""
+                    writer.close()
+                assert await echo(endpoint, mesh.tls("cellar")) == b"hello"
+                for _, writer in held[10:]:
+                    writer.close()
+        assert any(each.get("limit") == "handshakes" for each in logs)
+
     async def test_no_descriptors_left_is_a_pause(self, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tls_gate, "REST", 0.01)
         accept, failures = socket.socket.accept, [OSError(errno.EMFILE, "Too many open files")] * 2
