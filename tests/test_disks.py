@@ -4,6 +4,9 @@ The records are in tests/services/test_store_faults.py.
 """
 
 import json
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +18,12 @@ from splnode.access.audit import Audit
 from splnode.access.tokens import TokenFile
 from splnode.config import parse
 from splnode.errors import ConfigError
-from splnode.node import Node
+from splnode.modules.files import Folder
+from splnode.node import Node, _identity
 from tests.disks import fill, remount, small_disk
+from tests.require import require
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -102,3 +109,68 @@ async def test_the_id_of_a_node(disk: Path) -> None:
     remount(disk, "rw")
     async with Node(config) as node:
         assert (folder / "id").read_text() == f"{node.id}\n"
+
+
+CHANGES = {
+    "file": """
+from splnode.modules.files import Folder
+Folder(path).write("kept", b"new" * 1000)
+""",
+    "token": """
+from pathlib import Path
+from splnode.access.tokens import TokenFile
+TokenFile(Path(path, "kept")).create("new", ["com.acme.Press"], [], 0.0, None)
+""",
+    "id": """
+from pathlib import Path
+from splnode.config import parse
+from splnode.node import _identity
+Path(path, "id").unlink(missing_ok=True)
+_identity(parse(f'[node]\\ndirectory = "{path}"'))
+""",
+}
+
+
+WRITING = "write,fsync,rename,renameat,renameat2,unlink,unlinkat,flock"
+
+
+def known(kind: str, path: Path) -> Any:
+    """What is there, for who reads it next."""
+    if kind == "file":
+        return Folder(path).read("kept", 5000)[0]
+    if kind == "token":
+        return [token.name for token in TokenFile(path / "kept").read()]
+    return len(_identity(parse(f'[node]\ndirectory = "{path}"')))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("kind", CHANGES)
+def test_killed_at_every_step_of_a_change(tmp_path: Path, kind: str) -> None:
+    """What was there before is there, or what was to be: whole, and another change is made as ever."""
+    require(shutil.which("strace") is not None, "strace", "apt-get install strace")
+    old, new = {"file": (b"old", b"new" * 1000), "token": (["old"], ["old", "new"]), "id": (12, 12)}[kind]
+    path, calls, lived = tmp_path / "kept", list[str](), 0
+    for step in range(40):
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        if kind == "file":
+            Folder(path).write("kept", b"old")
+        elif kind == "token":
+            TokenFile(path / "kept").create("old", ["*"], [], 0.0, None)
+        killed = []
+        if step:  # of its kind it is the how manieth
+            call = calls[step - 1]
+            killed = ["-e", f"inject={call}:signal=KILL:when={calls[:step].count(call)}"]
+        command = ["strace", "-f", "-qq", "-o", str(tmp_path / "calls"), "-e", f"trace={WRITING}", *killed]
+        program = [sys.executable, "-B", "-c", f"path = {str(path)!r}\n{CHANGES[kind]}"]
+        done = subprocess.run([*command, *program], cwd=ROOT, capture_output=True, check=False, timeout=60)
+        if step == 0:
+            calls = [line.split()[1].partition("(")[0] for line in (tmp_path / "calls").read_text().splitlines()]
+            assert known(kind, path) == new, done.stderr
+            continue
+        lived += done.returncode == 0
+        assert known(kind, path) in (old, new), (step, calls)
+        if step == len(calls):
+            break
+    assert 2 < len(calls) - lived, calls

@@ -127,12 +127,12 @@ class Audit:
             data = b"".join(_written(when, line) for when, line in lines)
             if lost:
                 data += _written(self._clock(), {"verdict": "lost", "lines": lost})
-            file = self._write(file, data)
+            file = self._write(file, data, lost)
         if file is not None:
             os.close(file)
 
-    def _write(self, file: int | None, data: bytes) -> int | None:
-        """Writes them, and says so in the log where that fails; the node goes on."""
+    def _write(self, file: int | None, data: bytes, lost: int) -> int | None:
+        """Writes them, and says so in the log where that fails; the node goes on. The last one tells of `lost`."""
         torn = b""  # of the last line, what is written
         try:
             if file is None and data:
@@ -147,7 +147,7 @@ class Audit:
                 log.error("audit lines are lost: the file cannot be written", path=str(self.path), reason=str(error))
             self._failing = True
             with self._wake:
-                self._lost += data.count(b"\n")
+                self._lost += data.count(b"\n") + (lost - 1 if lost else 0)
                 if self._closed:  # nothing more is tried
                     self._lines.clear()
                     self._lost = 0
