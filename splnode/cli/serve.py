@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from splnode import config
+from splnode.access.memory import keep_private
 from splnode.cli import encryption, output
 from splnode.cli.allocator import keep_large_buffers
 from splnode.cli.failure import UsageError, describe, say
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     logging.configure(settings.log.level, settings.log.format)
     keep_large_buffers(settings.limits.message_bytes)
+    if not settings.access.core_dumps:
+        keep_private()
     run_long(_serve(args, settings))
     return 0
 

@@ -25,6 +25,7 @@ import msgspec
 import structlog
 
 from splnode import config as settings
+from splnode.access.memory import keep_private
 from splnode.avro.protocol import Protocol
 from splnode.config import Config
 from splnode.endpoint import Endpoint
@@ -170,7 +171,10 @@ class Control:
     ) -> None:
         """Starts the node. WorkerFault if it cannot be."""
         try:
-            self._node = _node(_read(config), listening, handed, links)
+            told = _read(config)
+            if not told.access.core_dumps:
+                keep_private()
+            self._node = _node(told, listening, handed, links)
             self._life = asyncio.create_task(self._live(self._node))
             serving = asyncio.create_task(self._serving.wait())
             await asyncio.wait((self._life, serving), return_when=asyncio.FIRST_COMPLETED)
