@@ -105,6 +105,7 @@ STACKS: tuple[Stack, ...] = (
     Stack("raw echo, blocking", "raw", "tcp", "blocking", kinds=("one",), note="a client without a loop"),
     _splnode("TCP", "tcp", kinds=ALL),
     _splnode("Unix", "unix", kinds=BIG),
+    _splnode("TLS 1.3", "tls", "tls", kinds=BIG),
     _splnode("TCP, Structs", "tcp-structs", "structs", kinds=BIG),
     _splnode("TCP, async handler", "tcp-async", kinds=(*USUAL, "fan")),
     _splnode("balanced over 1 node", "tcp", "balanced", kinds=LOCAL),

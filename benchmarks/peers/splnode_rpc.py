@@ -1,10 +1,12 @@
 """splnode on both ends, through its public face, with its defaults: over TCP, a Unix socket, or in process.
 
 Values are plain dicts; the variants named structs decode straight into msgspec Structs on both ends. `sync` is
-the client that blocks. `balanced` calls as a node calls a service of others, over one node or several that serve it.
+the client that blocks, `tls` is encrypted. `balanced` calls as a node calls a service of others, over one node or
+several that serve it.
 """
 
 import importlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sized
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -65,6 +67,17 @@ def _server(implementation: object, *, unix: bool = False) -> Callable[[], Abstr
     return serve
 
 
+@asynccontextmanager
+async def _encrypted() -> AsyncIterator[str]:
+    """TLS 1.3 with a mesh key, whose file stands behind the endpoint."""
+    with tempfile.NamedTemporaryFile() as key:  # mode 0600
+        key.write(os.urandom(32).hex().encode())
+        key.flush()
+        tls = splnode.Tls(mesh_key=key.name, node="bench")
+        async with splnode.listen(["tls://127.0.0.1:0"], {PROTOCOL: Bench()}, limits=LIMITS, tls=tls) as server:
+            yield f"{server.endpoints[0]},{key.name}"
+
+
 def _nodes(count: int) -> Callable[[], AbstractAsyncContextManager[str]]:
     @asynccontextmanager
     async def serve() -> AsyncIterator[str]:
@@ -87,6 +100,13 @@ def _of_dict(answer: dict[str, Any]) -> Sized:
 @asynccontextmanager
 async def _dicts(endpoint: str, value: bytes) -> AsyncIterator[AsyncCall]:
     async with splnode.connect(endpoint, PROTOCOL, limits=LIMITS) as client:
+        yield caller(client.execute, value), peer.sized(value, _of_dict)
+
+
+@asynccontextmanager
+async def _over_tls(place: str, value: bytes) -> AsyncIterator[AsyncCall]:
+    endpoint, key = place.split(",")
+    async with splnode.connect(endpoint, PROTOCOL, limits=LIMITS, tls=splnode.Tls(mesh_key=key)) as client:
         yield caller(client.execute, value), peer.sized(value, _of_dict)
 
 
@@ -141,11 +161,13 @@ if __name__ == "__main__":
             "tcp-async": _server(AsyncBench()),
             "tcp-structs": _server(StructBench()),
             "tcp-3": _nodes(3),
+            "tls": _encrypted,
         },
         {
             "dicts": concurrent(_dicts),
             "balanced": concurrent(_balanced),
             "structs": concurrent(_structs),
+            "tls": concurrent(_over_tls),
             "local": concurrent(_local),
             "sync": sequential(_sync),
         },
