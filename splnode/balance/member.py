@@ -193,7 +193,7 @@ class Member:
             return await line.call(call)
         if call.remaining <= 0:
             raise call.expired(started=False)
-        raise CallError(Code.UNAVAILABLE, self.why() or f"{self.name} is not connected", started=False)
+        raise CallError(Code.UNAVAILABLE, self._failing() or f"{self.name} is not connected", started=False)
 
     def lend(self, contract: Contract, failed: Failed) -> Track | None:
         """Where calls may go past `call`, over the channel that they would take; None where that has no such line.
@@ -275,8 +275,11 @@ class Member:
 
     def why(self) -> str:
         """The last thing that went wrong with it; empty if nothing did."""
-        failing = [line.last_error for line in self._lines.values() if line.last_error]
-        return self.last_error or "; ".join(failing)
+        return self.last_error or self._failing()
+
+    def _failing(self) -> str:
+        """Why its channels are not connected."""
+        return "; ".join(line.last_error for line in self._lines.values() if line.last_error)
 
     def _ready(self) -> Line | None:
         for line in self._lines.values():

@@ -624,3 +624,16 @@ async def test_a_copy_takes_no_suspect_from_a_call_that_still_waits():
         with contextlib.suppress(CallError):
             await mesh.ask("look", route=Route(hedge=0.0))
     await mesh.balancer.close()
+
+
+async def test_the_reason_of_one_that_cannot_be_reached_stays_as_it_is_however_often_it_is_tried(mesh: Mesh):
+    (node,) = mesh.add("n1")
+    await mesh.settled()
+    node.reachable = False
+    node.lines[0].lose("connection lost")
+    for _ in range(5):
+        with pytest.raises(CallError) as caught:
+            await mesh.ask()
+        assert caught.value.attempts == ("n1: UNAVAILABLE: connection refused",)
+    (member,) = mesh.balancer.pool.members
+    assert member.last_error == "UNAVAILABLE: connection refused"
