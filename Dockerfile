@@ -10,7 +10,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-de
     && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/splnode
 COPY . /src
-RUN /opt/splnode/bin/pip install --no-cache-dir /src \
+RUN /opt/splnode/bin/pip install --no-cache-dir '/src[tls]' \
     && /opt/splnode/bin/python -c 'from splnode.avro.codec import engines; assert "native" in engines(), engines()' \
     && /opt/splnode/bin/pip uninstall --yes pip setuptools
 
