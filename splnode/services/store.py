@@ -200,6 +200,10 @@ def _lock(path: Path) -> int:
         who = f"process {owner}" if owner else "another process"
         text = f"data store {path} is in use by {who}: stop that node, or give this one another data directory"
         raise ConfigError(text) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        os.close(lock)
+        raise
     return lock

@@ -60,7 +60,7 @@ def prepare(path: Path, sync: str, max_bytes: int | None) -> sqlite3.Connection:
             page: int = connection.execute("PRAGMA page_size").fetchone()[0]
             connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page)}")
         _sync_directory(path.parent)
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         connection.close()
         raise ConfigError(f"data store {path} cannot be used: {error}") from None
     except BaseException:
