@@ -1,9 +1,11 @@
 """Whole nodes over TLS: who is who, what may be called, workers, and certificates that change."""
 
 import asyncio
+import json
 import os
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -134,3 +136,29 @@ async def test_what_is_plain_for_others_is_said_once_a_start(mesh: Mesh, tmp_pat
             async with Node(msgspec.structs.replace(base, node=open_to_all, tls=tls)):
                 pass
         assert len([each for each in logs if "not encrypted, and nobody is asked" in each["event"]]) == said
+
+
+async def test_two_commands_encrypt_a_mesh(tmp_path: Path) -> None:
+    """As the README says it."""
+    for words in ("cert init", "cert node kitchen", "cert node cellar"):
+        assert (await splnode_(tmp_path, words))[0] == 0
+    options = ("--cert", str(tmp_path / "kitchen.pem"), "--listen", "tcp://0.0.0.0:0", "--mdns", "off")
+    async with Daemon(tmp_path / "daemon", *options) as daemon:
+        (port,) = (Endpoint.parse(each).port for each in daemon.endpoints if each.startswith("tls://0.0.0.0:"))
+        there = f"--to tls://127.0.0.1:{port}"
+        code, out, _ = await splnode_(tmp_path, f"call SPLDataService.listTopics {there} --cert cellar.pem")
+        assert (code, json.loads(out)["topics"]) == (0, [])
+        code, _, err = await splnode_(tmp_path, f"health {there}")
+        assert code == 3 and "of an authority that is not ours" in err
+        code, _, err = await splnode_(tmp_path, f"health --to tcp://127.0.0.1:{port}")
+        assert code == 3 and "this port speaks TLS" in err
+        assert "--insecure" not in daemon.log and "not encrypted" not in daemon.log
+
+
+async def splnode_(folder: Path, words: str) -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "splnode", *words.split(), cwd=folder,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode, out.decode(), err.decode()

@@ -15,6 +15,8 @@ REFUSED: Final = (
 )
 GONE: Final = "the peer ended the connection in the handshake: it may not believe our certificate"
 
+OUT_OF_TIME: Final = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED"""
 _VERIFY: Final = {
     9: "its certificate is not valid yet: is a clock wrong?",
     10: "its certificate has expired: renew it (splnode cert node), or is a clock wrong?",

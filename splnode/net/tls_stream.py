@@ -3,6 +3,7 @@
 import contextlib
 import ssl
 import time
+import typing
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,7 +11,8 @@ from splnode.endpoint import Endpoint
 from splnode.net.reasons import unreachable
 from splnode.net.securing import Securing
 from splnode.net.stream import Stream
-from splnode.net.tls_reasons import CLOSED, explain
+from splnode.net.tls import since
+from splnode.net.tls_reasons import CLOSED, OUT_OF_TIME, explain
 
 PIECE: Final = 64 * 1024
 """Bytes that are decrypted at a time."""
@@ -19,7 +21,7 @@ PIECE: Final = 64 * 1024
 class TlsStream(Stream):
     """One connection over `below`, which it owns. `shake` comes first."""
 
-    __slots__ = ("_below", "_came", "_ended", "_in", "_out", "_tls")
+    __slots__ = ("_below", "_came", "_ended", "_in", "_out", "_tls", "out_of_time")
 
     def __init__(self, below: Stream, context: ssl.SSLContext, host: str) -> None:
         self._below = below
@@ -27,6 +29,7 @@ class TlsStream(Stream):
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=host)
         self._came = b""  # decrypted, and not given yet
         self._ended = False
+        self.out_of_time = False
 
     @property
     def descriptor(self) -> int:
@@ -49,13 +52,24 @@ class TlsStream(Stream):
                 if not data:
                     raise ConnectionResetError(CLOSED) from None
                 self._in.write(data)
-            except ssl.SSLError:
+            except ssl.SSLError as error:
+                self.out_of_time = getattr(error, "verify_code", 0) in OUT_OF_TIME
                 with contextlib.suppress(OSError):  # the alert that says why
                     self._flush(until, lambda data: None)
                 raise
             else:
                 self._flush(until, lambda data: None)
                 return
+
+    def dates(self) -> str:
+        """When the peer's certificate begins and ends, for who was told that it is out of its time; "" if unknown."""
+        try:  # no public way to see a certificate that was not accepted before Python 3.13
+            chain = typing.cast("typing.Any", self._tls)._sslobj.get_unverified_chain()
+            shown = chain[0].get_info()
+            begin, end = (since(ssl.cert_time_to_seconds(shown[key])) for key in ("notBefore", "notAfter"))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            return ""
+        return f" (it is good from {begin} to {end})" if self.out_of_time else ""
 
     def quiet(self) -> bool:
         """True while there is nothing to read; what TLS says of itself is read and is nothing."""
@@ -130,7 +144,7 @@ def secured(below: Stream, endpoint: Endpoint, tls: Securing, until: float) -> T
         raise
     except OSError as error:
         below.close()
-        raise unreachable(endpoint, explain(error)) from error
+        raise unreachable(endpoint, explain(error) + stream.dates()) from error
     except BaseException:
         below.close()
         raise

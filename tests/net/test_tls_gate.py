@@ -140,8 +140,9 @@ class TestRefusals:
             ),
         ):
             async with serving(server) as endpoint:
-                for text in await said(endpoint, client):
-                    assert str(endpoint) in text and words in text
+                texts = await said(endpoint, client)
+                assert all(str(endpoint) in text and words in text for text in texts), texts
+                assert ("(it is good from 2" in texts[1]) == ("expired" in words or "valid yet" in words)
 
     async def test_the_server_says_why_in_its_log(self, mesh: Mesh, tmp_path: Path) -> None:
         with capture_logs() as logs:
