@@ -396,6 +396,8 @@ class Node:
     def _counted(self) -> list[Family]:
         """What was counted of the calls that came to this process."""
         found = [*metrics.calls(self._tallies), *metrics.places(self._admission.running, self._admission.waiting)]
+        if self._keeper is not None:
+            found += metrics.access(self._keeper.guard.denied, self._keeper.lost)
         if self._listener is not None:
             host = self._listener.host
             found += metrics.traffic(len(host.connections), host.accepted, host.refused, *host.traffic)

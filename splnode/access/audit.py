@@ -35,13 +35,17 @@ log = structlog.get_logger("splnode.access")
 
 
 class Audit:
-    """The log at `path`, opened with its first line. Whoever made it closes it. `put` may be called from any thread."""
+    """The log at `path`, opened with its first line. Whoever made it closes it. `put` may be called from any thread.
+
+    `lost` counts the lines that were not written.
+    """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
         self._lines: deque[tuple[float, Mapping[str, Any]]] = deque()
-        self._lost = 0
+        self._lost = 0  # and not told yet
+        self.lost = 0
         self._seen: dict[tuple[Any, ...], tuple[float, int]] = {}
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -75,6 +79,7 @@ class Audit:
     def _add(self, line: Mapping[str, Any]) -> None:
         if len(self._lines) >= KEPT:
             self._lost += 1
+            self.lost += 1
             return
         self._lines.append((self._clock(), line))
         if self._thread is None:
@@ -147,7 +152,9 @@ class Audit:
                 log.error("audit lines are lost: the file cannot be written", path=str(self.path), reason=str(error))
             self._failing = True
             with self._wake:
-                self._lost += data.count(b"\n") + (lost - 1 if lost else 0)
+                lines = data.count(b"\n") - bool(lost)
+                self._lost += lines + lost
+                self.lost += lines
                 if self._closed:  # nothing more is tried
                     self._lines.clear()
                     self._lost = 0

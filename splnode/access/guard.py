@@ -38,7 +38,10 @@ _NODE: Final = Verdict(True, "", 0, "the node itself may call everything")
 
 
 class Guard:
-    """Implements `rpc.guard.Guard`. `replace` takes another policy or other tokens, and then tells `changed`."""
+    """Implements `rpc.guard.Guard`. `replace` takes another policy or other tokens, and then tells `changed`.
+
+    `denied` counts calls that were refused, by their codes.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class Guard:
     ) -> None:
         self.changed: Callable[[], None] = lambda: None
         self.watchful = False
-        self.denied = 0
+        self.denied = {Code.PERMISSION_DENIED.name: 0, Code.UNAUTHENTICATED.name: 0}
         self._audit = audit
         self._clock = clock
         self._verdicts: dict[_Key, Verdict] = {}
@@ -119,7 +122,7 @@ class Guard:
         verdict = self.verdict(who, service, message)
         if verdict.allowed:
             return
-        self.denied += 1
+        self.denied[Code.PERMISSION_DENIED.name] += 1
         self._put("denied", call, who, verdict)
         place = verdict._replace(source=PurePath(verdict.source).name).place
         raise CallError(Code.PERMISSION_DENIED, f"{who} may not call {service}.{message} ({place})", started=False)
@@ -145,7 +148,7 @@ class Guard:
         return found
 
     def _unauthenticated(self, peer: Peer, call: Call | None = None, reason: str = REFUSED) -> CallError:
-        self.denied += 1
+        self.denied[Code.UNAUTHENTICATED.name] += 1
         if self._audit is not None:
             facts = {"who": peer.identity.name, "how": peer.identity.how, "peer": str(peer)}
             self._audit.put("unauthenticated", facts | (_about(call) if call is not None else {}))

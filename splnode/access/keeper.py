@@ -39,6 +39,11 @@ class Keeper:
         policy, tokens = self._read()
         self.guard = Guard(policy, tokens, self._audit, audit_all=self._audits_all)
 
+    @property
+    def lost(self) -> int:
+        """Lines of the audit log that were not written."""
+        return self._audit.lost
+
     def reload(self, config: Config) -> None:
         """Reads the files again, those of other settings too, and begins the log anew. It never raises."""
         self._audit.reopen(config.audit_file)

@@ -123,6 +123,15 @@ def held(greeting: int, held: Mapping[str, int], protocols: int, identities: int
     ]
 
 
+def access(denied: Mapping[str, int], lost: int) -> list[Family]:
+    """Calls that somebody was not allowed to make, and lines of the audit log that were not written."""
+    codes = [({"code": code}, count) for code, count in denied.items()]
+    return [
+        family("splnode_calls_denied_total", "COUNTER", "Calls refused by the policy, or for their token.", codes),
+        family("splnode_audit_lines_lost_total", "COUNTER", "Lines of the audit log not written.", [({}, lost)]),
+    ]
+
+
 def places(running: int, waiting: int) -> list[Family]:
     """What the admission has let in, and what waits for it."""
     return [

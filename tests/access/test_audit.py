@@ -91,6 +91,7 @@ def test_no_call_waits_and_what_is_lost_is_counted(tmp_path: Path, monkeypatch: 
     found = lines(path)
     assert found[-1]["verdict"] == "lost"
     assert sum(each.get("lines", 1) for each in found) == 100
+    assert log.lost == sum(each.get("lines", 0) for each in found)
     assert len(found) < 30
 
 
@@ -115,4 +116,5 @@ def test_what_cannot_be_written_is_told_and_ends_nothing(tmp_path: Path) -> None
         log = Audit(tmp_path / "file" / "audit.jsonl")
         log.put("allowed", FACTS)
         log.close()
+    assert log.lost == 1
     assert [each["event"] for each in said] == ["audit lines are lost: the file cannot be written"]

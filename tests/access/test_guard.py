@@ -65,7 +65,7 @@ def test_what_is_denied_says_who_what_and_which_line() -> None:
         Code.PERMISSION_DENIED,
         "uid:7 may not call com.acme.Inventory.add (p.toml:2)",
     )
-    assert denying.denied == 1
+    assert denying.denied == {"PERMISSION_DENIED": 1, "UNAUTHENTICATED": 0}
 
 
 def test_both_who_brings_a_call_and_whom_it_is_for_must_be_allowed() -> None:

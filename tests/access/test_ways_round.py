@@ -385,7 +385,7 @@ async def test_a_page_is_for_whom_it_may_be(place: Place, web: Web) -> None:
     web.writer.write(get % f"Authorization: Bearer {token}\r\n".encode())
     status, _, body = await web.answer()
     assert status == 200
-    assert b"splnode_" in body
+    assert b'splnode_calls_denied_total{code="PERMISSION_DENIED"} 1' in body
     web.writer.write(get % b"Authorization: Bearer x\r\n")
     assert (await web.answer())[0] == 401
 

@@ -91,6 +91,15 @@ def test_numbers() -> None:
     assert metrics.text([metrics.family("x", "GAUGE", "None.", [])]) == ""
 
 
+def test_who_was_denied() -> None:
+    denied, lost = metrics.access({"PERMISSION_DENIED": 2, "UNAUTHENTICATED": 0}, 3)
+    assert [(each["labels"], each["value"]) for each in denied["samples"]] == [
+        ({"code": "PERMISSION_DENIED"}, 2.0),
+        ({"code": "UNAUTHENTICATED"}, 0.0),
+    ]
+    assert lost["samples"][0]["value"] == 3
+
+
 def test_connections() -> None:
     found = parsed(metrics.traffic(1, 2, 3, 4, 5))
     assert [sum(each.values()) for each in found.values()] == [1, 2, 3, 4, 5]
