@@ -8,6 +8,7 @@
 | session | bytes of a peer | in any pieces the sessions' events, answers and failures are alike, in each framing |
 | handshake, greeting | bytes of a peer | what was read is written and read alike; what is there in part is waited for |
 | request, answer | bytes of a peer | a whole connection, HTTP too: both engines write, answer and close the same |
+| guarded | bytes of a peer | the same with a policy: nothing runs that this peer may not call |
 | http_answer | bytes of a server | alike in any pieces |
 | calls | a script | calls, damage, time, cancelling, ends: both engines write and answer the same |
 | codec, conform | a schema and values | both engines say the same; conforming is encoding and decoding |
@@ -43,7 +44,9 @@ from tests.fuzzers import corpus
 
 ROOT: Final = Path(__file__).parents[1]
 TARGETS: Final = {
-    **dict.fromkeys(("session", "handshake", "greeting", "request", "answer", "http_answer", "calls"), "wire"),
+    **dict.fromkeys(
+        ("session", "handshake", "greeting", "request", "guarded", "answer", "http_answer", "calls"), "wire"
+    ),
     **dict.fromkeys(("codec", "conform", "decode", "schema", "protocol", "json_value", "record"), "values"),
     **dict.fromkeys(("txt_record", "config", "endpoint", "contract", "peers"), "texts"),
     **dict.fromkeys(("policy", "tokens", "identity", "plain"), "access"),

@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from splnode.access import policy as policies
+from splnode.access.guard import Guard
 from splnode.avro.codec import engines
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
@@ -105,23 +107,28 @@ def _answers(data: Iterator[bytes]) -> list[bytes | str]:
 
 
 class Calculator:
-    """Answers at once, later, and with each kind of failure."""
+    """Answers at once, later, and with each kind of failure. `ran` has what was called."""
+
+    def __init__(self) -> None:
+        self.ran = set[str]()
 
     def add(self, a: int, b: int) -> int:
+        self.ran.add("add")
         if a == 3:
             raise CallError(Code.ABORTED, "no")
         return (a + b) % 2**31
 
     async def echo(self, text: str) -> str:
+        self.ran.add("echo")
         await asyncio.sleep(0)
         current_call().answer_metadata = {"mark": b"1"}
         return text
 
     def nothing(self) -> None:
-        pass
+        self.ran.add("nothing")
 
     def log(self, line: str) -> None:
-        pass
+        self.ran.add("log")
 
 
 class Prompt(Errands):
@@ -138,6 +145,29 @@ class Prompt(Errands):
 def request(data: bytes) -> None:
     """A whole connection that is accepted, from its first byte: each engine writes the same answers."""
     told = [_run(name, _accepted(data)) for name in engines()]
+    assert len(set(told)) == 1, told
+
+
+POLICY = """
+[[rule]]
+who = ["@loopback"]
+allow = ["org.example.Calculator.add"]
+[[rule]]
+who = ["*"]
+allow = ["org.example.Calculator.nothing"]
+"""
+PEERS = {("127.0.0.1", 5): {"add", "nothing"}, ("10.0.0.1", 5): {"nothing"}}
+"""Where a peer comes from, and what it may call."""
+
+
+def guarded(data: bytes) -> None:
+    """The same with a policy: whatever is said, and however, nothing runs that this peer may not call."""
+    address, allowed = list(PEERS.items())[data[:1] > b"\x7f"]
+    told = []
+    for name in engines():
+        calculator = Calculator()
+        told.append(_run(name, _accepted(data, calculator, address)))
+        assert calculator.ran <= allowed, (name, calculator.ran - allowed)
     assert len(set(told)) == 1, told
 
 
@@ -165,20 +195,23 @@ def _run(engine: str, story: Any) -> str:
         structlog.reset_defaults()
 
 
-async def _accepted(data: bytes) -> str:
+async def _accepted(data: bytes, calculator: Calculator | None = None, address: object = None) -> str:
     faults: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(repr(context)))
     gate = Admission()
-    server = Server(CALCULATOR, Calculator(), interceptors=(gate,), limits=LIMITS)
+    server = Server(CALCULATOR, calculator or Calculator(), interceptors=(gate,), limits=LIMITS)
+    router = Router({CALCULATOR.name: server})
+    if calculator is not None:
+        router.guard = Guard(policies.parse(POLICY))
     host = Host(
-        Router({CALCULATOR.name: server}),
+        router,
         Directory([server.contract, Contract(OTHER, limits=LIMITS)]),
         LIMITS,
         share=gate.share,
     )
     host.errands.close()
     host.errands = Prompt()
-    line = _line(ServerConnection(host, ENDPOINT))
+    line = _line(ServerConnection(host, ENDPOINT), address)
     try:
         for part in fuzz_session.pieces(data[1:], Fed(data[:1] * 8)):
             if line.closed:
@@ -233,8 +266,9 @@ def outcome(task: "asyncio.Task[Any]") -> str:
     return fuzz_calls.outcome(task)
 
 
-def _line(protocol: Any) -> Line:
+def _line(protocol: Any, address: object = None) -> Line:
     line = Line(protocol)
+    line.address = address
     protocol.connection_made(line)
     return line
 

@@ -168,7 +168,11 @@ class Line(asyncio.Transport):
         self.written = bytearray()
         self.reading = True
         self.closed = False
+        self.address: object = None
         self.other: Line
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.address if name == "peername" else default
 
     def write(self, data: Any) -> None:
         if not self.closed:
