@@ -306,6 +306,9 @@ class Balancer:
             pool.weighted = True
         if policy == "sticky" and key is None:
             key = sticky_key(call)
+            if key is None and route.policy is not None:
+                text = f'{call.name} names no key to stay with: its protocol would say "sticky": "PARAMETER.FIELD"'
+                raise CallError(Code.INVALID_ARGUMENT, text, started=False)
         return choice.pick(policy, key, self._turn, now, self.settings, self._draw)
 
     def _named(self, call: Call, tried: Collection[Member]) -> Member | None:
@@ -334,9 +337,11 @@ class Balancer:
 
     def _unavailable(self, call: Call, attempts: Sequence[str], last: CallError | None = None) -> CallError:
         """Why no node took the call: every one that is known, and what is wrong with it."""
-        pool, lines = self.pool, list(attempts)
-        had = {attempt.partition(": ")[0] for attempt in attempts}
-        lines += [f"{m.name}: {self._left_out(call, m)}" for m in pool.members if m.name not in had]
+        pool = self.pool
+        had = {name: said for name, _, said in (attempt.partition(": ") for attempt in attempts)}
+        known = sorted(pool.members, key=lambda each: each.name not in had)
+        lines = [f"{each.name}: {self._left_out(call, each, had.pop(each.name, ''))}" for each in known]
+        lines += [f"{name}: {said}" for name, said in had.items()]  # those that are not known any more
         if pool.members:
             text = f"none of the {len(pool.members)} nodes of {pool.service} takes {call.message.name}"
         else:
@@ -346,16 +351,19 @@ class Balancer:
         delay = last.retry_after if last is not None else None
         return CallError(Code.UNAVAILABLE, text, attempts=lines, retry_after=delay, started=False)
 
-    def _left_out(self, call: Call, member: Member) -> str:
+    def _left_out(self, call: Call, member: Member, said: str) -> str:
+        """How one is, and why the call was not given to it, or what it `said` to that."""
         route = call.route
         asked = is_named(member, route.to) and is_pinned(member, self.pool.service, route.pin)
         unfit, problem = self.pool.unfit(member, call.message.name), member.instance.problem
+        if member.leaving and member.leaving in said:
+            said = ""  # which is the reason for which it is left out
         reasons = [
             member.state.name,
             problem or (f"does not fit: {unfit}" if unfit else ""),
             "" if asked else NOT_ASKED_FOR,
             *self.left_out(member),
-            "" if problem else member.why(),
+            said or ("" if problem else member.why()),
         ]
         endpoints = ", ".join(str(endpoint) for endpoint in member.lines)
         told = "; ".join(reason for reason in reasons if reason)

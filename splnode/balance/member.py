@@ -86,9 +86,9 @@ class Member:
     """
 
     __slots__ = (
-        "_begun", "_changed", "_dial", "_dialling", "_idle", "_lines", "_running", "_well", "account", "accrual",
-        "busy", "ended", "failing", "instance", "last_error", "leaving", "left", "misfits", "picks", "rank", "reported",
-        "rests", "strikes", "used", "well",
+        "_begun", "_changed", "_dial", "_dialling", "_idle", "_lines", "_picks", "_running", "_well", "account",
+        "accrual", "busy", "ended", "failing", "instance", "last_error", "leaving", "left", "misfits", "rank",
+        "reported", "rests", "strikes", "used", "well",
     )  # fmt: skip
 
     def __init__(
@@ -104,7 +104,7 @@ class Member:
         self.account = make_track()
         self._begun = self._well = 0  # what of its account was settled
         self._running = 0
-        self.picks = 0
+        self._picks = 0
         self.ended = self.well = 0.0
         self.failing = ""
         self.rank = random.random()  # of many those with the lowest are called by this process
@@ -149,6 +149,11 @@ class Member:
     def in_flight(self) -> int:
         """Calls that it has not answered."""
         return self._running + self.account.begun - self.account.ended
+
+    @property
+    def picks(self) -> int:
+        """Calls that it was chosen for so far."""
+        return self._picks + self.account.begun
 
     @property
     def lines(self) -> Mapping[Endpoint, Line]:
@@ -213,7 +218,6 @@ class Member:
         new, good = begun - self._begun, well - self._well
         self._begun, self._well = begun, well
         if new:
-            self.picks += new
             self.used = now
         self.well += good
         self.ended += good
@@ -222,7 +226,7 @@ class Member:
     def begin(self, now: float) -> None:
         """It was chosen for a call; `end` is called once the call is over."""
         self._running += 1
-        self.picks += 1
+        self._picks += 1
         self.used = now
 
     def end(self) -> None:

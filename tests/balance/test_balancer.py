@@ -493,7 +493,8 @@ async def test_unavailable_lists_every_node_and_why(mesh: Mesh):
     text = str(caught.value)
     assert "none of the 3 nodes of com.acme.Shop takes buy" in text
     assert "n1: " in text and "connection refused" in text
-    assert "n2: UNAVAILABLE: node is stopping" in text
+    assert "n1: tcp://10.0.0.1:9090: TRANSIENT_FAILURE; UNAVAILABLE: connection refused" in text
+    assert "n2: tcp://10.0.0.2:9090: READY; leaving: node is stopping" in text
     assert "n3: tcp://10.0.0.3:9090: READY; does not fit: sku: string is no int" in text
 
 
@@ -634,6 +635,24 @@ async def test_the_reason_of_one_that_cannot_be_reached_stays_as_it_is_however_o
     for _ in range(5):
         with pytest.raises(CallError) as caught:
             await mesh.ask()
-        assert caught.value.attempts == ("n1: UNAVAILABLE: connection refused",)
+        (attempt,) = caught.value.attempts
+        assert attempt.startswith(f"n1: {node.endpoint}: TRANSIENT_FAILURE; ")
+        assert attempt.endswith("; UNAVAILABLE: connection refused")
+        assert attempt.count("UNAVAILABLE") == 1
     (member,) = mesh.balancer.pool.members
     assert member.last_error == "UNAVAILABLE: connection refused"
+
+
+async def test_a_call_cannot_be_asked_to_stay_where_it_names_no_key(mesh: Mesh):
+    mesh.add("n1", "n2")
+    await mesh.settled()
+    with pytest.raises(
+        CallError, match=r'Shop\.buy names no key to stay with: .* "sticky": "PARAMETER.FIELD"'
+    ) as caught:
+        await mesh.ask("buy", route=Route(policy="sticky"))
+    assert (caught.value.code, caught.value.started) == (Code.INVALID_ARGUMENT, False)
+    assert await mesh.ask("buy", route=Route(policy="sticky", key=b"k")) in ("n1", "n2")
+    sticky = Mesh(policies={"com.acme.Shop": "sticky"})  # there those that have no key are spread
+    sticky.add("n1", "n2")
+    assert await sticky.ask("buy") in ("n1", "n2")
+    await sticky.balancer.close()
