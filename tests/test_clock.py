@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zeroconf
 
 import splnode
 from splnode.errors import CallError, Code
@@ -123,3 +124,12 @@ async def test_deadlines_pass_when_they_should(tmp_path: Path, jump: Callable[[f
             assert caught.value.code is Code.DEADLINE_EXCEEDED
         listed = await node.client("SPLNodeService").listNodes()
         assert [each["nodeId"] for each in listed] == [node.id]
+
+
+def test_what_is_heard_by_multicast_dns_ages_by_the_monotonic_clock(jump: Callable[[float], None]) -> None:
+    before = zeroconf.current_time_millis()
+    jump(DAY)
+    after = zeroconf.current_time_millis()
+    jump(-DAY)
+    assert 0 <= after - before < DAY * 500
+    assert 0 <= zeroconf.current_time_millis() - before < DAY * 500
