@@ -15,6 +15,7 @@ from splnode.net.allowance import Allowance
 from splnode.net.errands import Errands
 from splnode.net.idle import Idle
 from splnode.net.ledger import Ledger, Scales
+from splnode.net.patience import Patience
 from splnode.net.places import Places, most_connections
 from splnode.net.rates import Rates
 from splnode.net.reached import OPEN_FILES, Reached
@@ -114,7 +115,7 @@ class Host:
         self.reached = Reached()
         self.rates = Rates(limits, self.reached)
         self._traffic = (0, 0)  # of connections that are gone
-        self.patience: Expiry[Accepted] = Expiry(lambda connection: connection.out_of_patience())
+        self.patience: Patience[Accepted] = Patience(lambda connection: connection.out_of_patience())
         most = limits.held_bytes
         self.unread: Ledger[Accepted] = Ledger(most, lambda connection: connection.too_much("messages that do not end"))
         self.unsent: Ledger[Accepted] = Ledger(most, lambda connection: connection.too_much("answers nobody reads"))
