@@ -387,7 +387,9 @@ class Node:
     def _settled(self) -> list[Family]:
         """What is the same for as long as the node runs, in each of its processes."""
         limits = {name: float(value) for name, value in vars(self.config.limits).items()}
-        return [self._built(), *metrics.bounds(limits, [OPEN_FILES])]
+        ends = self._tls.expires if self._tls is not None else None
+        certified = [metrics.certificate(ends)] if ends is not None else []
+        return [self._built(), *metrics.bounds(limits, [OPEN_FILES]), *certified]
 
     def _built(self) -> Family:
         version = getattr(sys.modules["splnode"], "__version__", "")  # the face is not imported from below

@@ -140,6 +140,12 @@ def places(running: int, waiting: int) -> list[Family]:
     ]
 
 
+def certificate(expires: float) -> Family:
+    """When the node's certificate ends, in seconds since 1970."""
+    text = "When the node's certificate ends, as seconds since 1970."
+    return family("splnode_certificate_expires_seconds", "GAUGE", text, [({}, expires)])
+
+
 def process(labels: Labels | None = None) -> list[Family]:
     """This process, under the names that Prometheus's own clients use; `labels` tell it from others of the node."""
     used = resource.getrusage(resource.RUSAGE_SELF)
