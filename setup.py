@@ -8,6 +8,7 @@ from setuptools import Extension, setup
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
 NATIVE = ("splnode.avro.codec", "splnode.wire", "splnode.net")
 CALLS = "splnode/wire/native"
+SOCKETS = "splnode/net/native"
 PARTS = (
     "module", "clock", "places", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "room", "calls",
     "local",
@@ -16,7 +17,8 @@ PARTS = (
 
 def extension(name: str, sources: list[str]) -> Extension:
     """An extension that is rebuilt when any header changes."""
-    headers = ["splnode/avro/codec/native.h", *(str(path) for path in sorted(Path(CALLS).glob("*.h")))]
+    folders = ("splnode/avro/codec", CALLS, SOCKETS)
+    headers = [str(path) for folder in folders for path in sorted(Path(folder).glob("*.h"))]
     # Without a compiler the install goes on, and the plain engine serves.
     return Extension(name, sources=sources, depends=headers, extra_compile_args=FLAGS, optional=True)
 
@@ -26,6 +28,6 @@ setup(
     ext_modules=[
         extension("splnode.avro.codec._native", ["splnode/avro/codec/_native.c"]),
         extension("splnode.wire._native", [f"{CALLS}/{part}.c" for part in PARTS]),
-        extension("splnode.net._native", ["splnode/net/native/blocking.c"]),
+        extension("splnode.net._native", [f"{SOCKETS}/{part}.c" for part in ("module", "blocking", "mouth")]),
     ],
 )

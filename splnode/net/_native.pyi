@@ -1,8 +1,13 @@
-"""The C extension's face: the ordinary call of the client that blocks. Its source is in `native/`."""
+"""The C extension's face: bytes in and out of connections, and the ordinary call of the client that blocks.
+
+Its sources are in `native/`.
+"""
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, final
+
+from splnode.net.mouth import Turns
 
 class Lock(Protocol):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
@@ -44,6 +49,38 @@ class Method:
         abort: Callable[[], None],
     ) -> None: ...
     def __call__(self, *args: Any, **params: Any) -> Any: ...
+
+@final
+class Mouth:
+    """Where the bytes of a peer come in; `splnode.net.mouth.Mouth` says how."""
+
+    buffer: memoryview
+    feed: Callable[[memoryview, int], int] | None
+    turns: Turns | None
+    light: int
+    received: int
+    heard: float
+    @property
+    def busy(self) -> bool: ...
+    def __new__(
+        cls,
+        buffer: memoryview,
+        space: Callable[[int], memoryview],
+        came: Callable[[int], None],
+        left: Callable[[int, int], None],
+    ) -> Mouth: ...
+    def get_buffer(self, sizehint: int, /) -> memoryview: ...
+    def buffer_updated(self, nbytes: int, /) -> None: ...
+    def close(self) -> None: ...
+
+@final
+class Outlet:
+    """Where the bytes for it go out; `splnode.net.mouth.Outlet` says how."""
+
+    write: Callable[[bytes], object] | None
+    written: int
+    def __new__(cls) -> Outlet: ...
+    def __call__(self, data: bytes, /) -> object: ...
 
 def forked() -> None:
     """In a child after a fork: the lines made before are the parent's, and are used no more."""

@@ -6,6 +6,7 @@ What a peer speaks is found by the session from its first bytes; HTTP is handed 
 import asyncio
 import time
 import typing
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -15,6 +16,7 @@ from splnode.errors import RemoteWireError
 from splnode.net.host import REASON, Host
 from splnode.net.http_server import HttpServerConnection
 from splnode.net.ledger import SMALL
+from splnode.net.mouth import make_mouth
 from splnode.net.outbox import Outbox
 from splnode.net.peer import acknowledge
 from splnode.net.receiving import GLANCE, LOOK, shared_buffer
@@ -22,16 +24,12 @@ from splnode.net.watched import WatchedConnection
 from splnode.rpc.call import Peer
 from splnode.rpc.guard import Guard
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
-from splnode.wire.inbound import SLICE, TURN
 from splnode.wire.intake import Intake
 from splnode.wire.room import Room
 from splnode.wire.server import ServerSession
 
 FLOWING: Final = 16_384
 """Who sends so many bytes at a time does not wait until they are acknowledged."""
-
-BATCH: Final = 16
-"""Requests whose answers go out by themselves while more of them wait: meanwhile the peer works on those."""
 
 log = structlog.get_logger("splnode.net")
 
@@ -40,9 +38,13 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     """One accepted connection: its session, and the calls it has running."""
 
     __slots__ = (
-        "_brim", "_direct", "_due", "_eof", "_flowing", "_full", "_greeted", "_guard", "_held", "_intake",
-        "_outbox", "_parcel", "_session", "_shared", "_swift", "_taking", "known",
+        "_direct", "_eof", "_flowing", "_full", "_greeted", "_guard", "_held", "_intake", "_mouth", "_outbox",
+        "_parcel", "_session", "_taking", "buffer_updated", "get_buffer", "known",
     )  # fmt: skip
+
+    # The mouth's own: for what is ordinary no Python stands between it and the loop.
+    get_buffer: Callable[[int], memoryview]  # type: ignore[assignment]  # a loop calls it by position
+    buffer_updated: Callable[[int], None]  # type: ignore[assignment]  # so it calls this
 
     def __init__(self, host: Host, endpoint: Endpoint) -> None:
         super().__init__(host, endpoint)
@@ -64,15 +66,13 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._full = False  # the session takes no more now: nothing is read
         self._held = False  # it has more than a little of what is no message yet
         self._eof = False
-        self._shared = shared_buffer()
+        self._mouth = make_mouth(shared_buffer(), self._space, self._came, self._left)
+        self.get_buffer, self.buffer_updated = self._mouth.get_buffer, self._mouth.buffer_updated
         self._direct = False  # the session has a place for what comes next
         self._flowing = False  # much came at a time
         self._parcel: Room | None = None  # what is here of a large request that the intake will run
         self._taking = False  # what came is being given to handlers; some of it may be answered at once
-        self._due = False  # some of it was
         self._intake: Intake | None = None
-        self._swift: Intake | None = None  # the same, while it may have what comes before the session has seen it
-        self._brim = host.limits.calls_per_connection - TURN  # calls in flight; with more they are counted one by one
 
     # --- asyncio.BufferedProtocol -------------------------------------------------------------------------
 
@@ -81,77 +81,46 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         super().connection_made(transport)
         self._outbox.open(typing.cast("asyncio.Transport", transport))  # uvloop's own is no subclass
 
-    def get_buffer(self, _sizehint: int) -> memoryview:
-        """Where the next bytes go."""
-        if self._swift is not None:
-            self._direct = False  # as it was left behind the last large value
-            return self._shared
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received from the peer, and given to be sent to it."""
+        return self._mouth.received, self._outbox.written
+
+    def _space(self, _sizehint: int) -> memoryview:
+        """Where the next bytes go that the session is to see."""
         if self._parcel is not None:
             return self._parcel.space()
         space = self._session.space
         self._direct = space is not None
-        return self._shared if space is None else space
+        return self._mouth.buffer if space is None else space
 
-    def buffer_updated(self, nbytes: int) -> None:
-        """Bytes of the peer, in that buffer."""
-        if self._swift is not None and self._session.in_flight < self._brim:
-            self._run(self._swift, nbytes)
-            return
+    def _came(self, nbytes: int) -> None:
+        """Bytes of the peer, in that space."""
         if self._parcel is not None:
             self._parcel.add(nbytes)
-            self._received += nbytes
             self._more(self._parcel)
             return
         self._flowing = nbytes >= FLOWING
         if not self._direct:
-            self.data_received(self._shared[:nbytes].tobytes())
+            self.data_received(self._mouth.buffer[:nbytes].tobytes())
             return
-        self._received += nbytes
         self._session.received(nbytes)
         if self._greeted:
-            self._shared = shared_buffer(GLANCE)
+            self._mouth.buffer = shared_buffer(GLANCE)
         self.data_received(b"")
 
-    def _run(self, intake: Intake, nbytes: int) -> None:
-        """Lets the intake have what came: as a rule that is all, and what it answers is written."""
-        self._taking = True
-        try:
-            taken = intake.run(self._shared, 0, BATCH, SLICE, nbytes)
-            if intake.served == BATCH:
-                taken = self._run_more(intake, taken, nbytes)
-        finally:
-            self._taking = False
-        if self._due:
-            self._due = False
-            self._outbox.collect()
-        elif answers := intake.take():
-            self._outbox.write(answers)
-        if taken < nbytes:
-            self._parcel = intake.begin_large(self._shared, taken, nbytes)
-            if self._parcel is not None:
-                self._swift = None
-                self._received += nbytes
-                self._shared = shared_buffer(GLANCE)
-                return
-            self._flowing = nbytes >= FLOWING
-            self._received += taken
-            self.data_received(self._shared[taken:nbytes].tobytes())
-            if nbytes == GLANCE and self._session.unread < GLANCE // 2:  # many small ones, and there may be more
-                self._shared = shared_buffer(LOOK)
-        else:
-            self._received += nbytes
-
-    def _run_more(self, intake: Intake, taken: int, nbytes: int) -> int:
-        """The rest of a turn: the place behind what was taken."""
-        until, left = time.monotonic() + SLICE, TURN - BATCH
-        while taken < nbytes and left > 0 and not (self._due or self._closing):
-            if answers := intake.take():
-                self._outbox.send(answers)
-            taken = intake.run(self._shared, taken, BATCH, max(0.0, until - time.monotonic()), nbytes)
-            if intake.served < BATCH or intake.over:
-                break
-            left -= BATCH
-        return taken
+    def _left(self, taken: int, nbytes: int) -> None:
+        """The intake has taken some of what came, and answered that; the rest is not ordinary, or for the next turn."""
+        buffer = self._mouth.buffer
+        self._parcel = self._intake.begin_large(buffer, taken, nbytes) if self._intake is not None else None
+        if self._parcel is not None:
+            self._mouth.feed = None
+            self._mouth.buffer = shared_buffer(GLANCE)
+            return
+        self._flowing = nbytes >= FLOWING
+        self.data_received(buffer[taken:nbytes].tobytes())
+        if nbytes == GLANCE and self._session.unread < GLANCE // 2:  # many small ones, and there may be more
+            self._mouth.buffer = shared_buffer(LOOK)
 
     def _more(self, parcel: Room) -> None:
         """A large request has grown: it is run if it is whole."""
@@ -176,13 +145,10 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     def _give_up(self, parcel: Room) -> None:
         """The session has it instead, as far as it has come."""
         self._parcel = None
-        frame = parcel.frame()
-        self._received -= len(frame)  # they were counted
-        self.data_received(frame)
+        self.data_received(parcel.frame())
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer, and what the session has of them already."""
-        self._received += len(data)
         self._taking = True
         try:
             events = self._session.receive_data(data)
@@ -199,13 +165,13 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             if self._closing:
                 break  # nobody waits for what is behind
             self._take(event)
-        self._taking = self._due = False
+        self._taking = False
         if session.failed is not None:
             self._refuse(str(session.failed))
             return
         if not self._greeted and session.established:
             self._greeted = True
-            self._shared = shared_buffer(LOOK)
+            self._mouth.buffer = shared_buffer(LOOK)
             self._host.greeted(self)
         self._outbox.collect()
         if not events and session.unread and not self._flowing and self._transport is not None:
@@ -218,7 +184,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             self._held = session.unread > SMALL
             self._host.unread.hold(self, session.unread)
         clear = session.clear and not (self._full or self._stalled or self._closing or self._parcel is not None)
-        self._swift = self._intake if clear else None
+        self._mouth.feed = self._intake.feed if clear and self._intake is not None else None
 
     def _wait(self) -> None:
         """The session takes no more now: until it is given its next turn, or an answer, or an errand is done."""
@@ -258,14 +224,14 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone: what runs for it is cancelled."""
-        self._swift = None
+        self._mouth.close()
         super().connection_lost(exc)
         self._parcel = None
         self._outbox.close()
 
     def pause_writing(self) -> None:
         """The peer reads too slowly: its calls wait, and its bytes stay in the socket."""
-        self._swift = None
+        self._mouth.feed = None
         super().pause_writing()
         if self._serving is not None:
             self._serving.hold()
@@ -292,7 +258,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Cancels what runs, sends what is written, closes."""
-        self._swift = None
+        self._mouth.feed = None
         self._drop()
         self._outbox.flush()
         super().close()
@@ -319,6 +285,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
                 if self._session.framing == "netty":
                     self._intake = self._serving.intake(self._host.limits, self._host.stages)
                 if self._intake is not None:
+                    self._intake.outlet = self._outbox.outlet
                     self._session.run_by(self._intake)
             self._serving.start(event)
         elif type(event) is Cancel:
@@ -333,7 +300,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if event.framing != "http" or self._transport is None:
             self._refuse("it speaks TLS, and this port does not: give the node a certificate, or call it by tcp://")
             return
-        self._received = 0  # its successor counts them, and is the same peer
+        self._mouth.received = 0  # its successor counts them, and is the same peer
         self._host.accepted -= 1
         self._host.leaves(self)
         self._outbox.close()
@@ -351,9 +318,10 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     def _answered(self) -> None:
         """An answer lies in the session, and there may be room for what waits inside of it."""
         if self._taking:
-            self._due = True
             return  # there may be more calls to take; what comes behind them does the rest
-        if self._full and self._next is None and not self._session.pending:  # what is pending has its own turn
+        if self._mouth.busy:
+            self._outbox.collect()
+        elif self._full and self._next is None and not self._session.pending:  # what is pending has its own turn
             self._go_on()
         else:
             self._outbox.collect()

@@ -15,12 +15,10 @@ another: bytes, OSError, EOF and silence become the same CallErrors here.
 Whatever else leaves a call in the middle, Ctrl-C too, closes the connection: the next call begins on a new one.
 """
 
-import os
 import time
 import typing
 from _thread import LockType, allocate_lock
 from collections.abc import Callable
-from functools import cache
 from sys import intern
 from typing import Any, Final
 
@@ -28,6 +26,7 @@ from splnode.avro.protocol import Message, Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, RemoteWireError, SplnodeError
 from splnode.net.bearing import check_bearer
+from splnode.net.engine import native_net
 from splnode.net.reasons import lost, said_tls
 from splnode.net.securing import Securing
 from splnode.net.stream import CONNECT_TIMEOUT, Stream, dial
@@ -103,24 +102,9 @@ class NoLine:
         """There is none any more."""
 
 
-@cache
-def _built() -> Any:
-    try:
-        from splnode.net import _native  # noqa: PLC0415 - C, built or not
-    except ImportError:
-        return None
-    os.register_at_fork(after_in_child=_native.forked)
-    return _native
-
-
-def _native() -> Any:
-    """The native engine; None where it was not built, or SPLNODE_ENGINE names the plain one."""
-    return None if os.environ.get("SPLNODE_ENGINE") == "plain" else _built()
-
-
 def make_line(lock: LockType) -> Any:
     """A `_native.Line`, or what stands in for it."""
-    native = _native()
+    native = native_net()
     return NoLine() if native is None else native.Line(lock, running, _limit, KEEPALIVE_IDLE)
 
 
@@ -219,7 +203,7 @@ class BlockingChannel:
 
     def method(self, message: Message, timeout: float, slow: Callable[..., Any]) -> Callable[..., Any]:
         """What makes the ordinary call of `slow` with no Python in between; `slow` itself where that cannot be."""
-        native, names = _native(), tuple(intern(field.name) for field in message.request.fields)
+        native, names = native_net(), tuple(intern(field.name) for field in message.request.fields)
         timeout = min(timeout, LONGEST)
         if native is None or message.one_way or not self._netty or len(names) > FIELDS or timeout < LEAST:
             return slow

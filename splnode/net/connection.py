@@ -20,6 +20,7 @@ from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
 from splnode.net.line import Line
+from splnode.net.mouth import make_mouth
 from splnode.net.outbox import HIGH_WATER, Outbox
 from splnode.net.reasons import said_tls
 from splnode.net.receiving import GLANCE, LOOK, shared_buffer
@@ -67,14 +68,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._secure = False
         self._paused = False  # the peer reads too slowly
         self._line = Line(self._room, self._changed)  # calls that wait until there is room
-        self._shared = shared_buffer(LOOK)
+        self._mouth = make_mouth(shared_buffer(LOOK), self._space, self._came, self._left)
+        self.get_buffer = self._mouth.get_buffer  # type: ignore[method-assign]  # no Python where all is ordinary
+        self.buffer_updated = self._mouth.buffer_updated  # type: ignore[method-assign]  # as above
         self._direct = False  # the session has a place for what comes next
         self._parcel: Room | None = None  # what is here of a large answer that the pipeline will give
         self._gone = asyncio.Event()
         self._failure = ""
-        self._heard = 0.0
         self._keepalive: asyncio.TimerHandle | None = None
-        self._pinged = False
+        self._pinged = 0.0  # when a ping was sent that is not answered yet
         self.in_order = session.framing != "netty"  # answers come in the order of the calls
         self._pipeline.hold(self._holder())
         self._track.lines = (self._pipeline,)
@@ -155,63 +157,64 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._transport = typing.cast("asyncio.Transport", transport)  # uvloop's own is no subclass
         self._secure = transport.get_extra_info("ssl_object") is not None
         self._outbox.open(self._transport)
-        self._pipeline.outlet = self._transport.write
-        self._heard = self._loop.time()
+        self._pipeline.outlet = self._outbox.outlet
+        self._mouth.heard = self._loop.time()
         self._session.start()
         self._outbox.flush()
         self._watch()
 
-    def get_buffer(self, _sizehint: int) -> memoryview:
-        """Where the next bytes go."""
+    def _space(self, _sizehint: int) -> memoryview:
+        """Where the next bytes go that the session is to see."""
         if self._parcel is not None:
             return self._parcel.space()
-        space = None if self._session.between else self._session.space
+        space = self._session.space
         self._direct = space is not None
-        return self._shared if space is None else space
+        return self._mouth.buffer if space is None else space
 
-    def buffer_updated(self, nbytes: int) -> None:
-        """Bytes of the peer, in that buffer."""
-        session, pipeline = self._session, self._pipeline
+    def _came(self, nbytes: int) -> None:
+        """Bytes of the peer, in that space."""
         if self._parcel is not None:
             self._parcel.add(nbytes)
-            self._heard = self._loop.time()
-            self._pinged = False
             if not self._parcel.missing:
                 self._whole(self._parcel)
-            return
-        if self._direct:
-            session.received(nbytes)
-            self._shared = shared_buffer(GLANCE)
+        elif self._direct:
+            self._session.received(nbytes)
+            self._mouth.buffer = shared_buffer(GLANCE)
             self.data_received(b"")
+        else:
+            self._left(0, nbytes)
+
+    def _left(self, taken: int, nbytes: int) -> None:
+        """The pipeline has taken some of what came; the rest begins with something else."""
+        mouth, session = self._mouth, self._session
+        buffer = mouth.buffer
+        if session.between and (parcel := self._pipeline.begin_large(buffer, taken, nbytes)) is not None:
+            self._parcel = parcel
+            mouth.feed, mouth.buffer = None, shared_buffer(GLANCE)
+            if taken:
+                self._freed()
             return
-        self._heard = self._loop.time()
-        self._pinged = False
-        done = pipeline.feed(self._shared, nbytes, session) if session.between else 0
-        if done < nbytes or not pipeline.open or pipeline.queued:
-            if session.between and (parcel := pipeline.begin_large(self._shared, done, nbytes)) is not None:
-                self._parcel = parcel
-                self._shared = shared_buffer(GLANCE)
-                if not done:
-                    return
-                done = nbytes
-            self.data_received(self._shared[done:nbytes].tobytes())
-            if nbytes == GLANCE and self._parcel is None and session.space is None:
-                self._shared = shared_buffer(LOOK)  # many small ones, and there may be more
+        self.data_received(buffer[taken:nbytes].tobytes())
+        if nbytes == GLANCE and self._parcel is None and session.space is None:
+            mouth.buffer = shared_buffer(LOOK)  # many small ones, and there may be more
 
     def _whole(self, parcel: Room) -> None:
         """All of a large answer is here."""
         self._parcel = None
-        if not self._pipeline.answer_large(parcel):
+        if self._pipeline.answer_large(parcel):
+            self._mouth.feed = self._pipeline.feed
+            self._freed()
+        else:
             self.data_received(parcel.frame())
-            return
+
+    def _freed(self) -> None:
+        """Answers have come: what is to be sent goes out, and there may be room for those in line."""
         self._outbox.flush()
         if self._line.waiting:
             self._line.go_on()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer, and what the session has of them already."""
-        self._heard = self._loop.time()
-        self._pinged = False
         session = self._session
         try:
             events = session.receive_data(data)
@@ -224,6 +227,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._outbox.flush()
         if not session.between:
             self._look_after()
+        self._mouth.feed = self._pipeline.feed if session.between and self._parcel is None else None
         if self._line.waiting:
             self._line.go_on()
 
@@ -253,6 +257,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._transport = self._parcel = None
+        self._mouth.close()
         self._gone.set()
         reason = "connection lost" if exc is None else f"connection lost: {said_tls(exc)}"
         self._fail(reason if is_tls(exc) else self._refusal or reason)
@@ -288,6 +293,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             arm=self._alarm.at,
             soon=self._outbox.soon,
             flush=self._outbox.flush,
+            freed=self._freed,
+            session=self._session,
             forget=self._forget,
             expired=self._expired,
             refusal=self._session.too_large,
@@ -408,15 +415,16 @@ class ClientConnection(asyncio.BufferedProtocol):
         answered behind the calls, however long they take: there the calls' own deadlines are the measure, and the
         reply that is due for one that was given up stands for the ping's.
         """
-        settings, silence = self._settings, self._loop.time() - self._heard
-        if self._pinged:
+        settings, now, heard = self._settings, self._loop.time(), self._mouth.heard
+        silence = now - heard
+        if self._pinged and heard < self._pinged:
             self._end(f"no answer to a ping within {settings.keepalive_timeout:g} s")
             return
         active = settings.keepalive_active
         behind = self.in_order and self._session.in_flight > 0
         allowed = active if behind or self.in_flight else settings.keepalive_idle
         if silence >= allowed and self._ready.done():
-            self._pinged = not behind or self._session.in_flight > self.in_flight
+            self._pinged = now if not behind or self._session.in_flight > self.in_flight else 0.0
             if not behind:
                 self._session.ping()
                 self._outbox.flush()

@@ -5,7 +5,9 @@ Who heeds what refused calls are told (`spl-retry-after-ms`) is never held up he
 
 import asyncio
 
+from splnode.endpoint import Endpoint
 from splnode.net.accepted import ServerConnection
+from splnode.net.host import Host
 from splnode.net.http_server import HttpServerConnection
 
 
@@ -14,12 +16,16 @@ class MeteredConnection(ServerConnection):
 
     __slots__ = ()
 
-    def buffer_updated(self, nbytes: int) -> None:
+    def __init__(self, host: Host, endpoint: Endpoint) -> None:
+        super().__init__(host, endpoint)
+        self.buffer_updated = self._metered
+
+    def _metered(self, nbytes: int) -> None:
         """Bytes of the peer, in its buffer."""
-        super().buffer_updated(nbytes)
+        self._mouth.buffer_updated(nbytes)
         seconds = self._pay(nbytes)
         if seconds and self._transport is not None and not self._closing:
-            self._swift = None
+            self._mouth.feed = None
             self._full = True
             self._transport.pause_reading()
             if self._next is not None:

@@ -1,11 +1,11 @@
 """What a session has to send, gathered: one write for each turn of the loop, or sooner where it grows large."""
 
 import asyncio
-import contextlib
-import os
 import typing
 from collections.abc import Sequence
 from typing import Final
+
+from splnode.net.mouth import make_outlet
 
 HIGH_WATER: Final = 256 * 1024
 """Bytes that may wait for a peer to read them before no more of its calls are begun, or of ours encoded."""
@@ -22,11 +22,11 @@ class Source(typing.Protocol):
 class Outbox:
     """Between a session and its transport. `open` gives it the transport, `close` takes it away.
 
-    `written` counts the bytes that the transport was given.
+    What goes to the `outlet` is sent at once, before what is gathered: for bytes whose order among the others is free.
     """
 
     __slots__ = (
-        "_descriptor", "_flushing", "_gathers", "_loop", "_parts", "_size", "_source", "_transport", "written",
+        "_flushing", "_gathers", "_loop", "_parts", "_size", "_source", "_transport", "outlet",
     )  # fmt: skip
 
     def __init__(self, source: Source) -> None:
@@ -37,18 +37,19 @@ class Outbox:
         self._flushing = False
         self._gathers = False  # the transport writes several parts at once, and pauses its protocol after that
         self._loop = asyncio.get_running_loop()  # asked once: on Python 3.11 each time is a system call
-        self._descriptor = -1
-        self.written = 0
+        self.outlet = make_outlet()
 
     def open(self, transport: asyncio.WriteTransport) -> None:
         """From now on bytes go to `transport`, which tells its protocol when the peer reads too slowly."""
         self._transport = transport
         self._gathers = type(transport).__module__.startswith("uvloop")
-        # `send` writes past uvloop, but never past TLS.
-        plain = transport.get_extra_info("ssl_object") is None
-        sock = transport.get_extra_info("socket") if self._gathers and plain else None
-        self._descriptor = sock.fileno() if sock is not None else -1
+        self.outlet.write = transport.write
         transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    @property
+    def written(self) -> int:
+        """Bytes that the transport was given."""
+        return self.outlet.written
 
     @property
     def waiting(self) -> int:
@@ -57,8 +58,7 @@ class Outbox:
 
     def close(self) -> None:
         """What comes now is dropped."""
-        self._transport = None
-        self._descriptor = -1
+        self._transport = self.outlet.write = None
         self._parts, self._size = [], 0
 
     def collect(self) -> None:
@@ -86,35 +86,18 @@ class Outbox:
         if self._transport is None:
             return
         if len(parts) == 1 and not self._parts:  # nearly always
-            self.written += len(parts[0])
-            self._transport.write(parts[0])
+            self.outlet(parts[0])
         elif parts or self._parts:
             self._parts += parts
             self._size += sum(map(len, parts))
             self._write()
 
-    def write(self, data: bytes) -> None:
-        """Sends these bytes at once, before what is gathered: for those whose order among the others is free."""
-        if self._transport is not None:
-            self.written += len(data)
-            self._transport.write(data)
-
     def write_parts(self, parts: list[bytes]) -> None:
-        """As `write`, for several that belong together; what was gathered goes first."""
+        """Sends these bytes at once, behind what is gathered."""
         if self._transport is not None:
             self._parts += parts
             self._size += sum(map(len, parts))
             self._write()
-
-    def send(self, data: bytes) -> None:
-        """As `write`, and past uvloop, which keeps what it is given until the loop has done all else."""
-        transport, sent = self._transport, 0
-        if transport is not None and self._descriptor >= 0 and not transport.get_write_buffer_size():
-            with contextlib.suppress(OSError):  # whatever is wrong with the socket: the transport will find it too
-                sent = os.write(self._descriptor, data)
-                self.written += sent
-        if sent < len(data):
-            self.write(data[sent:])
 
     def _turn_ended(self) -> None:
         self._flushing = False
@@ -123,7 +106,7 @@ class Outbox:
     def _write(self) -> None:
         if self._parts and self._transport is not None:
             parts, self._parts = self._parts, []
-            self.written += self._size
+            self.outlet.written += self._size
             self._size = 0
             if self._gathers:
                 self._transport.writelines(parts)

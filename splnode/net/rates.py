@@ -5,6 +5,7 @@ size is taken, and the next one waits. While a bucket is empty, calls are refuse
 after which there are tokens again; a peer that sends on all the same is not read for as long.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -14,7 +15,7 @@ from splnode.identity import ANYONE, LOOPBACK
 from splnode.limits import Limits
 from splnode.net.reached import Reached
 from splnode.rpc.call import Peer
-from splnode.wire.intake import Intake
+from splnode.wire.intake import SLICE, TURN, Intake
 from splnode.wire.message import ServerCall
 from splnode.wire.room import Room
 
@@ -165,8 +166,12 @@ class MeteredIntake(Intake):
     def __init__(self, inner: Intake, meter: Meter) -> None:  # its own parts stay unused: the inner one does the work
         self._inner = inner
         self._meter = meter
+        self._clock = time.monotonic
         self.served = 0
         self.over = False
+        self.room = sys.maxsize
+        self.turn, self.slice = TURN, SLICE
+        self.outlet = None
 
     @property
     def stopped(self) -> bool:

@@ -6,21 +6,15 @@ so many messages, or so much time of handlers that are run in it.
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from splnode.errors import LocalWireError, RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.events import Event, Handover
 from splnode.wire.framing import Body, NettyReader, Reader
-from splnode.wire.intake import Intake
+from splnode.wire.intake import SLICE, TURN, Intake
 from splnode.wire.open_calls import OpenCalls
 from splnode.wire.opening import ELSEWHERE, Opening
 from splnode.wire.replies import Replies
-
-TURN: Final = 128
-"""Messages that one `receive_data` takes: who sends faster than it is served must not keep the others waiting."""
-SLICE: Final = 0.003
-"""Seconds after which a turn ends, though fewer were taken: their handlers run in it."""
 
 
 class Inbound:
@@ -89,6 +83,8 @@ class Inbound:
                 if reader.large:
                     reader.make_room(self._locate)
                 self.unread = reader.held + reader.total
+            if self._intake is not None:
+                self._intake.room = self._most - self._open.count
         except RemoteWireError as error:
             self.failed = error
             if not events:

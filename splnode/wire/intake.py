@@ -33,6 +33,13 @@ HEAVY: Final = 65_536
 """Bytes from which on a message weighs something, and is not ordinary."""
 ENOUGH: Final = 256 * 1024
 """Bytes of answers after which the turn is over: they are to be written before there are more."""
+TURN: Final = 128
+"""Messages that are taken at a time: who sends faster than it is served must not keep the others waiting."""
+SLICE: Final = 0.003
+"""Seconds after which a turn ends, though fewer were taken: their handlers run in it."""
+FRESH: Final = 0.00015
+"""Seconds after which answers go out by themselves, while more requests wait: meanwhile the peer works on those. Sooner
+it would not pay: to send, and to wake the peer, costs both ends as much as some ten calls."""
 CALLS, IN_FLIGHT, NANOSECONDS, TIMES, BUCKETS = 0, 1, 2, 3, 28
 """Places in the counts of a handler: calls that ended, calls that run, the time that those which ended took together,
 and from TIMES on in BUCKETS places how many took less than 1, 2, 4 ... microseconds; the last has all the others."""
@@ -157,13 +164,17 @@ class Intake:
     error, began)` is told, in the call's own context, what came of a call that has no plain answer: an awaitable, a
     value that goes with metadata or does not fit, an `error`. `tasks` is for async handlers (see Tasks).
 
+    `feed` writes answers to the `outlet`, and begins no more calls than there is `room` for. A turn of it has so many
+    messages (`turn`), and begins none after so many seconds (`slice`). The holder sets all four.
+
     Not thread-safe. `close` it when the connection ends, which may be while a handler runs. While it is `stopped` it
     runs nothing.
     """
 
     __slots__ = (
         "_allowed", "_busy", "_call", "_calls", "_client_hash", "_clock", "_closed", "_context", "_found", "_gate",
-        "_handler", "_largest", "_out", "_peer", "_read", "_running", "_unusual", "over", "served", "stopped",
+        "_handler", "_largest", "_out", "_peer", "_read", "_running", "_unusual", "outlet", "over", "room", "served",
+        "slice", "stopped", "turn",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - each has a name, and is kept as it is
@@ -200,6 +211,9 @@ class Intake:
         self.served = 0
         self.over = False
         self.stopped = False
+        self.room = sys.maxsize
+        self.turn, self.slice = TURN, SLICE
+        self.outlet: Callable[[bytes], object] | None = None
 
     def begin(self, client_hash: bytes, calls: Mapping[bytes, ServerCall]) -> None:
         """A handshake is done: the hash of the client's protocol, and what is known of its messages, by name."""
@@ -236,6 +250,20 @@ class Intake:
             self._busy = False
             self._leave()
         return start
+
+    def feed(self, buffer: memoryview, count: int) -> int:
+        """Runs a turn of the ordinary requests that the first `count` bytes of `buffer` begin with.
+
+        The place behind the last one. Their answers are written to the `outlet`, the first of them after FRESH seconds.
+        """
+        until, left, end = self._clock() + self.slice, self.turn, 0
+        while True:
+            end = self.run(buffer, end, min(left, self.room), FRESH, count)
+            left -= self.served
+            if self.outlet is not None and (answers := self.take()):
+                self.outlet(answers)
+            if not self.over or end >= count or left < 1 or self._clock() >= until:
+                return end
 
     def begin_large(self, data: bytes | memoryview, start: int, size: int) -> Room | None:
         """Where the rest of the request is received that begins at `start`, ordinary but for a large value at its end.

@@ -88,6 +88,10 @@ class Holder(NamedTuple):
     """There is something to `take` at the end of this turn of the loop. Not told within `receive` and `answer`."""
     flush: Callable[[], None]
     """There is much to `take`: now."""
+    freed: Callable[[], None]
+    """`feed` has taken all that came, and there is something to `take`, or somebody may stand in line for the room."""
+    session: Any
+    """The Session whose answers `feed` takes."""
     forget: Callable[[int], None]
     """Nobody waits for the answer to that serial any more: the session's `cancel`."""
     expired: Callable[[ClientCall], Exception]
@@ -125,8 +129,8 @@ class Pipeline:
 
     `open` is the holder's word that calls may be put in right now: the connection is established, its peer reads, and
     nobody stands in line. `waiting` are the calls in flight that somebody waits for, `armed` is when `expire` is due,
-    `queued` the bytes that `take` would give, `next` the serial that is given out next. `outlet` is the transport's
-    `write`, once there is one.
+    `queued` the bytes that `take` would give, `next` the serial that is given out next. `outlet` writes bytes,
+    once there is a transport.
     """
 
     def __init__(self, most: int, largest: int) -> None:
@@ -200,9 +204,9 @@ class Pipeline:
         """Takes whole ordinary messages from the start of `data`, which begins with one; how many bytes those were."""
         return 0  # the session's own reader is as good
 
-    def feed(self, buffer: memoryview, length: int, session: Session) -> int:
+    def feed(self, buffer: memoryview, length: int) -> int:
         """Takes plain answers from the first `length` bytes of `buffer`, which begin with a whole message: how many
-        bytes those were. If they were all, and it is open, what is to be sent was written to the `outlet`."""
+        bytes those were. If they were all, what is to be sent was written to the `outlet`, or the holder was told."""
         return 0
 
     def answer(self, serial: int, body: bytes, session: Session) -> None:

@@ -117,15 +117,20 @@ class ServerSession(Inbound):
     def run_by(self, intake: Intake) -> None:
         """From now on `intake` runs the ordinary requests as they are read. For Netty framing, once established."""
         self._intake = intake
+        intake.room = self._most - self._open.count
         intake.begin(self._client_hash, self._calls)
 
     def hold(self, serial: int) -> None:
         """A call of the intake is open for a while: until `release`, or its Request is answered."""
         self._open.hold(serial)
+        if self._intake is not None:
+            self._intake.room -= 1
 
     def release(self, serial: int) -> None:
         """The intake has answered it itself."""
         self._open.release(serial)
+        if self._intake is not None:
+            self._intake.room += 1
 
     def respond(self, request: Request, value: object, metadata: Mapping[str, bytes] | None = None) -> None:
         """Answers with a value. DataError (it does not fit, or is too large): nothing was queued, use `fail`."""
@@ -133,8 +138,7 @@ class ServerSession(Inbound):
             raise LocalWireError(f"{request!r} was answered before")
         if not request.one_way:
             self._replies.value(request, value, metadata or NO_METADATA)
-        self._open.settle(request)
-        self._answering = False
+        self._settle(request)
 
     def fail(
         self, request: Request, error: CallError | DeclaredError, metadata: Mapping[str, bytes] | None = None
@@ -144,8 +148,13 @@ class ServerSession(Inbound):
             raise LocalWireError(f"{request!r} was answered before")
         if not request.one_way:
             self._replies.error(request, error, metadata or NO_METADATA)
+        self._settle(request)
+
+    def _settle(self, request: Request) -> None:
         self._open.settle(request)
         self._answering = False
+        if self._intake is not None:
+            self._intake.room += 1
 
     def data_to_send(self) -> list[bytes]:
         """What is to be written now, in order; each byte is given once."""

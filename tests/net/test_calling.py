@@ -396,11 +396,11 @@ async def test_a_caller_that_has_data_received_while_it_runs() -> None:
 
         waiting = asyncio.create_task(reached.client.wait(name="x"))
         await reached.begun()
-        connection.data_received, reached.session.between = keep, False
+        connection.data_received, connection._mouth.feed = keep, None
         reached.inventory.waiting["x"].set_result("there")
         await asyncio.wait_for(arrived.wait(), 5)
         del connection.data_received
-        reached.session.between = True
+        connection._mouth.feed = connection._pipeline.feed
         for data in received:
             connection.get_buffer(-1)[: len(data)] = data
             connection.buffer_updated(len(data))

@@ -91,6 +91,7 @@ class Line(asyncio.Transport):
 
     def reply(self) -> None:
         if self.alive and (data := b"".join(self.server.data_to_send())):
+            self.connection._mouth.heard = self.clock.now
             self.connection.data_received(data)
 
     def abort(self) -> None:

@@ -1,9 +1,4 @@
 import asyncio
-import contextlib
-import socket
-from collections.abc import Iterator
-
-import pytest
 
 from splnode.net.outbox import HIGH_WATER, Outbox
 
@@ -127,113 +122,11 @@ async def test_what_is_written_at_once_goes_before_what_is_gathered() -> None:
     session, transport, outbox = opened()
     session.parts.append(b"b")
     outbox.collect()
-    outbox.write(b"a")
+    outbox.outlet(b"a")
     assert transport.data == b"a"
     await asyncio.sleep(0)
     assert transport.data == b"ab"
     assert outbox.written == 2
     outbox.close()
-    outbox.write(b"c")
+    outbox.outlet(b"c")
     assert transport.data == b"ab"
-
-
-class Uv(Transport):
-    """As uvloop's: it keeps what it is given, and shows its socket."""
-
-    __module__ = "uvloop.loop"
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        self.sock = sock
-        self.waiting = 0
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return {"socket": self.sock}.get(name, default)
-
-    def get_write_buffer_size(self) -> int:
-        return self.waiting
-
-
-@pytest.fixture
-def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
-    near, far = socket.socketpair()
-    with near, far:
-        near.setblocking(False)
-        far.setblocking(False)
-        yield near, far
-
-
-async def test_what_is_urgent_goes_past_a_loop_that_keeps_it(sockets: tuple[socket.socket, socket.socket]) -> None:
-    near, far = sockets
-    transport, outbox = Uv(near), Outbox(Session())
-    outbox.open(transport)
-    outbox.send(b"now")
-    assert far.recv(100) == b"now"
-    assert (transport.data, outbox.written) == (b"", 3)
-
-
-async def test_nothing_goes_past_what_the_transport_has_still_to_write(
-    sockets: tuple[socket.socket, socket.socket],
-) -> None:
-    near, far = sockets
-    transport, outbox = Uv(near), Outbox(Session())
-    outbox.open(transport)
-    transport.waiting = 1
-    outbox.send(b"in order")
-    assert transport.data == b"in order"
-    with pytest.raises(BlockingIOError):
-        far.recv(100)
-
-
-async def test_what_the_socket_does_not_take_is_the_transports(sockets: tuple[socket.socket, socket.socket]) -> None:
-    near, far = sockets
-    transport, outbox = Uv(near), Outbox(Session())
-    outbox.open(transport)
-    data = bytes(range(256)) * 40_000
-    outbox.send(data)
-    assert 0 < len(transport.data) < len(data)
-    assert outbox.written == len(data)
-    got = b""
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            got += far.recv(1 << 20)
-    assert got + transport.data == data
-
-
-async def test_a_socket_that_is_gone_is_found_by_the_transport(sockets: tuple[socket.socket, socket.socket]) -> None:
-    near, far = sockets
-    transport, outbox = Uv(near), Outbox(Session())
-    outbox.open(transport)
-    far.close()
-    outbox.send(b"to nobody")
-    assert transport.data == b"to nobody"
-    outbox.close()
-    outbox.send(b"late")
-    assert transport.data == b"to nobody"
-
-
-@pytest.mark.parametrize("secure", [True, False])
-async def test_nothing_goes_past_tls(secure: bool) -> None:
-    ours, theirs = socket.socketpair()
-    given = {"socket": ours, "ssl_object": object() if secure else None}
-
-    class Link(Transport):
-        __module__ = "uvloop.loop"  # as one of uvloop's looks
-
-        def get_extra_info(self, name: str, default: object = None) -> object:
-            return given.get(name, default)
-
-        def get_write_buffer_size(self) -> int:
-            return 0
-
-    with ours, theirs:
-        theirs.setblocking(False)
-        transport, outbox = Link(), Outbox(Session())
-        outbox.open(transport)
-        outbox.send(b"secret")
-        if secure:
-            assert transport.data == b"secret"
-            with pytest.raises(BlockingIOError):
-                theirs.recv(10)
-        else:
-            assert theirs.recv(10) == b"secret"

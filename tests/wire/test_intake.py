@@ -15,7 +15,19 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.rpc.call import Call, current_call, running
 from splnode.wire import intake as plain
 from splnode.wire.engine import native_engine
-from splnode.wire.intake import BUCKETS, CALLS, ENOUGH, HEAVY, IN_FLIGHT, NANOSECONDS, TIMES, Handler
+from splnode.wire.intake import (
+    BUCKETS,
+    CALLS,
+    ENOUGH,
+    FRESH,
+    HEAVY,
+    IN_FLIGHT,
+    NANOSECONDS,
+    SLICE,
+    TIMES,
+    TURN,
+    Handler,
+)
 from splnode.wire.message import Contract, ServerCall
 from tests.wire.conftest import CALCULATOR, OTHER, hex_bytes, long, netty, protocol, string
 
@@ -313,6 +325,83 @@ def test_the_turn_is_over_with_enough_to_write(site: Site) -> None:
     assert site.intake.over
     assert site.intake.served == 3
     assert len(site.intake.take()) > ENOUGH
+
+
+def fed(site: Site, data: bytes) -> tuple[int, list[bytes]]:
+    """Where a turn of it ended, and what it wrote."""
+    written: list[bytes] = []
+    site.intake.outlet = written.append
+    return site.intake.feed(memoryview(bytearray(data + b"behind")), len(data)), written
+
+
+def test_what_is_fed_is_answered_with_one_write(site: Site) -> None:
+    data = add(1, 1, 2) + add(2, 3, 4)
+    assert fed(site, data + add(3, 5, 6)[:-1]) == (len(data), [three(1, 3) + three(2, 7)])
+    assert fed(site, b"") == (0, [])
+    assert fed(site, netty(1, b"\0" + string("unknown"))) == (0, [])
+
+
+def test_a_turn_is_fed_no_more_than_there_is_room_for(site: Site) -> None:
+    one = len(add(1, 1, 1))
+    assert fed(site, add(1, 1, 1) * (TURN + 3)) == (TURN * one, [three(1, 2) * TURN])
+    site.intake.room = 2
+    assert fed(site, add(1, 1, 1) * 5) == (2 * one, [three(1, 2) * 2])
+    site.intake.room = 0
+    assert fed(site, add(1, 1, 1)) == (0, [])
+    site.intake.room, site.intake.turn = 100, 3
+    assert fed(site, add(1, 1, 1) * 5) == (3 * one, [three(1, 2) * 3])
+
+
+def test_answers_that_have_waited_go_out_while_more_is_run(site: Site) -> None:
+    def slow() -> None:
+        site.now += FRESH * 0.75
+
+    site.functions["nothing"] = slow
+    data = b"".join(netty(serial, b"\0" + string("nothing")) for serial in range(5))
+    answers = [netty(serial, b"\0\0") for serial in range(5)]
+    assert fed(site, data) == (len(data), [answers[0] + answers[1], answers[2] + answers[3], answers[4]])
+
+
+def test_a_turn_of_long_handlers_ends_with_its_time(site: Site) -> None:
+    def slow() -> None:
+        site.now += SLICE * 0.75
+
+    site.functions["nothing"] = slow
+    one = netty(1, b"\0" + string("nothing"))
+    assert fed(site, one * 5) == (2 * len(one), [netty(1, b"\0\0")] * 2)
+    site.intake.slice = SLICE / 2
+    assert fed(site, one * 5) == (len(one), [netty(1, b"\0\0")])
+
+
+def test_a_turn_ends_where_it_is_stopped(site: Site) -> None:
+    data = add(1, 1, 2) * 3
+
+    def stop() -> None:
+        site.intake.stopped = True
+
+    site.functions["nothing"] = stop
+    stopping = netty(2, b"\0" + string("nothing"))
+    assert fed(site, data + stopping + data) == (len(data + stopping), [three(1, 3) * 3 + netty(2, b"\0\0")])
+    assert fed(site, data) == (0, [])
+
+
+def test_without_an_outlet_the_answers_are_kept(site: Site) -> None:
+    site.intake.outlet = None
+    assert site.intake.feed(memoryview(add(1, 1, 2)), len(add(1, 1, 2))) == len(add(1, 1, 2))
+    assert site.intake.take() == three(1, 3)
+
+
+def test_what_the_outlet_raises_goes_through(site: Site) -> None:
+    site.intake.outlet = lambda _: 1 // 0
+    with pytest.raises(ZeroDivisionError):
+        site.intake.feed(memoryview(add(1, 1, 2)), len(add(1, 1, 2)))
+
+
+def test_more_than_the_buffer_has_cannot_be_fed(make: Any) -> None:
+    if make is plain.Intake:
+        return  # Python's slices end where the data do
+    with pytest.raises(ValueError, match="bytes of a buffer of 3"):
+        Site(make).intake.feed(memoryview(b"abc"), 4)
 
 
 def test_a_call_has_the_time_that_is_left(site: Site) -> None:

@@ -62,6 +62,8 @@ class End:
                 arm=lambda deadline: self.said.append(("arm", deadline)),
                 soon=lambda: self.said.append("soon"),
                 flush=lambda: self.said.append("flush"),
+                freed=lambda: self.said.append("freed"),
+                session=self.session,
                 forget=self.forget,
                 expired=self.expired,
                 refusal=self.session.too_large,
@@ -469,7 +471,7 @@ async def test_a_chunk_of_plain_answers_is_taken_and_what_they_cause_is_written(
     buffer = memoryview(bytearray(plain + netty(3, b"\0\x01\0\x04no") + netty(4, b"\0\0\0") + b"junk"))
     chunk = len(plain) + len(netty(3, b"\0\x01\0\x04no"))
     taken: list[int] = []
-    asyncio.get_running_loop().call_soon(lambda: taken.append(end.pipeline.feed(buffer, chunk, end.session)))
+    asyncio.get_running_loop().call_soon(lambda: taken.append(end.pipeline.feed(buffer, chunk)))
     await asyncio.sleep(0)
     if native_engine() is None:
         assert taken == [0]
@@ -478,13 +480,13 @@ async def test_a_chunk_of_plain_answers_is_taken_and_what_they_cause_is_written(
         assert written == []  # who takes the rest writes, too
         assert await asyncio.gather(*asks[:2]) == ["a", "a"]
         end.pipeline.expect(7, object())  # something of the session's: it is left there
-        assert end.pipeline.feed(netty(7, b"\0\0"), 14, end.session) == 0
+        assert end.pipeline.feed(netty(7, b"\0\0"), 14) == 0
         end.pipeline.take()
         end.pipeline.pop(7)
-        assert end.pipeline.feed(buffer[chunk:], len(netty(4, b"\0\0\0")), end.session) == len(netty(4, b"\0\0\0"))
+        assert end.pipeline.feed(buffer[chunk:], len(netty(4, b"\0\0\0"))) == len(netty(4, b"\0\0\0"))
         assert await asks[3] == ""
         with pytest.raises(ValueError, match="bytes of a buffer of"):
-            end.pipeline.feed(buffer, len(buffer) + 1, end.session)
+            end.pipeline.feed(buffer, len(buffer) + 1)
     for task in (*asks, more):
         task.cancel()
 
@@ -504,14 +506,36 @@ async def test_what_is_sent_in_answer_to_an_answer_is_written_with_the_chunk() -
     await asyncio.sleep(0)
     end.sent()
     answers = netty(1, b"\0\0") + netty(2, b"\0\0")
-    asyncio.get_running_loop().call_soon(end.pipeline.feed, answers, len(answers), end.session)
+    asyncio.get_running_loop().call_soon(end.pipeline.feed, answers, len(answers))
     await asyncio.sleep(0)
     assert written == [netty(3, ADD) + netty(4, ADD)]
     assert end.said.count("soon") == 1  # for the first two
     answers = netty(3, b"\0\0\x54") + netty(4, b"\0\0\x54")
-    asyncio.get_running_loop().call_soon(end.pipeline.feed, answers, len(answers), end.session)
+    asyncio.get_running_loop().call_soon(end.pipeline.feed, answers, len(answers))
     assert await asyncio.gather(*tasks) == [42, 42]
     assert len(written) == 1
+
+
+async def test_the_holder_hears_of_room_where_somebody_may_stand_in_line() -> None:
+    if native_engine() is None:  # the plain one leaves all to its holder
+        return
+    end = End()
+    end.pipeline.outlet = lambda _: None
+    tasks = [asyncio.ensure_future(end.pipeline.call(Ask("nothing"))) for _ in range(3)]
+    await asyncio.sleep(0)
+    end.sent()
+    end.pipeline.feed(memoryview(netty(1, b"\0\0")), 14)
+    assert "freed" not in end.said
+    end.pipeline.open = False
+    end.pipeline.feed(memoryview(netty(2, b"\0\0")), 14)
+    assert end.said.count("freed") == 1
+    end.pipeline.open, end.pipeline.outlet = True, None
+    end.pipeline.feed(memoryview(netty(3, b"\0\0")), 14)
+    assert end.said.count("freed") == 2
+    await asyncio.gather(*tasks)
+    end.pipeline.close(RuntimeError, end.general)
+    with pytest.raises(RuntimeError):
+        end.pipeline.feed(memoryview(netty(3, b"\0\0")), 14)
 
 
 async def test_a_task_that_was_resumed_has_more_received() -> None:

@@ -6,11 +6,11 @@
  */
 
 #include "../../wire/native/frames.h"
+#include "net.h"
 #include <errno.h>
 #include <structmember.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* Python ignores SIGPIPE anyway */
@@ -20,13 +20,6 @@
 #define BUFFER 65536      /* bytes of one read; an answer that does not come whole in it is unusual */
 #define SMALL 16384       /* bytes of a request that a socket takes at once */
 #define GLANCE_MICROS 50000 /* a read waits so long in the kernel; after that the wait is measured */
-
-typedef struct {
-    PyObject *codec; /* the module that `api` belongs to */
-    const CodecApi *api;
-    PyTypeObject *line;
-    unsigned long forks; /* of this process since the module was loaded */
-} Module;
 
 typedef struct {
     PyObject_HEAD
@@ -56,13 +49,6 @@ typedef struct {
 } Method;
 
 enum { STALE, UNSENT, CUT, SENT };
-
-static double moment(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* Whether a call here inherits something: 1, 0, or -1 with an exception. */
 static int inherits(PyObject *variable)
@@ -484,23 +470,10 @@ static PyType_Spec line_spec = {
     "splnode.net._native.Line", sizeof(Line), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, line_slots,
 };
 
-/* ---- the module ------------------------------------------------------------------------------------ */
-
-static PyObject *forked(PyObject *module, PyObject *Py_UNUSED(nothing))
-{
-    ((Module *)PyModule_GetState(module))->forks++;
-    return Py_NewRef(Py_None);
-}
-
-static int module_exec(PyObject *module)
+int add_blocking(PyObject *module)
 {
     Module *state = PyModule_GetState(module);
-    if ((state->codec = PyImport_ImportModule("splnode.avro.codec._native")) == NULL)
-        return -1;
-    PyObject *capsule = PyObject_GetAttrString(state->codec, "_api");
-    state->api = capsule != NULL ? PyCapsule_GetPointer(capsule, SPLNODE_CODEC_CAPSULE) : NULL;
-    Py_XDECREF(capsule);
-    PyObject *line = state->api == NULL ? NULL : PyType_FromModuleAndSpec(module, &line_spec, NULL);
+    PyObject *line = PyType_FromModuleAndSpec(module, &line_spec, NULL);
     PyObject *method = line == NULL ? NULL : PyType_FromModuleAndSpec(module, &method_spec, NULL);
     state->line = (PyTypeObject *)line;
     int failed = method == NULL || PyModule_AddObjectRef(module, "Line", line) < 0
@@ -508,43 +481,3 @@ static int module_exec(PyObject *module)
     Py_XDECREF(method);
     return failed ? -1 : 0;
 }
-
-static int module_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    Module *state = PyModule_GetState(module);
-    Py_VISIT(state->codec);
-    Py_VISIT(state->line);
-    return 0;
-}
-
-/* No m_clear: what outlives the module's dict still needs the state. */
-static void module_free(void *module)
-{
-    Module *state = PyModule_GetState(module);
-    Py_CLEAR(state->codec);
-    Py_CLEAR(state->line);
-}
-
-static PyMethodDef module_methods[] = {
-    {"forked", forked, METH_NOARGS, "Called in a child after a fork: its lines are the parent's."},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyModuleDef_Slot module_slots[] = {
-    {Py_mod_exec, module_exec},
-    {0, NULL},
-};
-
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "splnode.net._native",
-    .m_doc = PyDoc_STR("The ordinary call of the client that blocks; see splnode.net.blocking."),
-    .m_size = sizeof(Module),
-    .m_methods = module_methods,
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_free = module_free,
-};
-
-PyMODINIT_FUNC PyInit__native(void);
-PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&module_def); }

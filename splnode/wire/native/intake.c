@@ -12,7 +12,10 @@
 #include "stage.h"
 
 #define HEAVY 65536            /* as in intake.py */
-#define ENOUGH (256 * 1024)    /* as in intake.py */
+#define ENOUGH (256 * 1024)    /* as in intake.py, */
+#define TURN 128               /* and this, */
+#define SLICE 0.003            /* and this, */
+#define FRESH 0.00015          /* and this */
 #define SHORTEST_HANDSHAKE 34  /* handshake.SHORTEST_REQUEST */
 #define HASH 16
 #define NAME_LONGEST 63        /* bytes of a name whose length is one byte */
@@ -60,7 +63,9 @@ typedef struct {
     Output out;
     char stopped, over;
     bool busy, closed;
-    Py_ssize_t served;
+    Py_ssize_t served, room, turn;
+    double slice;
+    PyObject *outlet; /* or NULL */
 } Intake;
 
 /* What becomes of a frame. */
@@ -729,6 +734,20 @@ static int run_frames(Intake *self, const uint8_t **at, const uint8_t *end, Py_s
     return 0;
 }
 
+/* As much of the data as `run` takes, from `*at` on. */
+static int run_some(Intake *self, const uint8_t **at, const uint8_t *end, Py_ssize_t most, double seconds)
+{
+    self->served = 0;
+    self->over = false;
+    self->alone = -1;
+    if (self->busy || self->stopped)
+        return 0;
+    self->busy = true;
+    int failed = run_frames(self, at, end, most, seconds);
+    self->busy = false;
+    return leave(self) < 0 ? -1 : failed;
+}
+
 static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs != 4 && nargs != 5) {
@@ -751,19 +770,71 @@ static PyObject *intake_run(Intake *self, PyObject *const *args, Py_ssize_t narg
         failed = -1;
     }
     const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + size;
-    self->served = 0;
-    self->over = false;
-    self->alone = -1;
-    if (!failed && !self->busy && !self->stopped) {
-        self->busy = true;
-        failed = run_frames(self, &at, end, most, seconds);
-        self->busy = false;
-        if (leave(self) < 0)
-            failed = -1;
-    }
+    if (!failed)
+        failed = run_some(self, &at, end, most, seconds);
     start = at - (const uint8_t *)data.buf;
     PyBuffer_Release(&data);
     return failed ? NULL : PyLong_FromSsize_t(start);
+}
+
+static PyObject *intake_take(Intake *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *taken = PyBytes_FromStringAndSize((const char *)self->out.bytes, self->out.used);
+    if (taken != NULL) {
+        self->out.used = 0;
+        if (self->out.size > KEPT_OUTPUT) {
+            PyMem_Free(self->out.bytes);
+            self->out = (Output){0};
+        }
+    }
+    return taken;
+}
+
+/* What has been answered goes out. */
+static int write_out(Intake *self)
+{
+    if (self->out.used == 0 || self->outlet == NULL || self->outlet == Py_None)
+        return 0;
+    PyObject *outlet = Py_NewRef(self->outlet), *taken = intake_take(self, NULL);
+    PyObject *done = taken != NULL ? PyObject_CallOneArg(outlet, taken) : NULL;
+    Py_DECREF(outlet);
+    Py_XDECREF(taken);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+/* A turn: answers go out at its end, and those that waited a while before. */
+static int run_turn(Intake *self, const uint8_t **at, const uint8_t *end)
+{
+    double now = now_of(self->clock), until = now + self->slice;
+    for (Py_ssize_t left = self->turn; left > 0 && now < until; left -= self->served) {
+        if (PyErr_Occurred() || run_some(self, at, end, Py_MIN(left, self->room), FRESH) < 0 || write_out(self) < 0)
+            return -1;
+        if (!self->over || *at == end)
+            return 0;
+        now = now_of(self->clock);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *intake_feed(Intake *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Py_buffer data;
+    Py_ssize_t size = nargs == 2 ? PyLong_AsSsize_t(args[1]) : -1;
+    if (nargs != 2)
+        PyErr_SetString(PyExc_TypeError, "feed(buffer, count)");
+    if (PyErr_Occurred() || PyObject_GetBuffer(args[0], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    if (size < 0 || size > data.len) {
+        PyErr_Format(PyExc_ValueError, "%zd bytes of a buffer of %zd", size, data.len);
+        PyBuffer_Release(&data);
+        return NULL;
+    }
+    const uint8_t *at = data.buf;
+    int failed = run_turn(self, &at, at + size);
+    size = at - (const uint8_t *)data.buf;
+    PyBuffer_Release(&data);
+    return failed ? NULL : PyLong_FromSsize_t(size);
 }
 
 static int run_apart(Intake *self, const Frame *frame, const Apart *apart)
@@ -868,19 +939,6 @@ static PyObject *intake_run_large(Intake *self, PyObject *object)
         return NULL;
     }
     return parts != NULL ? parts : PyBool_FromLong(done > LEFT);
-}
-
-static PyObject *intake_take(Intake *self, PyObject *Py_UNUSED(ignored))
-{
-    PyObject *taken = PyBytes_FromStringAndSize((const char *)self->out.bytes, self->out.used);
-    if (taken != NULL) {
-        self->out.used = 0;
-        if (self->out.size > KEPT_OUTPUT) {
-            PyMem_Free(self->out.bytes);
-            self->out = (Output){0};
-        }
-    }
-    return taken;
 }
 
 static void forget_messages(Intake *self)
@@ -1002,6 +1060,9 @@ static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     Intake *self = (Intake *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
+    self->room = PY_SSIZE_T_MAX;
+    self->turn = TURN;
+    self->slice = SLICE;
     self->call = Py_NewRef(call);
     self->peer = Py_NewRef(peer);
     self->running = Py_NewRef(running);
@@ -1043,6 +1104,7 @@ static int intake_traverse(Intake *self, visitproc visit, void *arg)
     Py_VISIT(self->ended);
     Py_VISIT(self->answered);
     Py_VISIT(self->unfit);
+    Py_VISIT(self->outlet);
     return 0;
 }
 
@@ -1052,6 +1114,7 @@ static int intake_clear(Intake *self)
 {
     self->stopped = self->closed = true;
     forget_messages(self);
+    Py_CLEAR(self->outlet);
     return 0;
 }
 
@@ -1079,6 +1142,7 @@ static void intake_dealloc(Intake *self)
     Py_XDECREF(self->ended);
     Py_XDECREF(self->answered);
     Py_XDECREF(self->unfit);
+    Py_XDECREF(self->outlet);
     PyMem_Free(self->out.bytes);
     type->tp_free(self);
     Py_DECREF(type);
@@ -1087,6 +1151,7 @@ static void intake_dealloc(Intake *self)
 static PyMethodDef intake_methods[] = {
     {"begin", (PyCFunction)intake_begin, METH_VARARGS, PyDoc_STR("begin(client_hash, calls)")},
     {"run", (PyCFunction)(void (*)(void))intake_run, METH_FASTCALL, PyDoc_STR("run(data, start, most, seconds, size) -> end")},
+    {"feed", (PyCFunction)(void (*)(void))intake_feed, METH_FASTCALL, PyDoc_STR("feed(buffer, count) -> int")},
     {"run_apart", (PyCFunction)intake_run_apart, METH_VARARGS, PyDoc_STR("run_apart(serial, rest, at, part) -> bool")},
     {"begin_large", (PyCFunction)intake_begin_large, METH_VARARGS, PyDoc_STR("begin_large(data, start, size)")},
     {"run_large", (PyCFunction)intake_run_large, METH_O, PyDoc_STR("run_large(parcel) -> bool | list[bytes]")},
@@ -1098,6 +1163,10 @@ static PyMethodDef intake_methods[] = {
 static PyMemberDef intake_members[] = {
     {"served", T_PYSSIZET, offsetof(Intake, served), READONLY, NULL},
     {"over", T_BOOL, offsetof(Intake, over), READONLY, NULL},
+    {"room", T_PYSSIZET, offsetof(Intake, room), 0, NULL},
+    {"turn", T_PYSSIZET, offsetof(Intake, turn), 0, NULL},
+    {"slice", T_DOUBLE, offsetof(Intake, slice), 0, NULL},
+    {"outlet", T_OBJECT, offsetof(Intake, outlet), 0, NULL},
     {"stopped", T_BOOL, offsetof(Intake, stopped), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -510,15 +510,17 @@ static PyObject *pipeline_answer(Pipeline *self, PyObject *args)
 }
 
 /* Takes the plain answers that `*at` begins with, and moves it behind them. */
-static int take_plain(Pipeline *pipe, PyObject *session, const uint8_t **at, const uint8_t *end)
+static int take_plain(Pipeline *pipe, const uint8_t **at, const uint8_t *end)
 {
     Frame frame;
     for (const uint8_t *next = *at; !pipe->closed && next_frame(&next, end, pipe->largest, &frame); *at = next) {
         Place *place = place_of(pipe, frame.serial);
         if (place == NULL || !is_slot(pipe, place->entry) || frame.length < 2 || frame.body[0] != 0 || frame.body[1] != 0)
             return 0;
+        PyObject *session = Py_NewRef(pipe->session);
         Slot *slot = (Slot *)take_entry(pipe, frame.serial);
         int failed = answer_slot(pipe, session, slot, frame.body, frame.length);
+        Py_DECREF(session);
         Py_DECREF(slot);
         if (failed)
             return -1;
@@ -526,11 +528,16 @@ static int take_plain(Pipeline *pipe, PyObject *session, const uint8_t **at, con
     return 0;
 }
 
-/* Writes what there is, if it is simple. */
-static int write_out(Pipeline *pipe)
+/* All that came was taken: what is to be sent goes out, and whoever waits for room hears that there is some. */
+static int end_feed(Pipeline *pipe)
 {
     Output *out = &pipe->out;
-    if (out->used == 0 || pipe->parts != NULL || pipe->outlet == NULL)
+    if (!pipe->open || pipe->parts != NULL || pipe->outlet == NULL || pipe->outlet == Py_None) {
+        PyObject *done = PyObject_CallNoArgs(pipe->freed);
+        Py_XDECREF(done);
+        return done == NULL ? -1 : 0;
+    }
+    if (out->used == 0)
         return 0;
     PyObject *outlet = Py_NewRef(pipe->outlet), *bytes = PyBytes_FromStringAndSize((const char *)out->bytes, out->used);
     PyObject *done = NULL;
@@ -546,34 +553,45 @@ static int write_out(Pipeline *pipe)
 }
 
 /* The bytes are copied: their owner may use the buffer again while tasks run. */
-static PyObject *pipeline_feed(Pipeline *self, PyObject *args)
+static uint8_t *copy_of(PyObject *buffer, Py_ssize_t length)
 {
     Py_buffer data;
-    Py_ssize_t length;
-    PyObject *session;
-    if (!PyArg_ParseTuple(args, "y*nO", &data, &length, &session))
+    uint8_t *copy = NULL;
+    if (PyObject_GetBuffer(buffer, &data, PyBUF_SIMPLE) < 0)
         return NULL;
-    uint8_t *copy = length < 0 || length > data.len ? NULL : PyMem_Malloc((size_t)length);
-    if (copy != NULL)
-        memcpy(copy, data.buf, (size_t)length);
-    else if (length < 0 || length > data.len)
+    if (length < 0 || length > data.len)
         PyErr_Format(PyExc_ValueError, "%zd bytes of a buffer of %zd", length, data.len);
-    else
+    else if ((copy = PyMem_Malloc((size_t)length)) == NULL)
         PyErr_NoMemory();
+    else
+        memcpy(copy, data.buf, (size_t)length);
     PyBuffer_Release(&data);
+    return copy;
+}
+
+static PyObject *pipeline_feed(Pipeline *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    Py_ssize_t length = nargs == 2 ? PyLong_AsSsize_t(args[1]) : -1;
+    if (nargs != 2)
+        PyErr_SetString(PyExc_TypeError, "feed(buffer, count)");
+    else if (self->session == NULL && !PyErr_Occurred())
+        missing_holder();
+    uint8_t *copy = PyErr_Occurred() ? NULL : copy_of(args[0], length);
     if (copy == NULL)
         return NULL;
     const uint8_t *at = copy;
     bool before;
     int failed = begin_receiving(self, &before);
     if (!failed) {
-        failed = take_plain(self, session, &at, copy + length);
+        failed = take_plain(self, &at, copy + length);
         end_receiving(self, before);
     }
     Py_ssize_t done = at - copy;
     PyMem_Free(copy);
-    if (!failed && done == length && self->open)
-        failed = write_out(self);
+    if (self->closed)
+        done = length;
+    else if (!failed && done == length)
+        failed = end_feed(self);
     return failed ? NULL : PyLong_FromSsize_t(done);
 }
 
@@ -818,6 +836,8 @@ static void drop_holder(Pipeline *pipe)
     Py_CLEAR(pipe->arm);
     Py_CLEAR(pipe->soon);
     Py_CLEAR(pipe->flush);
+    Py_CLEAR(pipe->freed);
+    Py_CLEAR(pipe->session);
     Py_CLEAR(pipe->forget);
     Py_CLEAR(pipe->expired);
     Py_CLEAR(pipe->refusal);
@@ -936,7 +956,7 @@ static PyMethodDef pipeline_methods[] = {
     {"establish", (PyCFunction)pipeline_establish, METH_O, NULL},
     {"receive", (PyCFunction)(void (*)(void))pipeline_receive, METH_FASTCALL, NULL},
     {"answer", (PyCFunction)pipeline_answer, METH_VARARGS, NULL},
-    {"feed", (PyCFunction)pipeline_feed, METH_VARARGS, NULL},
+    {"feed", (PyCFunction)(void (*)(void))pipeline_feed, METH_FASTCALL, NULL},
     {"begin_large", (PyCFunction)pipeline_begin_large, METH_VARARGS, NULL},
     {"answer_large", (PyCFunction)pipeline_answer_large, METH_O, NULL},
     {"called", (PyCFunction)pipeline_called, METH_O, NULL},

@@ -39,7 +39,7 @@ typedef struct {
 /* What a Pipeline needs of the event loop and of who owns the socket: pipeline.py's Holder, attribute by attribute. */
 #define HOLDER(X)                                                                                                      \
     X(loop) X(call_soon) X(clock) X(current_task) X(task) X(done) X(cancelled) X(general) X(head) X(arm) X(soon)       \
-    X(flush) X(forget) X(expired) X(refusal) X(raised)
+    X(flush) X(freed) X(session) X(forget) X(expired) X(refusal) X(raised)
 
 typedef struct Pipeline {
     PyObject_HEAD
