@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from benchmarks.measure import percentile
 from splnode.balance.accrual import Accrual, Standing
 from splnode.balance.choice import Choice
+from splnode.balance.comparison import Record, outdone, outliers, total_of
 from splnode.balance.weights import Load, Reported
-from splnode.config import BalanceConfig
+from splnode.config import BalanceConfig, EjectionConfig
 from splnode.discovery.resolver import Address, Instance
 from splnode.endpoint import Endpoint
 
@@ -53,6 +54,8 @@ class Node:
     free_at: float = 0.0
     worked: float = 0.0
     calls: int = 0
+    well: float = 0.0
+    ended: float = 0.0
     done: float = 0.0  # calls of late
     busy: float = 0.0  # seconds of late
 
@@ -100,12 +103,15 @@ def simulate(policy: str, members: list[Node], calls: int, load: float, seed: in
         while ends and ends[0][0] <= now:
             at, _, node, well = heapq.heappop(ends)
             node.in_flight -= 1
+            node.ended += 1
             if well:
+                node.well += 1
                 node.accrual.succeeded(at)
-            else:
-                node.accrual.failed(at, draw.random())
+            elif node.kind == "refuses" or node.accrual.until is not None:
+                node.accrual.failed(at, draw.random())  # the network says it; of what takes too long only a probe
         if now - looked >= TICK:
             _report(members, now, now - looked)
+            _compare(members, now, now - looked, draw)
             looked, choice = now, Choice(members, now)  # type: ignore[arg-type]  # they have what it asks for
         node = _suspect(members, turn, now) or _pick(choice, policy, turn, now, draw)
         node.in_flight += 1
@@ -156,6 +162,23 @@ def _report(members: list[Node], now: float, seconds: float) -> None:
         node.busy *= fade
         if node.done > 1:
             node.reported.heard(Load(node.done / WINDOW, 0.0, max(0.01, min(1.0, node.busy / WINDOW))), now)
+
+
+def _compare(members: list[Node], now: float, seconds: float, draw: random.Random) -> None:
+    """Leaves out who does worse with the same calls, as a pool does."""
+    live = {node.name: Record(node.well, node.ended) for node in members if node.accrual.until is None}
+    total, settings = total_of(live), EjectionConfig()
+    found = outliers(live) | {
+        name for name, own in live.items() if outdone(own, total, success=settings.success, least=settings.least)
+    }
+    room = max(1, len(members) // 10) - sum(node.accrual.outdone for node in members)
+    for node in [node for node in members if node.name in found][: max(0, room)]:
+        node.accrual.eject(now, draw.random(), outdone=True)
+        node.well = node.ended = 0.0
+    fade = math.exp(-seconds / settings.window)
+    for node in members:
+        node.well *= fade
+        node.ended *= fade
 
 
 def cost(policy: str, count: int, picks: int = 20_000) -> float:
