@@ -64,7 +64,8 @@ async def test_the_certificate_names_the_node(mesh: Mesh, tmp_path: Path) -> Non
         assert node.id == "kitchen"
         assert node.endpoints[0].is_secure
         text = await node.client("splnode.Metrics").call("text", {})
-        assert f"splnode_certificate_expires_seconds {mesh.tls('kitchen').expires:.0f}" in text
+        ends = mesh.tls("kitchen").expires
+        assert f"splnode_certificate_expires_seconds {ends:.0f}" in str(text)
     with pytest.raises(ConfigError, match="is of the node kitchen, and this one is attic"):
         async with running(config(tmp_path, TlsConfig(certificate=certificate), "attic")):
             pass
