@@ -22,7 +22,7 @@ from splnode.access.audit import Audit
 from splnode.access.policy import Policy, Verdict, default_policy
 from splnode.access.tokens import Token, Tokens
 from splnode.errors import CallError, Code
-from splnode.identity import AUTHORIZATION_KEY, INSECURE, NODE, Identity
+from splnode.identity import AUTHORIZATION_KEY, IDENTITY_KEY, INSECURE, NODE, Identity
 from splnode.rpc.call import IN_PROCESS, Call, Peer, running
 
 CALL_ID_KEY: Final = "spl-call-id"
@@ -72,13 +72,13 @@ class Guard:
     def check(self, call: Call, *, here: bool = True) -> None:
         """See `rpc.guard.Guard`."""
         service, message = call.contract.protocol.name, call.message.name
+        if here and AUTHORIZATION_KEY in call.metadata:
+            self._authenticate(call)
         peer = call.peer
         if peer.token is not None and self._tokens.live(peer.token, self._clock()) is None:
             raise self._unauthenticated(peer, call)
-        if here and AUTHORIZATION_KEY in call.metadata:
-            self._authenticate(call)
         who = call.identity
-        if who is not peer.identity and call.proved is None:
+        if who is not peer.identity:
             self._judge(call, peer.identity, service, message)
         self._judge(call, who, service, message)
         if self._audit_all:
@@ -128,13 +128,13 @@ class Guard:
         raise CallError(Code.PERMISSION_DENIED, f"{who} may not call {service}.{message} ({place})", started=False)
 
     def _authenticate(self, call: Call) -> None:
-        """Who the call is for shows by its token, which then leaves the call."""
+        """Who the call is for shows by its token, which then leaves the call: from now on it comes from there."""
         value = call.metadata[AUTHORIZATION_KEY].decode("ascii", "replace")
         peer, outer = call.peer, running.get()
         if peer is IN_PROCESS and outer is not None:
             peer = outer.peer  # a call that it passes on: what came over a plain link came over a plain link
-        call.proved = self._bearer(peer, value, call).identity
-        kept = {key: each for key, each in call.metadata.items() if key != AUTHORIZATION_KEY}
+        call.peer = _known(call.peer, self._bearer(peer, value, call))
+        kept = {key: each for key, each in call.metadata.items() if key not in (AUTHORIZATION_KEY, IDENTITY_KEY)}
         call.metadata = MappingProxyType(kept)
 
     def _bearer(self, peer: Peer, authorization: str, call: Call | None = None) -> Token:

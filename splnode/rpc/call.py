@@ -59,15 +59,14 @@ class Call:
     `params` are plain values by parameter name. `checked` says that they already are what the server's
     protocol wants (a decoder made them); a call in process comes unchecked and the server checks it.
     Whoever answers may put bytes into `answer_metadata`; whoever asked finds there what came back. `route` says where
-    it wants to go, if it minds; only a channel over several nodes asks. `proved` is who it is for where the call itself
-    has proved that, by a token.
+    it wants to go, if it minds; only a channel over several nodes asks.
 
     `begun` and `ended` are the server's: its handler was called, and has returned or raised.
     """
 
     __slots__ = (
         "answer_metadata", "begun", "checked", "contract", "deadline", "ended", "message", "metadata", "params", "peer",
-        "proved", "route",
+        "route",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +91,6 @@ class Call:
         self.answer_metadata: Mapping[str, bytes] = NO_METADATA
         self.begun = False
         self.ended = False
-        self.proved: Identity | None = None
 
     def copy(self) -> "Call":
         """The same call once more, for a second answer of its own."""
@@ -113,7 +111,7 @@ class Call:
     @property
     def identity(self) -> Identity:
         """Who it is for. Who brought it is `peer.identity`: the same, or a node that made it for its own caller."""
-        return self.proved or identity_for(self.peer.identity, self.metadata)
+        return identity_for(self.peer.identity, self.metadata)
 
     @property
     def remaining(self) -> float:
@@ -253,14 +251,20 @@ def deadline_for(timeout: float) -> float:
 
 
 def inherited_metadata(own: Mapping[str, bytes] | None) -> Mapping[str, bytes]:
-    """The metadata of a new call: its own, and what is PASSED_ON of the call that is being served."""
+    """The metadata of a new call: its own, whom it is for, and what is PASSED_ON of the call that is being served.
+
+    What a handler left running when it ended is still for whom it served: else to be slow would make anybody the node.
+    """
     served = running.get()
-    if served is None or served.ended:
+    if served is None:
         return own or NO_METADATA
-    metadata = {key: served.metadata[key] for key in PASSED_ON if key in served.metadata} if served.metadata else {}
+    who = NODE if _as_node.get() else served.identity
+    if served.ended and who is NODE:
+        return own or NO_METADATA
+    passed = served.metadata if not served.ended else NO_METADATA
+    metadata = {key: passed[key] for key in PASSED_ON if key in passed} if passed else {}
     if own:
         metadata |= own
-    who = NODE if _as_node.get() else served.identity
     if who is not NODE:
         metadata[IDENTITY_KEY] = who.text  # whatever a handler was given to send along
     return metadata or NO_METADATA

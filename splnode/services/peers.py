@@ -15,6 +15,7 @@ from splnode.net.channel import EndpointChannel
 from splnode.net.connect import open_transport
 from splnode.net.discover import discover
 from splnode.net.securing import Securing
+from splnode.rpc.call import as_node
 from splnode.rpc.client import Client
 from splnode.services.node_info import from_info
 from splnode.wire.message import Contract
@@ -75,7 +76,8 @@ class Peers:
             while True:
                 wait = 0.0 if revision is None else WATCHING
                 params = {"revision": revision, "timeoutMs": int(wait * 1000)}
-                info = await client.call("getNode", params, timeout=wait + REACHING)
+                with as_node():
+                    info = await client.call("getNode", params, timeout=wait + REACHING)
                 said = _described(info, endpoint)
                 if said[1] != revision:
                     revision = said[1]
@@ -91,7 +93,8 @@ class Peers:
         """The NodeInfo of the node there, once. CallError."""
         channel = self._channel(endpoint, self._contract)
         try:
-            info = await Client(channel, self._contract).call("getNode", {}, timeout=ASKING)
+            with as_node():
+                info = await Client(channel, self._contract).call("getNode", {}, timeout=ASKING)
         finally:
             await channel.close()
         return info if isinstance(info, Mapping) else {}

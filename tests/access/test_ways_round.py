@@ -237,6 +237,22 @@ async def test_a_token_is_one_by_every_way(place: Place, engine: str) -> None:
         assert await front.call("who", {"through": 2}, metadata=bearer) == "token:ci anyone token"
 
 
+@pytest.mark.parametrize("by", ["tcp", "unix"])
+async def test_a_call_that_is_passed_on_may_bring_a_token(place: Place, by: str) -> None:
+    token = place.token("ci", "com.acme.Front", "com.acme.Inventory.add")
+    bearer = {"authorization": f"Bearer {token}".encode(), "spl-identity": b"node anyone own"}
+    who = {"protocol": FRONT.text, "message": "who", "params": b"\x02", "metadata": bearer}
+    reserve = {"protocol": FRONT.text, "message": "reserve", "params": b"\0", "metadata": bearer}
+    async with place.client(by, "SPLNodeService") as node:
+        said: Any = await node.callRemote(**who)
+        assert said["result"][1:] == b"token:ci anyone token"
+        said = await node.callRemote(**reserve)
+        assert "token:ci may not call com.acme.Inventory.reserve" in said["failure"]["message"]
+        said = await node.callRemote(**forwarded("add", ADD_PARAMS, metadata={"authorization": b"Bearer spl_x"}))
+        assert said["failure"]["code"] == "UNAUTHENTICATED"
+    assert place.inventory.ran == []
+
+
 async def test_a_token_is_good_for_what_it_was_made_for(place: Place, engine: str) -> None:
     bearer = {"authorization": f"Bearer {place.token('ci', 'com.acme.Inventory.seen')}".encode()}
     async with place.client() as client:

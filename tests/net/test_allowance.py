@@ -17,9 +17,8 @@ PEER = Peer("x", None, Identity(LOOPBACK, (LOOPBACK,), "tcp"))
 
 def a_call(who: Identity | None = None) -> Call:
     contract: Any = Contract(PROTOCOL)
-    call = Call(contract, PROTOCOL.messages["add"], {}, time.monotonic() + 1, {}, PEER, True)
-    call.proved = who
-    return call
+    peer = PEER if who is None else Peer("y", None, who)
+    return Call(contract, PROTOCOL.messages["add"], {}, time.monotonic() + 1, {}, peer, True)
 
 
 def allowance(**limits: float) -> Allowance:

@@ -136,11 +136,9 @@ def a_call_of(who: Identity, metadata: dict[str, bytes] | None = None) -> Call:
     return Call(CONTRACT, PROTOCOL.messages["add"], {}, time.monotonic() + 9, metadata or {}, Peer("there", None, who))
 
 
-def test_a_call_is_for_its_peer_unless_it_has_proved_another() -> None:
+def test_a_call_is_for_its_peer() -> None:
     call = a_call_of(ANN)
     assert call.identity is call.peer.identity is ANN
-    call.proved = Identity("token:ci")
-    assert call.identity.name == "token:ci"
     assert a_call(1).identity is NODE
     assert Peer("somewhere").identity.groups == {"anyone"}
 
@@ -156,11 +154,13 @@ def test_what_a_handler_calls_is_for_whom_it_serves() -> None:
     running.reset(token)
 
 
-def test_nobody_is_named_by_what_a_handler_left_running() -> None:
-    call = a_call_of(ANN)
+def test_what_a_handler_left_running_is_still_for_whom_it_served_and_nothing_more() -> None:
+    call = a_call_of(ANN, {"traceparent": b"00-1"})
     token = running.set(call)
     call.ended = True
-    assert inherited_metadata(None) == {}
+    assert inherited_metadata(None) == {"spl-identity": ANN.text}
+    with as_node():
+        assert inherited_metadata({"k": b"v"}) == {"k": b"v"}
     running.reset(token)
 
 
