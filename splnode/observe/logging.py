@@ -31,7 +31,8 @@ def configure(
     terminal = out.isatty()
     readable = terminal if form == "auto" else form == "text"
     render: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=terminal)]
+        # The traceback alone: where rich is installed the default shows the values of all variables, secret or not.
+        [structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)]
         if readable
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

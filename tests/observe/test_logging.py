@@ -3,6 +3,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -47,6 +48,22 @@ def test_an_exception_is_one_line_of_json() -> None:
         structlog.get_logger().error("handler failed", exc_info=error)
     (line,) = out.getvalue().splitlines()
     assert "ValueError: bad" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_exception_does_not_show_what_variables_hold(form: Literal["text", "json"]) -> None:
+    out = io.StringIO()
+    configure(form=form, stream=out)
+
+    def handle(token: str) -> None:
+        raise ValueError("bad")
+
+    try:
+        handle("spl_" + "secret")
+    except ValueError as error:
+        structlog.get_logger().error("handler failed", exc_info=error)
+    assert "ValueError: bad" in out.getvalue()
+    assert "spl_secret" not in out.getvalue()
 
 
 def test_the_level_can_change_while_running() -> None:
