@@ -55,7 +55,7 @@ class Wire:
     def __init__(self, *protocols: Protocol, clients: ClientProtocols | None = None, **options: Any) -> None:
         limits = options.get("limits", DEFAULT_LIMITS)
         default = options.pop("default", None)
-        self.clients = clients or ClientProtocols(limits)
+        self.clients = ClientProtocols(limits) if clients is None else clients
         self.directory = Directory([Contract(each, limits=limits) for each in protocols or (CALCULATOR,)], default)
         self.server = ServerSession(self.directory, self.clients, **options)
 
