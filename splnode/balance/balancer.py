@@ -14,7 +14,6 @@ from typing import Final
 
 import structlog
 
-from splnode.balance.accrual import Standing
 from splnode.balance.choice import Choice, asked_for, is_named, is_pinned, sticky_key
 from splnode.balance.member import Dial, Member
 from splnode.balance.pick import least_request
@@ -374,8 +373,9 @@ class Balancer:
         now, until, reasons = self._now(), member.accrual.until, []
         if member.leaving or member.instance.state != "up":
             reasons.append(f"leaving: {member.leaving or 'it says so'}")
-        if until is not None and member.accrual.standing(now) is not Standing.LIVE:
-            reasons.append(f"left out for {max(0.0, until - now):.1f} s more")
+        if until is not None:
+            left = f"for {until - now:.1f} s more" if now < until else "until a call to it goes well"
+            reasons.append(f"left out {left}")
         if now < member.rests:
             reasons.append(f"full, as it said: it rests for {member.rests - now:.1f} s more")
         if not member.instance.weight:

@@ -291,7 +291,11 @@ class Pool:
             member.busy = False
 
     async def _suspect(self, member: Member) -> None:
-        """Its time is over. Only if it can be reached a call is given to it."""
+        """Its time is over. Only if it can be reached a call is given to it; else it is tried again at the next look.
+
+        It is left out for longer only by calls that fail: how soon it is dialled again its channels say, and when the
+        network is back it shall not wait for more than that.
+        """
         member.busy, timeout = True, self._settings.probe_timeout
         try:
             if not member.connected:
@@ -299,8 +303,6 @@ class Pool:
             await member.ping(timeout)
         except CallError as error:
             member.last_error = error.message
-            if member.accrual.take_probe(self._now()):
-                member.accrual.failed(self._now(), self._chance())
         else:
             self.suspects.append(member)
         finally:

@@ -656,3 +656,24 @@ async def test_a_call_cannot_be_asked_to_stay_where_it_names_no_key(mesh: Mesh):
     sticky.add("n1", "n2")
     assert await sticky.ask("buy") in ("n1", "n2")
     await sticky.balancer.close()
+
+
+async def test_one_that_could_not_be_reached_for_long_is_back_as_soon_as_it_can(mesh: Mesh):
+    n1, _ = mesh.add("n1", "n2")
+    await mesh.settled()
+    (member,) = (member for member in mesh.balancer.pool.members if member.name == "n1")
+    n1.reachable = n1.answers_pings = False
+    mesh.balancer.pool.eject(member, "no answer")
+    n1.lines[0].lose("no answer")
+    until = member.accrual.until
+    async with asyncio.timeout(5):
+        while member.last_error != "n1 is not connected":  # its time is over, and it was tried
+            await mesh.ask()
+            await asyncio.sleep(0.01)  # clock: its ejection lasts 0.1 s of the real one
+        await asyncio.sleep(0.2)  # clock: several looks at it, in vain
+        assert member.accrual.until == until
+        assert mesh.balancer.left_out(member) == ["left out until a call to it goes well"]
+        n1.reachable = n1.answers_pings = True
+        while member.accrual.until is not None:
+            await mesh.ask()
+            await asyncio.sleep(0.01)  # clock: it is looked at each 0.02 s of the real one
