@@ -161,6 +161,7 @@ async def test_two_commands_encrypt_a_mesh(tmp_path: Path) -> None:
 async def splnode_(folder: Path, words: str) -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "splnode", *words.split(), cwd=folder,
+        env={**os.environ, "HOME": str(folder), "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 30)
