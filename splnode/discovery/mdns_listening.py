@@ -71,8 +71,8 @@ class Listening(RecordUpdateListener):
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to listen and to ask."""
-        self._zeroconf.async_add_listener(self, None)
+        """Begins to listen and to ask. What came before is looked at, too: the sockets are open already."""
+        self._zeroconf.async_add_listener(self, DNSQuestion(TYPE, PTR, IN))
         self._task = asyncio.ensure_future(self._ask_everybody())
 
     def stop(self) -> None:

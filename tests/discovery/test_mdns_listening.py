@@ -93,6 +93,17 @@ async def test_what_is_announced_is_noted_changed_and_dropped(monkeypatch: pytes
         assert one.known == set() and not one.listening._asking
 
 
+async def test_what_came_before_anybody_listened_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ear(monkeypatch) as one:
+        one.listening.stop()
+        one.hears(info())
+        assert one.known == set()
+        one.listening.start()
+        assert one.known == {"n"}
+        one.hears(info())
+        assert one.known == {"n"}
+
+
 async def test_what_is_not_ours_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ear(monkeypatch) as one:
         printer = ServiceInfo("_ipp._tcp.local.", "p._ipp._tcp.local.", 631, server="p.local.", addresses=[bytes(4)])
