@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,18 @@ class HostNode:
         assert self._node is not None
         self._node.send_signal(number)
         return time.monotonic()
+
+    def memory(self) -> float:
+        """MiB that the node's process holds."""
+        assert self._node is not None
+        status = Path(f"/proc/{self._node.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+
+    def cpu(self) -> float:
+        """Seconds of a CPU that the node's process has used."""
+        assert self._node is not None
+        fields = Path(f"/proc/{self._node.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # proc(5): utime, stime
 
     async def ended(self) -> int:
         assert self._node is not None
