@@ -55,9 +55,11 @@ async def test_local_first(tmp_path: Path) -> None:
             await asyncio.gather(*(each.start() for each in nodes))
             await asking.watch()
             await asking.sees(
-                lambda known: has("near", "boxed", "theirs")(known)
-                and known["near"]["endpoints"][0]["source"] == "host"
-                and all(len(known[each]["services"] or ()) > 6 for each in ("near", "boxed", "theirs"))
+                lambda known: (
+                    has("near", "boxed", "theirs")(known)
+                    and known["near"]["endpoints"][0]["source"] == "host"
+                    and all(len(known[each]["services"] or ()) > 6 for each in ("near", "boxed", "theirs"))
+                )
             )
             _, listed, _ = await asking.shell("nodes")
             assert sources(listed, "near")[:2] == [("unix", "host"), ("tcp", "mdns")]
