@@ -9,8 +9,8 @@ import contextlib
 import functools
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -68,15 +68,15 @@ class Balancer:
         self._turn = self._draw.randrange(1 << 30)
         self._closed = False
 
-    async def call(self, call: Call) -> object:
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Carries the call to one node after the other, as far as that is allowed, until one has answered it."""
         if self._closed:
             raise CallError(Code.UNAVAILABLE, "this channel is closed", started=False)
         self.pool.use(self._now())
         self._budget.called()
         if call.route.hedge is not None:
-            return await self._hedged(call, call.route.hedge)
-        return await self._tried(call, _Course())
+            return self._hedged(call, call.route.hedge)
+        return self._tried(call, _Course())
 
     def track(self, contract: Contract) -> Track | None:
         """Where clients of the balancer's own contract may put their calls."""

@@ -188,12 +188,14 @@ class Member:
         self.well = self.ended = 0.0
         self.failing = ""
 
-    async def call(self, call: Call) -> object:
+    def call(self, call: Call) -> Coroutine[Any, Any, object]:
         """Sends the call to the node, and connects before that if need be. CallError as of a channel."""
         line = self._ready()
-        if line is None:
-            await self.connect(call.remaining)
-            line = self._ready()
+        return line.call(call) if line is not None else self._connect_and_call(call)
+
+    async def _connect_and_call(self, call: Call) -> object:
+        await self.connect(call.remaining)
+        line = self._ready()
         if line is not None:
             return await line.call(call)
         if call.remaining <= 0:
