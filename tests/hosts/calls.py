@@ -14,6 +14,8 @@ from typing import Any
 from tests.hosts.node import PATIENCE, ROOT
 
 Call = dict[str, Any]
+LATE = 0.4
+"""Seconds: no node that does well takes as long."""
 
 
 class Calls:
@@ -79,6 +81,10 @@ class Calls:
     def failed(self, since: float = 0.0) -> list[Call]:
         return [call for call in self.since(since) if "error" in call]
 
+    def lost(self, since: float) -> list[Call]:
+        """Those that failed from then on, whenever they began."""
+        return [call for call in self.failed() if call["ended"] >= since]
+
     def gap(self, since: float = 0.0) -> float:
         """The longest time without an answer."""
         ends = sorted(call["ended"] for call in self.said if "node" in call and call["ended"] >= since)
@@ -87,6 +93,11 @@ class Calls:
     def last_failure(self, since: float) -> float:
         """Seconds from then until the last call began that failed; 0 where none did."""
         return max((call["began"] - since for call in self.failed(since)), default=0.0)
+
+    def evicted(self, since: float) -> float:
+        """Seconds from then until the last call began that the fault has touched: that failed, or took LATE."""
+        touched = [call for call in self.since(since) if "error" in call or call["ended"] - call["began"] > LATE]
+        return max((call["began"] - since for call in touched), default=0.0)
 
     def shares(self, since: float = 0.0) -> dict[str, float]:
         counted = Counter(str(call["node"]) for call in self.since(since) if "node" in call)

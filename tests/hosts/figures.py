@@ -6,22 +6,24 @@ from pathlib import Path
 
 from tests.hosts.calls import Calls
 
-HEADING = f"{'fault':<44} {'calls':>6} {'lost':>5} {'longest gap':>12} {'last failure':>13} {'found again':>12}"
+HEADING = f"{'fault':<50} {'calls':>6} {'lost':>5} {'longest gap':>12} {'evicted':>10} {'found again':>12}"
 
 
 class Figures:
     """The figures of one module's tests. `close` prints them, and adds them to the file that SPLNODE_FIGURES names."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
         self.faults: dict[str, dict[str, float]] = {}
+        self._prefix = prefix
 
     def add(self, fault: str, calls: Calls, since: float, **more: float) -> None:
         """What `calls` saw since the fault began; times in seconds."""
-        self.faults[fault] = {
+        self.faults[self._prefix + fault] = {
             "calls": len(calls.since(since)),
-            "lost": len(calls.failed(since)),
+            "lost": len(calls.lost(since)),
             "longest_gap": round(calls.gap(since), 3),
             "last_failure": round(calls.last_failure(since), 3),
+            "evicted": round(calls.evicted(since), 3),
             **{name: round(value, 3) for name, value in more.items()},
         }
 
@@ -30,8 +32,8 @@ class Figures:
         print(f"\n{HEADING}")
         for fault, figures in self.faults.items():
             print(
-                f"{fault:<44} {figures['calls']:>6} {figures['lost']:>5} {figures['longest_gap']:>10.2f} s "
-                f"{figures['last_failure']:>11.2f} s {_last(figures):>12}"
+                f"{fault:<50} {figures['calls']:>6} {figures['lost']:>5} {figures['longest_gap']:>10.2f} s "
+                f"{figures['evicted']:>8.2f} s {_last(figures):>12}"
             )
         if os.environ.get("SPLNODE_FIGURES"):
             path = Path(os.environ["SPLNODE_FIGURES"])

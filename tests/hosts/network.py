@@ -90,22 +90,18 @@ class Network:
 
     def drop(self, host: int) -> None:
         """The switch forwards nothing from or to the host any more, and nobody is told."""
-        self._filter(host, "drop")
+        self._filter(host, DROPPED)
 
     def lose(self, host: int, percent: int) -> None:
         """The switch loses so many in a hundred of the packets that the host sends."""
-        self._filter(host, f"numgen random mod 100 < {percent} drop", both=False)
+        self._filter(host, lost(percent), both=False)
 
     def clear(self, host: int) -> None:
         """Ends `drop` and `lose`."""
         self._run("ip", "netns", "exec", self._switch, "nft", "delete", "table", "netdev", f"f{host}")
 
     def _filter(self, host: int, rule: str, *, both: bool = True) -> None:
-        hooks = ("ingress", "egress") if both else ("ingress",)
-        chains = "".join(
-            f"chain {hook} {{ type filter hook {hook} device v{host} priority 0; {rule}; }}; " for hook in hooks
-        )
-        self._run("ip", "netns", "exec", self._switch, "nft", f"table netdev f{host} {{ {chains} }}")
+        self._run("ip", "netns", "exec", self._switch, "nft", filtering(f"f{host}", f"v{host}", rule, both=both))
 
     def disconnect(self, host: int) -> None:
         """Takes the interface away, as `docker network disconnect` does."""
@@ -142,6 +138,23 @@ class Network:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise AssertionError(f"{' '.join(words)}: {done.stderr}")
+
+
+DROPPED = "drop"
+
+
+def lost(percent: int) -> str:
+    """The rule by which so many in a hundred packets are lost."""
+    return f"numgen random mod 100 < {percent} drop"
+
+
+def filtering(table: str, device: str, rule: str, *, both: bool = True) -> str:
+    """What nft is told to do with all that comes from an interface, and with what goes to it if `both`."""
+    hooks = ("ingress", "egress") if both else ("ingress",)
+    chains = "".join(
+        f"chain {hook} {{ type filter hook {hook} device {device} priority 0; {rule}; }}; " for hook in hooks
+    )
+    return f"table netdev {table} {{ {chains} }}"
 
 
 def _enter(descriptor: int) -> None:
