@@ -30,7 +30,7 @@ from splnode.discovery.resolver import ALL, Board, Instance, Instances
 
 PORT: Final = 5353
 BATCH: Final = 0.02
-"""Seconds in which what is heard becomes one new set."""
+"""Seconds between two sets at least: of what many say at once."""
 FORGET: Final = 8.0
 """Seconds after a change of the network in which those known before must have been heard again."""
 ROOM: Final = 1024 * 1024
@@ -69,6 +69,7 @@ class Mdns:
         self._changing = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._posting: asyncio.TimerHandle | None = None
+        self._posted = 0.0
         self._forgetting: asyncio.TimerHandle | None = None
 
     @property
@@ -216,10 +217,11 @@ class Mdns:
 
     def _post_soon(self) -> None:
         if self._posting is None:
-            self._posting = asyncio.get_running_loop().call_later(BATCH, self._post)
+            loop = asyncio.get_running_loop()
+            self._posting = loop.call_at(max(self._posted + BATCH, loop.time()), self._post)
 
     def _post(self) -> None:
-        self._posting = None
+        self._posting, self._posted = None, asyncio.get_running_loop().time()
         self._board.post(self._heard.instances())
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from splnode.net.channel import connect
 from tests.hosts.network import Network
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,16 @@ class HostNode:
                         return when
                 self._news.clear()
                 await self._news.wait()
+
+    async def knows(self, fits: Callable[[Known], bool]) -> float:
+        """The moment at which it knew something of which that is true, as it tells who is connected already."""
+        async with asyncio.timeout(PATIENCE), connect(self.unix, "SPLNodeService") as client:
+            revision = None
+            while True:
+                said = await client.call("watchNodes", {"revision": revision, "timeoutMs": 5000}, timeout=10)
+                if fits({each["nodeId"] or each["endpoint"]: each for each in said["nodes"]}):
+                    return time.monotonic()
+                revision = said["revision"]
 
     def blink(self) -> float:
         """Forgets what it has seen until now, but for the last; gives the moment."""

@@ -48,8 +48,7 @@ async def live(nodes: list[HostNode]) -> dict[str, float]:
     await two.start()
     took = {"a new node": await one.sees(has("n2")) - two.served}
     await three.start()
-    await three.watch()
-    took["those who were there before"] = await three.sees(has("n1", "n2")) - three.served
+    took["those who were there before"] = await three.knows(has("n1", "n2")) - three.served
     await one.sees(has("n1", "n2", "n3"))
     one.blink()
     asked = two.send(signal.SIGTERM)
@@ -75,6 +74,10 @@ async def live(nodes: list[HostNode]) -> dict[str, float]:
 REMOTE = '{"targetNode": "n3", "request": {"module": "spl/void/noop"}}'
 
 
+QUICK = "[discovery]\ncheck_interval = 1.0\ngone_seconds = 3.0\n"
+"""Those that were only heard of are looked at more often than by default."""
+
+
 async def test_without_any_configuration(tmp_path: Path) -> None:
     async with hosts(tmp_path) as nodes:
         took = await live(nodes)
@@ -90,8 +93,38 @@ async def test_without_any_configuration(tmp_path: Path) -> None:
         three.send(signal.SIGKILL)
         await three.ended()
         _, listed, _ = await one.shell("nodes")
-        assert {row["nodeId"]: bool(row["problem"]) for row in listed} == {"n1": False, "n2": False, "n3": True}
+        assert {row["nodeId"]: (row["state"], "refused" in row["problem"]) for row in listed} == {
+            "n1": ("UP", False), "n2": ("UP", False), "n3": ("GONE", True),
+        }  # fmt: skip
         table("multicast DNS: seconds until it is seen", **{key.replace(" ", "_"): s for key, s in took.items()})
+
+
+async def test_killed_and_nobody_asks(tmp_path: Path) -> None:
+    async with hosts(tmp_path, config=QUICK) as nodes:
+        one, two, three = nodes
+        await asyncio.gather(*(node.start() for node in nodes))
+        await one.watch()
+        await one.sees(has("n2", "n3"))
+        one.blink()
+        killed = two.send(signal.SIGKILL)
+        gone = await one.sees(lambda known: known["n2"]["state"] == "GONE" and "refused" in known["n2"]["problem"])
+        forgotten = await one.sees(lambda known: "n2" not in known)
+        assert (await one.shell("nodes"))[1][0]["nodeId"] == "n1"
+        one.blink()
+        three.network.drop(3)
+        silent = time.monotonic()
+        suspect = await one.sees(lambda known: known["n3"]["state"] == "SUSPECT")
+        dropped = await one.sees(lambda known: known["n3"]["state"] == "GONE")
+        await one.sees(lambda known: "n3" not in known)
+        one.blink()
+        three.network.clear(3)
+        healed = time.monotonic()
+        back = await one.sees(lambda known: has("n3")(known) and known["n3"]["state"] == "UP")
+        table(
+            "nobody calls them, and each is looked at once a second: seconds until it is seen", killed=gone - killed,
+            listed_no_more=forgotten - killed, silent_and_suspect=suspect - silent, silent_and_gone=dropped - silent,
+            back=back - healed,
+        )  # fmt: skip
 
 
 async def test_with_peers_and_no_multicast(tmp_path: Path) -> None:
