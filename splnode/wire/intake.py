@@ -37,9 +37,9 @@ TURN: Final = 128
 """Messages that are taken at a time: who sends faster than it is served must not keep the others waiting."""
 SLICE: Final = 0.003
 """Seconds after which a turn ends, though fewer were taken: their handlers run in it."""
-FRESH: Final = 0.00015
-"""Seconds after which answers go out by themselves, while more requests wait: meanwhile the peer works on those. Sooner
-it would not pay: to send, and to wake the peer, costs both ends as much as some ten calls."""
+FRESH: Final = 0.00002
+"""Seconds after which answers go out by themselves, while more requests wait: meanwhile the peer works on those. A system
+call costs as much as some calls, so sooner would not pay; later, both ends fall asleep in turn, which costs more."""
 CALLS, IN_FLIGHT, NANOSECONDS, TIMES, BUCKETS = 0, 1, 2, 3, 28
 """Places in the counts of a handler: calls that ended, calls that run, the time that those which ended took together,
 and from TIMES on in BUCKETS places how many took less than 1, 2, 4 ... microseconds; the last has all the others."""

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#define LIGHT 1024 /* as in mouth.py, */
+#define LIGHT 512  /* as in mouth.py, */
 #define STEADY 4   /* and this */
 
 typedef struct {

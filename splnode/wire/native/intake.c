@@ -15,7 +15,7 @@
 #define ENOUGH (256 * 1024)    /* as in intake.py, */
 #define TURN 128               /* and this, */
 #define SLICE 0.003            /* and this, */
-#define FRESH 0.00015          /* and this */
+#define FRESH 0.00002          /* and this */
 #define SHORTEST_HANDSHAKE 34  /* handshake.SHORTEST_REQUEST */
 #define HASH 16
 #define NAME_LONGEST 63        /* bytes of a name whose length is one byte */
