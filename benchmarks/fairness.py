@@ -30,7 +30,8 @@ from benchmarks.workload import HEADERS, MODULE, value
 from splnode.wire.client import ClientSession
 from splnode.wire.events import Ready
 from splnode.wire.message import Contract
-from tests.hostile.test_texts import new, shake
+from tests.hostile.test_texts import new
+from tests.wire.conftest import handshake, netty
 
 FLOODS: Final = ("pipelined", "large", "many", "texts")
 CONNECTIONS, IN_FLIGHT = 64, 8
@@ -122,7 +123,8 @@ def flood(host: str, port: int, kind: str, plain: bool) -> None:
         session, sock = greeted(host, port, "127.0.0.2")
         sock.settimeout(None)
         if kind == "texts":
-            data = b"".join(shake(new(number, "small")) for number in range(1000))
+            texts = (new(number, "small") for number in range(1000))
+            data = b"".join(netty(7, handshake(PROTOCOL.md5, b"?" * 16, each), b"\0\0") for each in texts)
         else:
             data = call_bytes(session, "large", 4) if kind == "large" else call_bytes(session, count=500)
 

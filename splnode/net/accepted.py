@@ -4,6 +4,7 @@ What a peer speaks is found by the session from its first bytes; HTTP is handed 
 """
 
 import asyncio
+import sys
 import time
 import typing
 from collections.abc import Callable
@@ -20,11 +21,12 @@ from splnode.net.mouth import make_mouth
 from splnode.net.outbox import Outbox
 from splnode.net.peer import acknowledge
 from splnode.net.receiving import GLANCE, LOOK, shared_buffer
+from splnode.net.turns import FEW, PIECE, QUICK
 from splnode.net.watched import WatchedConnection
 from splnode.rpc.call import Peer
 from splnode.rpc.guard import Guard
 from splnode.wire.events import Cancel, Errand, Event, Handover, Request
-from splnode.wire.intake import Intake
+from splnode.wire.intake import SLICE, TURN, Intake
 from splnode.wire.room import Room
 from splnode.wire.server import ServerSession
 
@@ -39,7 +41,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_direct", "_eof", "_flowing", "_full", "_greeted", "_guard", "_held", "_intake", "_mouth", "_outbox",
-        "_parcel", "_session", "_taking", "buffer_updated", "get_buffer", "known",
+        "_parcel", "_piece", "_session", "_taking", "_turns", "buffer_updated", "get_buffer", "known",
     )  # fmt: skip
 
     # The mouth's own: for what is ordinary no Python stands between it and the loop.
@@ -70,6 +72,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self.get_buffer, self.buffer_updated = self._mouth.get_buffer, self._mouth.buffer_updated
         self._direct = False  # the session has a place for what comes next
         self._flowing = False  # much came at a time
+        self._turns = self._mouth.turns = host.turns
+        self._piece = sys.maxsize  # bytes of a large value that are read at a time
         self._parcel: Room | None = None  # what is here of a large request that the intake will run
         self._taking = False  # what came is being given to handlers; some of it may be answered at once
         self._intake: Intake | None = None
@@ -89,13 +93,22 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     def _space(self, _sizehint: int) -> memoryview:
         """Where the next bytes go that the session is to see."""
         if self._parcel is not None:
-            return self._parcel.space()
+            return self._parcel.space()[: self._piece]
         space = self._session.space
         self._direct = space is not None
-        return self._mouth.buffer if space is None else space
+        return self._mouth.buffer if space is None else space[: self._piece]
 
     def _came(self, nbytes: int) -> None:
-        """Bytes of the peer, in that space."""
+        """Bytes of the peer, in that space; or more than the intake may have while others send a little."""
+        if self._mouth.feed is not None:
+            self._feed_few(nbytes)
+            return
+        if nbytes >= GLANCE:
+            if self._turns.polite(self._mouth):
+                self._piece = PIECE
+                self._breathe()
+            else:
+                self._piece = sys.maxsize
         if self._parcel is not None:
             self._parcel.add(nbytes)
             self._more(self._parcel)
@@ -108,6 +121,24 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if self._greeted:
             self._mouth.buffer = shared_buffer(GLANCE)
         self.data_received(b"")
+
+    def _feed_few(self, nbytes: int) -> None:
+        """As the mouth does it, but for a polite turn; the rest waits for the next one, and so does what comes."""
+        mouth, intake = self._mouth, self._intake
+        assert mouth.feed is not None  # it was asked
+        assert intake is not None  # whose feed it is
+        self._taking = True
+        intake.turn, intake.slice = FEW, QUICK
+        try:
+            taken = mouth.feed(mouth.buffer, nbytes)
+        finally:
+            intake.turn, intake.slice, self._taking = TURN, SLICE, False
+        if taken < nbytes:
+            self._session.turn = 0
+            self._left(taken, nbytes)
+        else:
+            self._outbox.collect()
+        self._breathe()
 
     def _left(self, taken: int, nbytes: int) -> None:
         """The intake has taken some of what came, and answered that; the rest is not ordinary, or for the next turn."""
@@ -192,7 +223,23 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.pause_reading()
         if self._session.pending and self._next is None and not self._stalled:
-            self._next = asyncio.get_running_loop().call_soon(self._go_on)
+            polite, self._mouth.light = self._turns.polite(self._mouth), 0
+            self._session.turn, self._session.slice = (FEW, QUICK) if polite else (TURN, SLICE)
+            self._next = self._turns.soon(self._go_on)
+
+    def _breathe(self) -> None:
+        """Reads on when it is its turn, since others send a little."""
+        if self._next is None and self._transport is not None and not self._closing:
+            self._transport.pause_reading()
+            self._next = self._turns.soon(self._breathed)
+
+    def _breathed(self) -> None:
+        if self._full:  # meanwhile there is more to take of what is inside
+            self._go_on()
+            return
+        self._next = None
+        if self._transport is not None and not (self._stalled or self._closing):
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         """The peer will send no more, but may still read: what runs is answered first. A splnode has gone."""
@@ -346,7 +393,10 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._full = False
         self.data_received(b"")
         if not self._full and not self._stalled and not self._closing:
-            self._transport.resume_reading()
+            if self._session.turn == FEW and self._turns.polite(self._mouth):
+                self._breathe()
+            else:
+                self._transport.resume_reading()
         self._close_if_done()
 
     def _refuse(self, reason: str) -> None:

@@ -20,6 +20,7 @@ from splnode.net.places import Places, most_connections
 from splnode.net.rates import Rates
 from splnode.net.reached import OPEN_FILES, Reached
 from splnode.net.serving import Open, Serving
+from splnode.net.turns import Turns
 from splnode.rpc.call import DEFAULT_TIMEOUT, Peer, outside
 from splnode.rpc.channel import Channel
 from splnode.rpc.expiry import Expiry
@@ -112,6 +113,7 @@ class Host:
         self.connections: set[Accepted] = set()
         self.accepted = 0
         self.refused = 0
+        self.turns = Turns()
         self.reached = Reached()
         self.rates = Rates(limits, self.reached)
         self._traffic = (0, 0)  # of connections that are gone

@@ -16,6 +16,7 @@ from splnode.net.host import SLOWEST, STALLED, Host
 from splnode.net.peer import peer_of, unread
 from splnode.net.places import whence
 from splnode.net.serving import Serving
+from splnode.net.turns import Turn
 from splnode.rpc.call import Peer
 
 log = structlog.get_logger("splnode.net")
@@ -39,7 +40,7 @@ class WatchedConnection(asyncio.BaseProtocol):
         self._transport: asyncio.Transport | None = None
         self._serving: Serving | None = None
         self._errand: asyncio.Future[None] | None = None
-        self._next: asyncio.Handle | None = None  # the next turn
+        self._next: asyncio.Handle | Turn | None = None  # the next turn
         self._stalled = False  # the peer reads too slowly
         self._closing = False
         self._received = 0  # bytes of the peer; subclasses add what comes

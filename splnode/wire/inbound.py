@@ -18,11 +18,14 @@ from splnode.wire.replies import Replies
 
 
 class Inbound:
-    """What a client sends. Its subclass says what the messages mean (`_message`), and what may go past others."""
+    """What a client sends. Its subclass says what the messages mean (`_message`), and what may go past others.
+
+    `turn` messages, and `slice` seconds of those that are run in it, are a turn; the holder may change both.
+    """
 
     __slots__ = (
         "_answering", "_away", "_ended", "_finished", "_halted", "_intake", "_known", "_most", "_open", "_opening",
-        "_reader", "_replies", "_stalled", "_stateless", "_turn", "failed", "framing", "pending", "unread",
+        "_reader", "_replies", "_stalled", "_stateless", "failed", "framing", "pending", "slice", "turn", "unread",
     )  # fmt: skip
 
     def __init__(self, framing: str | None, limits: Limits, *, cooperative: bool) -> None:
@@ -34,7 +37,8 @@ class Inbound:
         self._open = OpenCalls(limits)
         self._intake: Intake | None = None
         self._most = limits.calls_per_connection
-        self._turn = TURN if cooperative else 2**31
+        self.turn = TURN if cooperative else 2**31
+        self.slice = SLICE
         self._stateless = framing == "http"
         self._known = False  # a handshake has brought a pair of protocols
         self._answering = False  # the call that came with the first one runs, and all others wait (rule 9)
@@ -134,7 +138,7 @@ class Inbound:
 
     def _read(self, reader: Reader, events: list[Event]) -> None:
         self.pending = False
-        left = self._turn
+        left = self.turn
         while not self._answering and not self._finished and self._away < 1:
             room = 0 if self._open.full else self._most - self._open.count - len(self._replies.ready)
             if left < 1:
@@ -172,8 +176,8 @@ class Inbound:
         data, start = reader.window()
         if not data:
             return 0
-        reader.skip(intake.run(data, start, most, SLICE) - start)
-        return self._turn if intake.over else intake.served
+        reader.skip(intake.run(data, start, most, self.slice) - start)
+        return self.turn if intake.over else intake.served
 
     # -- the subclass's
 
