@@ -11,7 +11,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from splnode.errors import CallError, Code, DeclaredError, LimitExceeded
-from splnode.identity import AUTHORIZATION_KEY, IDENTITY_KEY, Identity
+from splnode.identity import AUTHORIZATION_KEY, IDENTITY_KEY, identity_for
 from splnode.limits import Limits
 from splnode.net.allowance import Allowance
 from splnode.net.rates import MeteredIntake
@@ -183,7 +183,17 @@ class Serving:
 
     def _allowed(self, metadata: Mapping[str, bytes]) -> float:
         """Seconds that a call may take which the intake begins; 0: not there."""
-        return 0.0 if _names_somebody(metadata, self._peer.identity) else self._seconds(metadata)
+        if AUTHORIZATION_KEY in metadata or not self._is_usual(metadata):
+            return 0.0
+        return self._seconds(metadata)
+
+    def _is_usual(self, metadata: Mapping[str, bytes]) -> bool:
+        """Whether nothing need be looked at but what the peer itself may do: or whom it calls for may do everything."""
+        named, peer = metadata.get(IDENTITY_KEY), self._peer.identity
+        if named is None or named == peer.text:
+            return True
+        lets = getattr(self._channel, "lets", None)
+        return lets is not None and self._allowance.meter is None and bool(lets(identity_for(peer, metadata)))
 
     def _seconds(self, metadata: Mapping[str, bytes]) -> float:
         text = metadata.get(TIMEOUT_KEY)
@@ -340,12 +350,6 @@ class Serving:
 def _fits(metadata: Mapping[str, bytes], limits: Limits) -> bool:
     """Whether it may be that long; what is not is the session's to refuse."""
     return sum(map(len, metadata)) + sum(map(len, metadata.values())) <= limits.metadata_bytes // 2
-
-
-def _names_somebody(metadata: Mapping[str, bytes], peer: Identity) -> bool:
-    """Whether a call is to be looked at for what its metadata says of whom it is for."""
-    named = metadata.get(IDENTITY_KEY)
-    return AUTHORIZATION_KEY in metadata or (named is not None and named != peer.text)
 
 
 def _request(serial: int, codec: ServerCall, call: Call) -> Request:

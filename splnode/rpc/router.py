@@ -1,10 +1,11 @@
 """Here or elsewhere: a Channel that passes each call to the one who serves its protocol."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from splnode.errors import CallError, Code
+from splnode.identity import Identity
 from splnode.rpc.call import IN_PROCESS, Call, Peer
 from splnode.rpc.channel import Channel, track_of
 from splnode.rpc.guard import Guard
@@ -12,6 +13,10 @@ from splnode.rpc.handler import Inline
 from splnode.rpc.route import ANY
 from splnode.wire.message import Contract, ServerCall
 from splnode.wire.pipeline import Track, make_track
+
+
+KEPT: Final = 10_000
+"""Identities of which it is known whether they may call everything."""
 
 
 class Router:
@@ -29,6 +34,7 @@ class Router:
         self.here: Callable[[Call], bool] = lambda _call: True
         self.guard: Guard | None = None
         self._given: dict[str, dict[str, Inline]] = {}
+        self._lets: dict[bytes, bool] = {}
         self._tracks: WeakKeyDictionary[Contract, Track] = WeakKeyDictionary()
 
     @property
@@ -104,13 +110,36 @@ class Router:
             given[message] = found.copy()
         return given[message]
 
+    def lets(self, who: Identity) -> bool:
+        """Whether this identity may call every message of every route: then calls for it need not be looked at.
+
+        It is so until a handler that was given is withdrawn, or another route is added.
+        """
+        if self.guard is None:
+            return True
+        found = self._lets.get(who.text)
+        if found is None:
+            if len(self._lets) >= KEPT:
+                self._lets.clear()
+            found = self._lets[who.text] = all(self._lets_call(self.guard, who, name) for name in self._routes)
+        return found
+
+    def _lets_call(self, guard: Guard, who: Identity, service: str) -> bool:
+        contract = getattr(self._routes[service], "contract", None)
+        if contract is None:
+            return False
+        peer = Peer("", identity=who)
+        return all(guard.lets(peer, service, message) for message in contract.protocol.messages)
+
     def withdraw(self) -> None:
         """Whatever `handler` gave is to be asked for anew: the guard says something else."""
+        self._lets.clear()
         for service in tuple(self._given):
             self._withdraw(service)
         self._lead()
 
     def _withdraw(self, service: str) -> None:
+        self._lets.clear()
         for handler in self._given.pop(service, {}).values():
             handler.withdrawn = True
 

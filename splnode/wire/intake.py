@@ -160,7 +160,8 @@ class Intake:
 
     `call` is the class of calls, whose slots are filled; `peer` is a call's; `running` is set to the call in a copy of
     `context`, where its handler is then called. `clock` gives seconds, and `allowed(metadata)` how many of them a call
-    may take. `handler(codec)` gives the Handler of a message, or None. `unusual(handler, serial, codec, call, value,
+    may take: 0 leaves it to the session. That may be kept for the same metadata until a handler is asked for.
+    `handler(codec)` gives the Handler of a message, or None. `unusual(handler, serial, codec, call, value,
     error, began)` is told, in the call's own context, what came of a call that has no plain answer: an awaitable, a
     value that goes with metadata or does not fit, an `error`. `tasks` is for async handlers (see Tasks).
 

@@ -13,7 +13,7 @@ import pytest
 import splnode
 from splnode.access.policy import parse
 from splnode.avro.codec import encoder
-from splnode.avro.protocol import find_protocol
+from splnode.avro.protocol import Protocol, find_protocol
 from splnode.errors import CallError, Code
 from splnode.identity import Identity
 from splnode.net.proof import proved
@@ -573,3 +573,70 @@ async def test_identity_travels_across_hops(place: Place, tmp_path: Path, monkey
 def test_the_face_has_what_a_program_needs() -> None:
     assert splnode.as_node is not None
     assert Client is splnode.Client
+
+
+# --- what the engine keeps of metadata
+
+
+ANN = b"\x02" + write_string("spl-identity") + write_string("ann") + b"\0"
+ALL_BUT = '[[rule]]\nwho = ["ann"]\ndeny = ["{}"]\n[[rule]]\nwho = ["*"]\nallow = ["*"]\n'
+
+
+def frame(serial: int, message: str, params: dict[str, Any], protocol: Any = PROTOCOL) -> bytes:
+    """A call for ann, whose metadata is the same each time."""
+    return netty(serial, ANN + write_string(message) + encoder(protocol.messages[message].request).encode(params))
+
+
+async def test_what_was_allowed_for_one_message_is_kept_for_no_other(place: Place, engine: str) -> None:
+    place.reload(ALL_BUT.format("nothing"))
+    reader, writer = await asyncio.open_unix_connection(place.unix.path)
+    try:
+        writer.write(netty(0, request(PROTOCOL, "add", ADD_PARAMS, text=True)))
+        await answer(reader)
+        for serial in range(1, 6):
+            writer.write(frame(serial, "add", ADD_PARAMS))
+            assert (await answer(reader))[1].endswith(b"\0\x06")
+        place.reload(ALL_BUT.format("*.remaining"))
+        writer.write(frame(6, "remaining", {}))  # never called here before
+        assert b"ann may not call com.acme.Inventory.remaining" in (await answer(reader))[1]
+        for serial in range(7, 12):
+            writer.write(frame(serial, "add", ADD_PARAMS))
+            assert (await answer(reader))[1].endswith(b"\0\x06")
+        place.reload(ALL_BUT.format("*.add"))
+        writer.write(frame(12, "add", ADD_PARAMS) * 3)
+        for _ in range(3):
+            assert b"ann may not call com.acme.Inventory.add" in (await answer(reader))[1]
+        place.reload(ALL_BUT.format("nothing"))
+        writer.write(frame(13, "add", ADD_PARAMS) * 3 + frame(14, "remaining", {}))
+        for _ in range(3):
+            assert (await answer(reader))[1].endswith(b"\0\x06")
+        assert b"may not" not in (await answer(reader))[1]
+    finally:
+        writer.close()
+
+
+async def test_what_was_allowed_before_a_service_was_added_is_not_for_that_one(place: Place, engine: str) -> None:
+    late = Protocol.parse('{"protocol": "Late", "messages": {"say": {"request": [], "response": "string"}}}')
+
+    class Late:
+        def say(self) -> str:
+            place.inventory.ran.append("say")
+            return "said"
+
+    place.reload(ALL_BUT.format("Late"))
+    reader, writer = await asyncio.open_unix_connection(place.unix.path)
+    try:
+        writer.write(netty(0, request(PROTOCOL, "add", ADD_PARAMS, text=True)))
+        await answer(reader)
+        for serial in range(1, 6):
+            writer.write(frame(serial, "add", ADD_PARAMS))
+            assert (await answer(reader))[1].endswith(b"\0\x06")
+        place.node.serve(late, Late())
+        writer.write(netty(6, request(late, "say", {}, text=True, md5=PROTOCOL.md5)))
+        assert (await answer(reader))[1].endswith(write_string("said"))
+        for serial in range(7, 12):
+            writer.write(frame(serial, "say", {}, late))
+            assert b"ann may not call Late.say" in (await answer(reader))[1]
+    finally:
+        writer.close()
+    assert place.inventory.ran.count("say") == 1

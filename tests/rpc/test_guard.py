@@ -2,11 +2,13 @@
 
 import pytest
 
+from splnode.avro.protocol import Protocol
 from splnode.errors import CallError, Code
 from splnode.identity import Identity
 from splnode.rpc.call import Call, Peer
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
+from splnode.wire.message import Contract
 from tests.rpc.conftest import PROTOCOL, Inventory
 from tests.rpc.test_call import a_call, a_call_of
 from tests.rpc.test_router import Fake
@@ -80,3 +82,33 @@ async def test_only_what_the_guard_lets_runs_where_it_was_read() -> None:
     fresh = router.handler(codec, Peer("", None, ANN))
     assert fresh is not None
     assert not fresh.withdrawn
+
+
+class Contracted(Fake):
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__([])
+        self.contract = Contract(protocol)
+
+
+def test_who_may_call_everything_is_known_until_something_changes() -> None:
+    class Listed(OnlyAnn):
+        allowed = ("add", "seen")
+
+        def lets(self, peer: Peer, service: str, message: str) -> bool:
+            return message in self.allowed
+
+    one = Protocol.parse('{"protocol": "One", "messages": {"add": {"request": [], "response": "null"}}}')
+    two = Protocol.parse('{"protocol": "Two", "messages": {"tell": {"request": [], "response": "null"}}}')
+    router = Router()
+    router.add("One", Contracted(one))
+    assert router.lets(ANN)  # nobody minds
+    router.guard = guard = Listed()
+    assert router.lets(ANN)
+    router.add("Two", Contracted(two))
+    assert not router.lets(ANN)
+    guard.allowed = ("add", "tell")
+    assert not router.lets(ANN)
+    router.withdraw()
+    assert router.lets(ANN)
+    router.add("Three", Fake([]))  # of which nothing is known
+    assert not router.lets(ANN)

@@ -63,6 +63,7 @@ typedef struct {
     Output out;
     char stopped, over;
     bool busy, closed;
+    bool asked; /* for a handler, since metadata was last asked about */
     Py_ssize_t served, room, turn;
     double slice;
     PyObject *outlet; /* or NULL */
@@ -216,6 +217,8 @@ static Entry *new_entry(Intake *self, PyObject *name, PyObject *codec)
     entry->name = Py_NewRef(name);
     entry->codec = Py_NewRef(codec);
     entry->handler = PyObject_CallOneArg(self->handler, codec);
+    self->known_length = 0; /* what was allowed then may not be now */
+    self->asked = true;
     bool failed = entry->handler == NULL;
     if (entry->handler == Py_None)
         Py_CLEAR(entry->handler);
@@ -676,6 +679,11 @@ static int take_frame(Intake *self, const Frame *frame, const Apart *apart, doub
     *entry = find_entry(self, at, length);
     Py_XINCREF(*entry);
     int done = *entry != NULL && (*entry)->handler != NULL ? TAKEN : LEFT;
+    if (self->asked) {
+        self->asked = false;
+        if (*entry != NULL && metadata != self->empty && (allowed = ask_allowed(self, metadata)) <= 0)
+            done = PyErr_Occurred() ? FAILED : LEFT;
+    }
     if (done == TAKEN && (*entry)->asynchronous && apart != NULL)
         done = LEFT;
     if (done == TAKEN && (*entry)->asynchronous) {
