@@ -96,6 +96,9 @@ class WatchedConnection(asyncio.BaseProtocol):
     def out_of_patience(self) -> None:
         """It never sent what it had to, or has stopped reading: it goes."""
         before = self._read
+        if self._next is not None and not (self._stalled or self._closing):  # this end has its bytes, and takes turns
+            self._host.patience.add(self, time.monotonic() + STALLED)
+            return
         if self._stalled or self._closing:
             self._look_again()
             if self._read - before >= SLOWEST:

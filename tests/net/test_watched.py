@@ -58,6 +58,17 @@ async def test_who_owes_something_and_does_not_pay_is_dropped(watched: tuple[Wat
     assert logs[0]["reason"] == Watched.OWED
 
 
+async def test_who_is_kept_waiting_by_this_end_is_not(watched: tuple[Watched, Noting]) -> None:
+    connection, transport = watched
+    connection._next = asyncio.get_running_loop().call_soon(id, connection)  # what it has sent is taken in turns
+    connection.out_of_patience()
+    assert transport.said == []
+    assert connection in connection._host.patience._deadlines
+    connection._next = None
+    connection.out_of_patience()
+    assert transport.said == ["abort"]
+
+
 @pytest.mark.parametrize("closing", [False, True])
 @pytest.mark.parametrize(("read", "stays"), [(SLOWEST, True), (SLOWEST - 1, False)])
 async def test_who_reads_enough_may_go_on(
