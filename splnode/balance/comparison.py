@@ -29,6 +29,8 @@ K = TypeVar("K")
 
 SURE: Final = 4.0
 """Standard deviations by which a member has to be worse: one in 30,000 is so by chance."""
+DOUBT: Final = 2.0
+"""Standard deviations by which the others may be worse than they look: after a few calls they are compared often."""
 
 
 class Record(NamedTuple):
@@ -80,5 +82,6 @@ def _no_chance(own: Record, total: Record) -> bool:
     """Whether more calls failed here than chance explains, if each fails as likely as those of the others."""
     others = _without(total, own)
     likely = (others.ended - others.well + 1) / (others.ended + 2)  # Laplace's rule: nothing is sure after few calls
+    likely = min(1.0, likely + DOUBT * math.sqrt(likely * (1 - likely) / (others.ended + 2)))
     surplus = own.ended - own.well - own.ended * likely
     return surplus > SURE * math.sqrt(own.ended * likely * (1 - likely))

@@ -16,11 +16,12 @@ def broken(own: tuple[float, float], others: tuple[float, float]) -> bool:
 @pytest.mark.parametrize(
     ("own", "others"),
     [
-        ((0, 5), (5, 5)),  # nothing goes well here, all of it elsewhere
-        ((0, 4.9), (4.9, 4.9)),  # calls fade
-        ((5, 10), (20, 20)),
+        ((0, 8), (8, 8)),  # nothing goes well here, all of it elsewhere
+        ((0, 5), (50, 50)),
+        ((0, 4.9), (49, 49)),  # calls fade
+        ((10, 20), (40, 40)),
         ((700, 1000), (1990, 2000)),
-        ((5, 20), (14, 20)),  # and some of it fails everywhere
+        ((5, 30), (140, 200)),  # and some of it fails everywhere
     ],
 )
 def test_broken_while_the_others_are_not(own: tuple[float, float], others: tuple[float, float]) -> None:
@@ -34,6 +35,7 @@ def test_broken_while_the_others_are_not(own: tuple[float, float], others: tuple
         ((0, 50), (0, 100)),  # poison
         ((0, 5), (1, 10)),
         ((50, 100), (100, 200)),  # half of it is poison
+        ((0, 5), (5, 5)),  # too few to be sure
         ((0, 4), (100, 100)),  # too few, here
         ((0, 100), (4, 4)),  # and there
         ((0, 100), (0, 0)),  # nobody to compare with
