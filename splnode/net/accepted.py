@@ -245,7 +245,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         """The peer will send no more, but may still read: what runs is answered first. A splnode has gone."""
         if self._session.cancels:
             asyncio.get_running_loop().call_soon(self.close)  # what came a moment before begins first
-            return self._half_closes
+            return True
         self._eof = True
         if self._parcel is not None:
             self._give_up(self._parcel)
@@ -257,12 +257,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         else:
             self._took(events)
         self._close_if_done()
-        return self._half_closes
-
-    @property
-    def _half_closes(self) -> bool:
-        """Whether this end may go on where the peer has ended: over TLS asyncio and uvloop know no such thing."""
-        return self._transport is not None and self._transport.get_extra_info("ssl_object") is None
+        return True
 
     def _close_if_done(self) -> None:
         """After the last answer to a peer that will ask no more."""

@@ -42,7 +42,7 @@ class Outbox:
     def open(self, transport: asyncio.WriteTransport) -> None:
         """From now on bytes go to `transport`, which tells its protocol when the peer reads too slowly."""
         self._transport = transport
-        self._gathers = type(transport).__module__.startswith("uvloop")
+        self._gathers = type(transport).__module__.startswith(("uvloop", "splnode"))
         self.outlet.write = transport.write
         transport.set_write_buffer_limits(high=HIGH_WATER)
 

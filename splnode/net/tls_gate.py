@@ -12,19 +12,18 @@ the connection reads it.
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final
 
 import structlog
 
-from splnode.net.connect import SHUTDOWN
 from splnode.net.entering import Entering
 from splnode.net.host import Host
 from splnode.net.places import of_address
 from splnode.net.tls import Tls
 from splnode.net.tls_reasons import GONE, explain
+from splnode.net.tls_transport import TlsTransport
 
 TURN: Final = 64
 """Connections that are accepted before the others of the loop have their turn."""
@@ -128,7 +127,7 @@ class Gate:
         if knock.socket is None:  # there are too many
             return
         self._knocks.add(knock)
-        knock.task = self._loop.create_task(self._greet(knock, time.monotonic() + seconds), context=Context())
+        knock.task = self._loop.create_task(self._greet(knock), context=Context())
         knock.task.add_done_callback(lambda done: self._gone(knock, done))
 
     def _gone(self, knock: Knock, task: "asyncio.Task[None]") -> None:
@@ -141,14 +140,13 @@ class Gate:
         self._knocks.discard(knock)
         self._host.leaves(knock)
 
-    async def _greet(self, knock: Knock, until: float) -> None:
+    async def _greet(self, knock: Knock) -> None:
         first = await self._first(knock)
         if first == HANDSHAKE:
-            left = max(0.01, until - time.monotonic())
-            options = {"ssl": self._tls.server(), "ssl_handshake_timeout": left, "ssl_shutdown_timeout": SHUTDOWN}
-            await self._serve(knock, **options)
+            await self._shake_hands(knock)
         elif first and self._tls.plain == "both":
-            await self._serve(knock)
+            entering = Entering(lambda _: self._let_in(knock))
+            await self._loop.connect_accepted_socket(lambda: entering, knock.take())
         elif first:
             self._refuse_plain(knock)
 
@@ -168,16 +166,23 @@ class Gate:
             return sock.recv(1, socket.MSG_PEEK)
         return b""
 
-    async def _serve(self, knock: Knock, **options: Any) -> None:
-        def enter(_: asyncio.Transport) -> asyncio.BaseProtocol:
-            self._host.accepted -= 1  # it is counted once
-            self._leaves(knock)
-            return self._connection()
-
+    async def _shake_hands(self, knock: Knock) -> None:
+        """Until the handshake is done; or, where there was none, until the peer knows why."""
+        link = TlsTransport(self._tls.server(), lambda: self._let_in(knock))
         try:
-            await self._loop.connect_accepted_socket(lambda: Entering(enter), knock.take(), **options)
+            await self._loop.connect_accepted_socket(lambda: link, knock.take())
+            await link.shaken
         except OSError as error:
             log.info("TLS handshake failed", peer=knock.peer, reason=explain(error, GONE))
+            await link.lost
+        except BaseException:  # it took too long
+            link.abort()
+            raise
+
+    def _let_in(self, knock: Knock) -> asyncio.BaseProtocol:
+        self._host.accepted -= 1  # it is counted once
+        self._leaves(knock)
+        return self._connection()
 
     def _refuse_plain(self, knock: Knock) -> None:
         log.info("connection refused", peer=knock.peer, reason="it speaks no TLS, and this port speaks nothing else")

@@ -12,7 +12,7 @@ from tests.interop.test_peers_call_us import ITEM
 from tests.net.certificates import Mesh
 
 WAYS = [
-    ("avsc", "tls"), ("avsc", "https"),
+    ("avsc", "tls"), ("avsc", "https"), ("avsc", "tls-function"),
     ("java", "netty-tls"), ("java", "https"),
     ("python_avro", "https"),
 ]  # fmt: skip

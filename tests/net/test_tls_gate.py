@@ -136,7 +136,7 @@ class TestRefusals:
             (
                 mesh.tls("kitchen", mutual="on"),
                 mesh.believer(),
-                "it may want a certificate of ours (--cert or --mesh-key)",
+                "it wants a certificate of ours: give one with --cert or --mesh-key",
             ),
         ):
             async with serving(server) as endpoint:
