@@ -1,13 +1,20 @@
 """What the README says of the code is held against it."""
 
+import ast
+import asyncio
+import inspect
+import json
 import re
+import socket
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from splnode.config import Config
+from splnode.config import Config, NodeConfig
 from splnode.errors import Code
 from splnode.limits import DEFAULT_LIMITS
+from splnode.node import Node
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,3 +56,70 @@ def test_a_link_leads_somewhere(target: str) -> None:
 def test_the_commands_are_there() -> None:
     for script in set(re.findall(r"\b(scripts/\w+|\.ci/run)\b", README)):
         assert (ROOT / script).is_file(), script
+
+
+INVENTORY = {
+    "protocol": "Inventory",
+    "types": [
+        {"type": "error", "name": "OutOfStock", "fields": [{"name": "sku", "type": "string"}]},
+        {"type": "record", "name": "Reservation", "fields": [
+            {"name": "id", "type": "string"}, {"name": "count", "type": "int"}]},
+    ],
+    "messages": {"reserve": {
+        "request": [{"name": "sku", "type": "string"}, {"name": "count", "type": "int"}],
+        "response": "Reservation", "errors": ["OutOfStock"],
+    }},
+}  # fmt: skip
+
+
+def programs() -> list[str]:
+    """The Python of the section "In a program"."""
+    section = README.partition("## In a program")[2].partition("\n## ")[0]
+    return re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+
+
+async def run(source: str, **names: object) -> dict[str, object]:
+    """Runs it, await and all; the names that it has made."""
+    code = compile(source, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    made: dict[str, object] = {"__name__": "readme", **names}
+    running = eval(code, made)
+    if inspect.isawaitable(running):
+        await running
+    return made
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+async def test_the_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inventory.avpr").write_text(json.dumps(INVENTORY))
+    server, client = re.fullmatch(r"(.*:\n)    \.\.\.\n\n(async with .*)", programs()[0], re.DOTALL).groups()  # type: ignore[union-attr]  # else the README is another
+    more = """
+    reservations.append(await inventory.reserve(sku="A1", count=2))
+    try:
+        await inventory.reserve(sku="A1", count=11)
+    except splnode.DeclaredError as error:
+        reservations.append(error.sku)
+    """
+    whole = server + textwrap.indent(client + textwrap.indent(textwrap.dedent(more), "    "), "    ")
+    reservations: list[object] = []
+    async with asyncio.timeout(20):
+        await run(whole.replace("9000", str(free_port())), reservations=reservations)
+    assert reservations == [{"id": "r-1", "count": 2}, "A1"]
+
+
+async def test_the_client_without_an_event_loop_runs(tmp_path: Path) -> None:
+    port = free_port()
+    settings = NodeConfig(directory=str(tmp_path), listen=(f"tcp://127.0.0.1:{port}",), drain_seconds=0)
+    async with Node(Config(node=settings)) as node:
+        data = node.client("SPLDataService")
+        await data.call("write", {"topic": "users", "primaryKey": "ada", "data": "Ada, 1815"})
+        printed: list[dict[str, list[dict[str, object]]]] = []
+        source = programs()[1].replace("9090", str(port))
+        await asyncio.wait_for(asyncio.to_thread(lambda: asyncio.run(run(source, print=printed.append))), 20)
+    (found,) = printed
+    (record,) = found["records"]
+    assert (record["primaryKey"], record["data"]) == ("ada", "Ada, 1815")

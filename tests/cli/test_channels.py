@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -31,9 +32,15 @@ def test_a_line_for_each_way(shell: Shell, mesh: Mesh) -> None:
 def test_a_table_on_a_terminal(shell: Shell, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("call", "Till.who", to=mesh.two)
     monkeypatch.setattr(output, "wants_text", lambda _: True)
-    head, *rows = shell("channels", "test.Till", to=mesh.two).out.splitlines()
-    assert head.startswith("SERVICE")
-    assert any("ready" in row and "one" in row for row in rows)
+    monkeypatch.setenv("NO_COLOR", "1")
+    lines = shell("channels", "test.Till", to=mesh.two).out.splitlines()
+    head, *rows = [re.split(r"\s{2,}", line) for line in lines]
+    assert head == list(channels.HEAD)
+    ways = {row[2]: row for row in rows if int(row[5])}
+    one = ways[mesh.one]
+    assert one[:5] == ["test.Till", "one", mesh.one, "ready", "0"] and one[6] == "1" and one[8] == "-"
+    nobody = next(row for row in rows if row[2] == "tcp://127.0.0.1:1")
+    assert nobody[:3] == ["test.Till", "?", "tcp://127.0.0.1:1"] and "refused" in nobody[8]
 
 
 def test_columns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 import io
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from splnode.cli.main import main
+from splnode.cli.nodes import line
 from tests.cli.conftest import Shell
 from tests.cli.meshes import Mesh
 from tests.cli.test_serve import SPLNODE
@@ -31,10 +33,26 @@ def test_text_on_a_terminal(home: object, mesh: Mesh, monkeypatch: pytest.Monkey
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys, "stdout", Terminal())
     assert main(["nodes", "--to", mesh.two]) == 0
-    head, *lines = sys.stdout.getvalue().splitlines()
-    assert head.split() == ["NODE", "ENDPOINT", "STATE", "SERVICES", "LOAD", "SOURCE"]
-    assert any(line.split()[:3] == ["two", mesh.two, "up"] and line.endswith("this node") for line in lines)
-    assert any("left out" in line and "refused" in line for line in lines)
+    head, *rows = [re.split(r"\s{2,}", line) for line in sys.stdout.getvalue().splitlines()]
+    assert head == ["NODE", "ENDPOINT", "STATE", "SERVICES", "LOAD", "SOURCE"]
+    two, nobody, one = rows
+    assert two[:3] == ["two", mesh.two, "up"] and two[-1] == "this node"
+    assert int(two[3]) >= 7 and two[4].endswith("%")
+    assert nobody[:6] == ["?", "tcp://127.0.0.1:1", "gone", "?", "-", "static"]
+    assert nobody[6].startswith("cannot connect to tcp://127.0.0.1:1: connection refused")
+    assert one == ["one", mesh.one, "up", one[3], "-", "static"] and int(one[3]) >= 8
+
+
+def test_a_node_that_drains_or_is_in_doubt() -> None:
+    node = {
+        "nodeId": "n", "endpoint": "tcp://h:1", "endpoints": [{"endpoint": "tcp://h:1", "source": "mdns"}, {
+            "endpoint": "unix:///s", "source": "host"}, {"endpoint": "tcp://h:2", "source": "mdns"}],
+        "state": "DRAINING", "services": [{}, {}], "load": 0.5, "self": False, "problem": "",
+    }  # fmt: skip
+    assert line(node) == ("n", "tcp://h:1", "draining", "2", "50%", "mdns, host", "")
+    doubt = {"state": "SUSPECT", "problem": "no connection within 1 s"}
+    assert line(node | doubt)[2:] == ("suspect", "2", "50%", "mdns, host", "no connection within 1 s")
+    assert line(node | {"problem": "it lies"})[2] == "left out"
 
 
 def test_watching(home: object, mesh: Mesh) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -26,9 +27,13 @@ def test_text_on_a_terminal(home: object, mesh: Mesh, monkeypatch: pytest.Monkey
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys, "stdout", Terminal())
     assert main(["services", "test.Shop", "--to", mesh.two]) == 0
-    head, *lines = sys.stdout.getvalue().splitlines()
-    assert head.split()[:5] == ["SERVICE", "NODE", "ENDPOINT", "VERSION", "FIT"]
-    assert any("misfit" in line and "the writer's string" in line for line in lines)
+    head, *rows = [re.split(r"\s{2,}", line) for line in sys.stdout.getvalue().splitlines()]
+    assert head == ["SERVICE", "NODE", "ENDPOINT", "VERSION", "FIT", "STATE", "WEIGHT", "LOAD", "SOURCE"]
+    by_node = {row[1]: row for row in rows}
+    assert by_node["two"][:7] == ["test.Shop", "two", mesh.two, "long", "same", "up", "1"]
+    assert by_node["two"][8] == "this node"
+    reason = "ask: response: the writer's string cannot be read as the reader's long"
+    assert by_node["one"] == ["test.Shop", "one", mesh.one, "string", "misfit", "up", "1", "-", "static", reason]
 
 
 def test_watching(home: object, mesh: Mesh) -> None:
