@@ -16,7 +16,7 @@ from typing import Final
 from splnode import config
 from splnode.access.guard import Guard
 from splnode.access.keeper import read_policy
-from splnode.access.policy import TOKEN, Policy, Verdict, default_text
+from splnode.access.policy import DEFAULT, TOKEN, Policy, Verdict, default_policy, default_text
 from splnode.access.tokens import TokenFile, Tokens
 from splnode.cli import output
 from splnode.cli.dial import split_name
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "show":
         if args.identity:
             raise UsageError("policy show takes no identity: it shows all rules")
-        _show(path)
+        _show(path, policy)
         return 0
     if not (args.identity and args.message):
         raise UsageError("policy test IDENTITY SERVICE.MESSAGE: say who calls what")
@@ -86,8 +86,16 @@ def identity_of(name: str, groups: list[str]) -> Identity:
         raise UsageError(str(error)) from None
 
 
-def _show(path: Path | None) -> None:
-    text = default_text() if path is None else path.read_text("utf-8")
+def _show(path: Path | None, policy: Policy) -> None:
+    if path is not None:
+        _show_text(path.read_text("utf-8"))
+        if policy.rules[-1:] != default_policy().rules[-1:]:
+            return
+        output.emit_text(f"\n# then the {DEFAULT}:\n")
+    _show_text(default_text())
+
+
+def _show_text(text: str) -> None:
     lines = text.splitlines()
     width = len(str(len(lines)))
     output.emit_text("\n".join(f"{number:{width}}  {line}".rstrip() for number, line in enumerate(lines, 1)))

@@ -68,6 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that answer calls, 0 for one a CPU (default: SPLNODE_WORKERS, else 1)",
     )
+    parser.add_argument("--policy", metavar="FILE", help="who may call what (splnode policy show has the default)")
     parser.add_argument("--insecure", action="store_true", help="let other hosts connect, unencrypted and unknown")
     encryption.add_options(parser, "the node")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: info")
@@ -124,6 +125,9 @@ def settings_of(args: argparse.Namespace) -> config.Config:
         if not folder.is_dir():
             raise ConfigError(f"--modules {args.modules}: there is no such directory")
         modules = replace(modules, path=str(folder))
+    if args.policy:
+        policy = str(Path(args.policy).expanduser().absolute())
+        settings = replace(settings, access=replace(settings.access, policy=policy))
     log = replace(log, level=args.log_level or log.level, format=args.log_format or log.format)
     return replace(settings, node=node, data=data, modules=modules, discovery=discovery, tls=tls, log=log)
 

@@ -149,6 +149,15 @@ def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+@given(st.text() | st.text("[]rule=who\n\"'@*,{}#.").map(lambda text: f"[[rule]]\n{text}"))
+def test_any_text_is_a_policy_or_a_config_error(text: str) -> None:
+    try:
+        policy = parse(text)
+    except ConfigError:
+        return
+    policy.decide(NOBODY, "S", "m")
+
+
 WORDS = st.sampled_from(["a", "b", "ab", "*", "a*", "*b", "S.m", "S.*", "@added", "S"])
 WHO = st.sampled_from(["n", "m", "*", "@own", "@mesh", "@anyone", "n*"])
 RULES = st.lists(

@@ -1,11 +1,14 @@
+import contextlib
 import json
 import stat
 import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from splnode.access.tokens import PREFIX, Token, TokenFile, Tokens, digest
+from splnode.access.tokens import PREFIX, Token, TokenFile, Tokens, _parse, digest
 from splnode.errors import ConfigError
 from splnode.identity import Identity
 
@@ -90,6 +93,17 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, text: str) -> None:
     path.chmod(0o600)
     with pytest.raises(ConfigError, match="tokens"):
         TokenFile(path).read()
+
+
+@given(
+    st.binary()
+    | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(
+        lambda value: json.dumps({"tokens": [{"name": value, "digest": value, "allow": value}]}).encode()
+    )
+)
+def test_any_bytes_are_tokens_or_a_config_error(data: bytes) -> None:
+    with contextlib.suppress(ConfigError):
+        _parse(data, "t")
 
 
 def test_who_may_write_it_could_call_everything(tmp_path: Path) -> None:

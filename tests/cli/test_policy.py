@@ -63,6 +63,16 @@ def test_without_a_policy_of_ones_own(shell: Shell, home: Path) -> None:
     assert done.out.startswith(" 1  # Who may call what")
 
 
+def test_all_that_holds_is_shown(shell: Shell, rules: str, home: Path) -> None:
+    assert shell("policy", "show", "--policy", rules).out.splitlines() == [
+        f"{number}  {line}" for number, line in enumerate(RULES.splitlines(), 1)
+    ]
+    (home / "q.toml").write_text('then = "default"\n' + RULES)
+    shown = shell("policy", "show", "--policy", str(home / "q.toml")).out
+    assert shown.startswith('1  then = "default"\n2  [groups]\n')
+    assert "\n# then the default policy:\n\n 1  # Who may call what" in shown
+
+
 def test_a_line_for_a_person(shell: Shell, rules: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("splnode.cli.output.on_terminal", lambda *_: True)
     monkeypatch.setenv("NO_COLOR", "1")

@@ -261,6 +261,7 @@ def test_flags_go_before_the_file(home: Path) -> None:
     assert settings.modules_directory == home
     with pytest.raises(ConfigError, match="endpoint"):
         settings_of(parser.parse_args(["--listen", "x"]))
+    assert settings_of(parser.parse_args(["--policy", "p.toml"])).policy_file == Path.cwd() / "p.toml"
     with pytest.raises(ConfigError, match="endpoint"):
         settings_of(parser.parse_args(["--peer", "x"]))
     with pytest.raises(ConfigError, match="'a b' names no node"):
