@@ -28,7 +28,7 @@ from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.balance import report
 from splnode.balance.elsewhere import Elsewhere
 from splnode.config import Config, to_builtins
-from splnode.discovery.resolver import Instance
+from splnode.discovery.resolver import Announcer, Instance, Resolver
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.limits import Limits
@@ -83,11 +83,19 @@ class Node:
     """One node. `async with Node(config) as node:` serves from the first line inside, and has stopped after.
 
     ConfigError if a port is taken, a path cannot be used, a protocol is malformed. `interceptors` see every
-    call that reaches a service of this node, in process too. It is entered once.
+    call that reaches a service of this node, in process too; `resolvers` find other nodes, and announce this one,
+    besides what the config names. It is entered once.
     """
 
-    def __init__(self, config: Config | None = None, *, interceptors: Sequence[Interceptor] = ()) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        interceptors: Sequence[Interceptor] = (),
+        resolvers: Sequence[Resolver | Announcer] = (),
+    ) -> None:
         self.config = config or Config()
+        self._resolvers = tuple(resolvers)
         self.id = ""
         self._admission = Admission(self.config.admission.running, self.config.admission.queued)
         # Who asks how the node is must hear it when it is full, and who watches takes no place from those who work.
@@ -272,6 +280,7 @@ class Node:
             channels=lambda: report.channels(elsewhere.balancers),
             loads=lambda: report.loads(elsewhere.balancers),
             in_use=lambda: report.in_use(elsewhere.balancers),
+            resolvers=self._resolvers,
             judge=self._router.judge,
             tls=self._tls,
         )

@@ -5,7 +5,7 @@ both raise ConfigError with the file, the key and the fix.
 """
 
 from splnode.config.paths import SOCKET_NAME, default_directory, default_listen, default_socket, runtime_directory
-from splnode.config.reading import anchored_service, checked_id, from_builtins, load, parse, to_builtins
+from splnode.config.reading import anchored_class, anchored_service, checked_id, from_builtins, load, parse, to_builtins
 from splnode.config.sections import (
     LIMITS,
     MOST_WORKERS,
@@ -44,6 +44,7 @@ __all__ = [
     "NodeConfig",
     "RetryConfig",
     "TlsConfig",
+    "anchored_class",
     "anchored_service",
     "checked_id",
     "default_directory",

@@ -44,9 +44,12 @@ def anchored_service(spec: str, base: Path) -> str:
     protocol, sign, target = spec.partition("=")
     if protocol.endswith(".avpr"):
         protocol = str(base / protocol)
-    if target.rpartition(":")[0].endswith(".py"):
-        target = str(base / target)
-    return protocol + sign + target
+    return protocol + sign + anchored_class(target, base)
+
+
+def anchored_class(target: str, base: Path) -> str:
+    """MODULE:CLASS with its file, if it names one, below `base`."""
+    return str(base / target) if target.rpartition(":")[0].endswith(".py") else target
 
 
 def parse(text: str, source: str = "config") -> Config:
@@ -106,7 +109,11 @@ def _anchor(config: Config, base: Path) -> Config:
         ),
         data=replace(data, path=absolute(data.path)) if data.path else data,
         modules=replace(modules, path=absolute(modules.path)) if modules.path else modules,
-        discovery=replace(discovery, file=absolute(discovery.file)) if discovery.file else discovery,
+        discovery=replace(
+            discovery,
+            file=absolute(discovery.file) if discovery.file else None,
+            resolvers=tuple(anchored_class(target, base) for target in discovery.resolvers),
+        ),
         access=replace(access, **files),
         tls=replace(tls, **secrets),
     )

@@ -150,6 +150,7 @@ class DiscoveryConfig(_Section, frozen=True):
     peers: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
     file: str | None = None
     dns: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
+    resolvers: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
     same_host: bool = True
     check_interval: Pause = 12.0
     check_rate: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 10.0

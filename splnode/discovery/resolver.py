@@ -1,6 +1,7 @@
 """Names to endpoints, and back: what every way of finding nodes gives, and what every way of being found takes.
 
-A new source (a registry, an orchestrator) is one file with a class that has `watch`:
+A new source (a registry, an orchestrator) is one file with a class that has `name` and `watch`, and `announce` and
+`withdraw` where nodes register themselves there:
 
     class Consul:
         name = "consul"
@@ -9,6 +10,14 @@ A new source (a registry, an orchestrator) is one file with a class that has `wa
             while True:
                 yield frozenset(await self._ask(service))
                 await self._changed()
+
+        async def announce(self, instance: Instance) -> None:
+            await self._put(instance)
+
+        async def withdraw(self) -> None:
+            await self._delete()
+
+`resolvers = ["consul.py:Consul"]` in the config's `[discovery]` plugs it in, and so does `Node(resolvers=[Consul()])`.
 
 Everything here is pure data: an Instance can be compared, hashed and kept, and says nothing of connections.
 """
@@ -142,6 +151,11 @@ class Board:
     def revision(self) -> int:
         """A number that belongs to the present set, and to none that was here before."""
         return self._revision
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing changes any more."""
+        return self._closed
 
     async def changed(self, revision: int, timeout: float) -> None:
         """Returns when `revision` is not the present one, or after so many seconds."""

@@ -28,11 +28,18 @@ from splnode.rpc.call import Call
 from splnode.rpc.channel import Channel
 from splnode.rpc.client import Client
 from splnode.services.nodes import Mesh, NodeService
+from splnode.services.own import load_resolver
 from splnode.services.peers import Peers, service_of
 from splnode.services.relay import Relay
 
 SIGNS: Final = "splnode-nodes"
 """The folder, beside the user's sockets, in which nodes of one host find each other's."""
+AGAIN: Final = 5.0
+"""Seconds after which it is announced again where that failed."""
+LONGEST: Final = 3600.0
+"""Seconds after which it is announced again where nothing has changed."""
+PARTING: Final = 2.0
+"""Seconds that each announcer has for its goodbye."""
 
 log = structlog.get_logger("splnode.discovery")
 
@@ -54,7 +61,7 @@ class MeshMember:
 
     `service` implements SPLNodeService; calls that it passes on go to `channel`. `start` it when the node listens,
     `change` it when it serves something else, `leave` when it drains, `close` it in the end. ConfigError if the config
-    names peers that cannot be.
+    names peers that cannot be. `resolvers` are sources of other nodes besides those of the config, and announcers.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs of the node, each by its name
@@ -69,6 +76,7 @@ class MeshMember:
         channels: Callable[[], list[dict[str, Any]]] = list,
         loads: Callable[[], Mapping[str, float]] = dict,
         in_use: Callable[[], Collection[str]] = tuple,
+        resolvers: Iterable[Resolver | Announcer] = (),
         tls: Securing | None = None,
         judge: Callable[[Call], None] = lambda _call: None,
     ) -> None:
@@ -79,15 +87,17 @@ class MeshMember:
         self._peers = Peers(config.channels, config.limits, tls)
         self._registry = Registry()
         self._mdns = _multicast(config)
-        self._changed = asyncio.Event()
-        self._announcing: asyncio.Task[None] | None = None
+        self._announcing: list[asyncio.Task[None]] = []
         self.verdicts = Verdicts(self._peers.protocol)
-        resolvers = [*_resolvers(config, tls), *([self._mdns] if self._mdns is not None else []), self._registry]
+        given: list[Any] = [*resolvers, *map(load_resolver, config.discovery.resolvers)]
+        given += [self._mdns] if self._mdns is not None else []
+        self._announcers: list[Announcer] = [each for each in given if hasattr(each, "announce")]
+        sources = [each for each in given if hasattr(each, "watch")]
         signs = SameHost(runtime_directory() / SIGNS, self._peers.life)
         self._same_host = signs if config.discovery.same_host else None
         settings = config.discovery
         self.roster = Roster(
-            resolvers,
+            [*_resolvers(config, tls), *sources, self._registry],
             self._peers.follow,
             self._peers.reach,
             signs.nearer if self._same_host else lambda each: each,
@@ -129,7 +139,7 @@ class MeshMember:
         self._become(Instance(addresses, node, epoch, self._services(), weight=self._weight))
         if self._mdns is not None:
             await self._mdns.start()
-            self._announcing = asyncio.create_task(self._announce(self._mdns))
+        self._announcing = [asyncio.create_task(self._announce(each)) for each in self._announcers]
         self.roster.start()
 
     def change(self) -> None:
@@ -144,11 +154,12 @@ class MeshMember:
 
     async def goodbye(self) -> None:
         """Tells those that were told where this node is that it goes."""
-        if self._announcing is not None:
-            self._announcing.cancel()
-            await asyncio.wait([self._announcing])
-        if self._mdns is not None:
-            await self._mdns.withdraw()
+        tasks, self._announcing = self._announcing, []
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=PARTING)
+            await asyncio.wait([asyncio.create_task(_withdraw(each)) for each in self._announcers])
 
     def end(self) -> None:
         """Nothing changes any more: whoever watches is answered now, and keeps no node from stopping."""
@@ -179,7 +190,6 @@ class MeshMember:
     def _become(self, own: Instance) -> None:
         self.roster.own = own
         self._own.post([own])
-        self._changed.set()
 
     def _services(self) -> tuple[Service, ...]:
         found = []
@@ -190,16 +200,30 @@ class MeshMember:
             found.append(service)
         return tuple(sorted(found, key=lambda service: service.name))
 
-    async def _announce(self, mdns: Multicast) -> None:
+    async def _announce(self, announcer: Announcer) -> None:
         """Says how this node is, whenever that has changed."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
+        while not self._own.closed:
+            known = self._own.revision
             try:
                 if self.own is not None and self.own.services:
-                    await mdns.announce(self.own)
+                    await announcer.announce(self.own)
+                wait = LONGEST
             except Exception as error:  # the node serves those who find it otherwise
-                log.error("not announced", exc_info=error)
+                log.error("not announced", by=_name(announcer), seconds=AGAIN, exc_info=error)
+                wait = AGAIN
+            await self._own.changed(known, wait)
+
+
+async def _withdraw(announcer: Announcer) -> None:
+    try:
+        async with asyncio.timeout(PARTING):
+            await announcer.withdraw()
+    except Exception as error:  # somebody else's code, or his network: the node stops all the same
+        log.error("no goodbye", by=_name(announcer), exc_info=error)
+
+
+def _name(announcer: Announcer) -> str:
+    return str(getattr(announcer, "name", type(announcer).__name__))
 
 
 def _resolvers(config: Config, tls: Securing | None) -> list[Resolver]:

@@ -12,6 +12,7 @@ from splnode.errors import ConfigError
 from splnode.net.listener import listen
 from splnode.rpc.client import Client
 from splnode.rpc.router import Router
+from splnode.services import mesh as module
 from splnode.services.mesh import MeshMember
 from splnode.services.reflection import ReflectionService
 from tests.services.conftest import PROTOCOLS
@@ -45,7 +46,7 @@ class Announced:
         await asyncio.Event().wait()
 
 
-def member(text: str = "", served: list[Protocol] | None = None) -> MeshMember:
+def member(text: str = "", served: list[Protocol] | None = None, *resolvers: Any) -> MeshMember:
     async def modules() -> list[str]:
         return []
 
@@ -53,14 +54,20 @@ def member(text: str = "", served: list[Protocol] | None = None) -> MeshMember:
     local = Client(Router(), find_protocol("SPLExecuteService"))
     config = parse(f'[node]\nlisten = ["tcp://127.0.0.1:0"]\n[discovery]\n{text}')
     return MeshMember(
-        config, protocols=lambda: protocols, load=lambda: 0.0, modules=modules, local=local, channel=Router()
+        config,
+        protocols=lambda: protocols,
+        load=lambda: 0.0,
+        modules=modules,
+        local=local,
+        channel=Router(),
+        resolvers=resolvers,
     )
 
 
 async def test_what_it_tells_of_itself() -> None:
     served = [find_protocol("SPLNodeService")]
-    one, mdns = member("weight = 2.0", served), Announced()
-    one._mdns = mdns
+    mdns = Announced()
+    one = member("weight = 2.0", served, mdns)
     assert one.own is None
     one.change()
     await one.start("n", [Endpoint("tcp", "0.0.0.0", 9090)])
@@ -85,6 +92,31 @@ async def test_what_it_tells_of_itself() -> None:
     assert mdns.said[-1] is None
     await one.close()
     await one.close()
+
+
+class Unwilling(Announced):
+    """A registry that is away for a while, and does not let go."""
+
+    async def announce(self, instance: Instance) -> None:
+        if not self.said:
+            self.said.append(None)
+            raise OSError("the registry is away")
+        await super().announce(instance)
+
+    async def withdraw(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_an_announcer_that_fails_is_told_again_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.001)
+    monkeypatch.setattr(module, "PARTING", 0.01)
+    bad, good = Unwilling(), Announced()
+    one = member("", None, bad, good)
+    await one.start("n", [Endpoint("tcp", "0.0.0.0", 9090)])
+    await asyncio.wait_for(bad.heard.wait(), 5)
+    assert [each and each.node for each in bad.said] == [None, "n"]
+    await asyncio.wait_for(one.close(), 5)
+    assert good.said[-1] is None
 
 
 async def test_peers_are_asked_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
