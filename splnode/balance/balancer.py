@@ -346,7 +346,7 @@ class Balancer:
         else:
             text = f"no node serves {pool.service}"
         if pool.problem:
-            text = f"{text}; nothing new can be found: {pool.problem}"
+            text = f"{text}; fewer are found than there may be: {pool.problem}"
         delay = last.retry_after if last is not None else None
         return CallError(Code.UNAVAILABLE, text, attempts=lines, retry_after=delay, started=False)
 

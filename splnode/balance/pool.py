@@ -43,10 +43,9 @@ class Pool:
 
     `use` begins, also after it has let everything go: `idle_seconds` after the last one. `close` ends it. Where its
     members are `weighted` those that have no calls are probed too, since they tell their load then. `changed` is an
-    Event that is set, and replaced by another, when there may be somebody else to choose. `problem` is why the resolver
-    finds nothing new just now; its last set is kept meanwhile, and it is watched anew. `track` has what was lent: each
-    change takes it back, until somebody has chosen anew. `lent` says that this was done, or that nothing can be lent.
-    `settle` is told of each member, once an interval.
+    Event that is set, and replaced by another, when there may be somebody else to choose. `track` has what was lent:
+    each change takes it back, until somebody has chosen anew. `lent` says that this was done, or that nothing can be
+    lent. `settle` is told of each member, once an interval.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Pool:
     ) -> None:
         self.contract = contract
         self.changed = asyncio.Event()
-        self.problem = ""
+        self._problem = ""
         self.weighted = False
         self.track = make_track()
         self.lent = False
@@ -93,6 +92,14 @@ class Pool:
     def active(self) -> bool:
         """Whether it watches and connects: somebody has called of late."""
         return self._running
+
+    @property
+    def problem(self) -> str:
+        """Why fewer are found than there may be, as it was met or as the resolver says; empty where nothing is wrong.
+
+        The last set of one that fails is kept, and it is watched anew.
+        """
+        return self._problem or str(getattr(self._resolver, "problem", ""))
 
     @property
     def service(self) -> str:
@@ -157,7 +164,7 @@ class Pool:
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
         members, self._members = self._members, {}
-        self._running, self.weighted, self.suspects, self.problem = False, False, [], ""
+        self._running, self.weighted, self.suspects, self._problem = False, False, [], ""
         self.change()
         for task in tasks:
             task.cancel()
@@ -171,11 +178,11 @@ class Pool:
 
     def _lacks(self, problem: str) -> None:
         """Nothing new can be found just now: those who are known stay."""
-        self.problem = problem
+        self._problem = problem
         self.change()
 
     def _replace(self, instances: Instances) -> None:
-        self.problem = ""
+        self._problem = ""
         before, self._members = self._members, {}
         for key, instance in by_key(instances).items():
             member = before.pop(key, None)

@@ -14,7 +14,7 @@ from splnode.endpoint import Endpoint
 def channels(balancers: Iterable[Balancer]) -> list[dict[str, Any]]:
     """A ChannelInfo of SPLNodeService for each endpoint of each node, by service and node.
 
-    Where nothing new can be found there is one more, of no node and endpoint, whose error says why.
+    Where fewer are found than there may be there is one more, of no node and endpoint, whose error says why.
     """
     now, clock = time.monotonic(), time.time()
     rows = []
@@ -66,7 +66,7 @@ def _node(balancer: Balancer, member: Member, now: float, clock: float) -> dict[
 
 
 def _nowhere(problem: str) -> dict[str, Any]:
-    text = f"nothing new can be found: {problem}"
+    text = f"fewer are found than there may be: {problem}"
     return {"nodeId": "", "endpoint": "", "state": "TRANSIENT_FAILURE", "lastError": text, "leftOut": []}
 
 

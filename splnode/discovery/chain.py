@@ -51,6 +51,13 @@ class Chain:
         named = zip(self._resolvers, self._said, self._problems, strict=True)
         return tuple(Report(resolver.name, len(said), problem) for resolver, said, problem in named)
 
+    @property
+    def problem(self) -> str:
+        """Why fewer are found than there may be: what is wrong with resolvers, as it was met or as they say."""
+        own = ((each.name, getattr(each, "problem", "")) for each in self._resolvers)
+        met = ((report.name, report.problem) for report in self.reports)
+        return "; ".join(dict.fromkeys(f"{name}: {problem}" for name, problem in (*met, *own) if problem))
+
     def start(self) -> None:
         """Begins to watch the resolvers."""
         self._tasks = [asyncio.ensure_future(self._follow(place)) for place in range(len(self._resolvers))]

@@ -81,6 +81,11 @@ class Roster:
         """How each resolver does."""
         return self._chain.reports
 
+    @property
+    def problem(self) -> str:
+        """Why fewer are found than there may be; empty where nothing is wrong."""
+        return self._chain.problem
+
     def start(self) -> None:
         """Begins to watch."""
         self._chain.start()

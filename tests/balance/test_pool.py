@@ -95,6 +95,7 @@ class Flaky(Board):
 
     name = "flaky"
     mended = False
+    problem = ""
 
     async def watch(self, service: str = ALL) -> AsyncIterator[Instances]:
         async for instances in super().watch(service):
@@ -127,7 +128,7 @@ async def test_a_resolver_that_fails_is_watched_again_and_what_it_said_is_kept()
     assert await mesh.ask() == "n1"
     (row, _) = channels([mesh.balancer])
     assert (row["nodeId"], row["endpoint"], row["state"]) == ("", "", "TRANSIENT_FAILURE")
-    assert row["lastError"] == "nothing new can be found: the registry is away"
+    assert row["lastError"] == "fewer are found than there may be: the registry is away"
     mesh.add("n2")
     mesh.nodes.pop("n1")
     mesh.announce()
@@ -136,7 +137,9 @@ async def test_a_resolver_that_fails_is_watched_again_and_what_it_said_is_kept()
     assert {member.name for member in pool.members} == {"n2"}
     mesh.nodes["n2"].reachable = False
     mesh.nodes["n2"].lines[0].lose("gone", State.TRANSIENT_FAILURE)
-    with pytest.raises(CallError, match=r"none of the 1 nodes.*; nothing new can be found: the registry is away"):
+    with pytest.raises(
+        CallError, match=r"none of the 1 nodes.*; fewer are found than there may be: the registry is away"
+    ):
         await mesh.ask()
     mesh.board.mended = True
     mesh.nodes["n2"].reachable = True
@@ -145,5 +148,8 @@ async def test_a_resolver_that_fails_is_watched_again_and_what_it_said_is_kept()
         await asyncio.wait_for(pool.changed.wait(), 2)
     assert await mesh.ask() == "n2"
     assert slept == [0.5, 1.0]
+    mesh.board.problem = "it is only half there"
+    assert pool.problem == "it is only half there"
     await mesh.balancer.close()
+    mesh.board.problem = ""
     assert pool.problem == ""

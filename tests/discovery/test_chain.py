@@ -121,3 +121,20 @@ async def test_a_chain_has_settled_when_each_has_said_something() -> None:
     empty.start()
     assert await empty.settled(5)
     await empty.close()
+
+
+async def test_what_is_wrong_is_said_whether_it_was_met_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Knows(Posted):
+        problem = ""
+
+    bad, knows = Fails(), Knows("file")
+    chain = Chain([bad, Posted("good"), knows])
+    assert chain.problem == ""
+    chain.start()
+    await asyncio.wait_for(bad.tried.wait(), 5)
+    while not chain.problem:
+        await asyncio.sleep(0)
+    assert chain.problem == "fails: no such luck"
+    knows.problem = "peers.toml: no file"
+    assert chain.problem == "fails: no such luck; file: peers.toml: no file"
+    await chain.close()
