@@ -233,7 +233,8 @@ async def test_what_is_no_tls_in_the_middle_is_an_end(mesh: Mesh) -> None:
         with sock:
             sock.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
             with contextlib.suppress(OSError):
-                sock.recv(100)
+                while sock.recv(100):  # an end with something unread would be a reset
+                    pass
 
     async with linked(mesh.tls("kitchen"), protocol, mesh.tls("cellar"), script):
         await protocol.until(lambda: "lost SSLError" in protocol.told)
