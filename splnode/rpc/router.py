@@ -14,7 +14,6 @@ from splnode.rpc.route import ANY
 from splnode.wire.message import Contract, ServerCall
 from splnode.wire.pipeline import Track, make_track
 
-
 KEPT: Final = 10_000
 """Identities of which it is known whether they may call everything."""
 
