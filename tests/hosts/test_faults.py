@@ -221,7 +221,7 @@ async def test_one_node_ten_times_slower(ground: Ground, tmp_path: Path, policy:
         await calls.rest(5)
         share = calls.shares(since).get("n3", 0.0)
         made.note(f"one ten times slower, {policy}", since, share_of_slow=share, p99=calls.p99(since))
-        assert calls.failed() == []
+        assert calls.failed(since) == []
         assert 0 < share < (0.4 if policy == "round_robin" else 0.15)
 
 
@@ -236,8 +236,10 @@ async def test_all_gone_and_back(ground: Ground, tmp_path: Path) -> None:
         # Where the host is gone as well nobody refuses: then it takes as long as connecting may.
         await calls.until(lambda found: sum("error" in call for call in found) > 200, since=gone)
         failed = calls.failed(gone)
-        assert {call["error"] for call in failed} == {"UNAVAILABLE"}
-        for call in failed:
+        assert {call["error"] for call in failed} <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}  # calls have 8 s
+        refused = [call for call in failed if call["error"] == "UNAVAILABLE"]
+        assert refused
+        for call in refused:
             listed = all(f"{node.name}: " in call["text"] for node in nodes)
             assert listed or "no node serves com.acme.Shop" in call["text"]
         await asyncio.gather(*(node.start() for node in nodes))
