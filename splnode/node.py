@@ -34,6 +34,7 @@ from splnode.errors import ConfigError
 from splnode.limits import Limits
 from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
+from splnode.net.memory import fitted, memory_limit
 from splnode.net.reached import OPEN_FILES
 from splnode.net.securing import Securing
 from splnode.net.tls import Tls
@@ -94,7 +95,7 @@ class Node:
         interceptors: Sequence[Interceptor] = (),
         resolvers: Sequence[Resolver | Announcer] = (),
     ) -> None:
-        self.config = config or Config()
+        self.config = _fitted(config or Config())
         self._resolvers = tuple(resolvers)
         self.id = ""
         self._admission = Admission(self.config.admission.running, self.config.admission.queued)
@@ -176,6 +177,7 @@ class Node:
 
     def reload(self, config: Config) -> None:
         """Takes over what can change while running; says in the log what needs a restart."""
+        config = _fitted(config)
         for key, old, new in _differences(self.config, config):
             if key in RELOADABLE:
                 log.info("setting changed", key=key, old=old, new=new)
@@ -414,6 +416,7 @@ class Node:
             found += metrics.traffic(len(host.connections), host.accepted, host.refused, *host.traffic)
             found += metrics.held(host.greeting, host.held, len(host.clients), len(host.rates))
             found.append(metrics.met(host.met))
+            found.append(metrics.tasks(len(asyncio.all_tasks())))
         return found
 
     async def _metrics_page(self, peer: Peer) -> tuple[str, bytes]:
@@ -456,6 +459,12 @@ def _identify(config: Config) -> tuple[str, Tls | None]:
         return node, open_tls(config.tls, node)
     tls = open_tls(config.tls, config.node.id or "")
     return (tls.node if tls is not None else "") or _identity(config), tls
+
+
+def _fitted(config: Config) -> Config:
+    """With limits that fit into the memory that the node may have."""
+    limits = fitted(config.limits, memory_limit(), config.node.workers or os.cpu_count() or 1)
+    return config if limits == config.limits else msgspec.structs.replace(config, limits=limits)
 
 
 def _identity(config: Config) -> str:

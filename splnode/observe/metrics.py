@@ -132,6 +132,12 @@ def access(denied: Mapping[str, int], lost: int) -> list[Family]:
     ]
 
 
+def tasks(count: int) -> Family:
+    """The tasks of this process's loop."""
+    text = "Tasks of asyncio: many more than calls that run, and ever more of them, are left behind by a handler."
+    return family("splnode_tasks", "GAUGE", text, [({}, count)])
+
+
 def places(running: int, waiting: int) -> list[Family]:
     """What the admission has let in, and what waits for it."""
     return [
