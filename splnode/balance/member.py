@@ -13,10 +13,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any, Final
 
+from splnode.avro.fingerprint import resolution_fingerprint
+from splnode.avro.protocol import Protocol
 from splnode.balance.accrual import Accrual, Standing
 from splnode.balance.weights import Reported
 from splnode.config import EjectionConfig
-from splnode.discovery.resolver import Instance
+from splnode.discovery.resolver import Instance, Service
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
 from splnode.net.channel import State
@@ -44,6 +46,11 @@ class Line(typing.Protocol):
     @property
     def last_error(self) -> str:
         """Why it could not connect; empty where it could."""
+        ...
+
+    @property
+    def server(self) -> Protocol | None:
+        """The protocol that the peer has shown; None if it is not connected, or showed none."""
         ...
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
@@ -86,9 +93,9 @@ class Member:
     """
 
     __slots__ = (
-        "_begun", "_changed", "_dial", "_dialling", "_idle", "_lines", "_picks", "_running", "_well", "account",
-        "accrual", "busy", "ended", "failing", "instance", "last_error", "leaving", "left", "misfits", "rank",
-        "reported", "rests", "strikes", "used", "well",
+        "_begun", "_changed", "_compared", "_dial", "_dialling", "_idle", "_lines", "_picks", "_running", "_well",
+        "account", "accrual", "busy", "ended", "failing", "instance", "last_error", "leaving", "left", "misfits",
+        "rank", "reported", "rests", "strikes", "used", "well",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +106,7 @@ class Member:
         self._idle: asyncio.Event | None = None
         self._lines: dict[Endpoint, Line] = {}
         self._dialling: asyncio.Task[None] | None = None
+        self._compared: tuple[Protocol, Service, str] | None = None
         self.accrual = Accrual(ejection)
         self.reported = Reported()
         self.account = make_track()
@@ -196,6 +204,8 @@ class Member:
     async def _connect_and_call(self, call: Call) -> object:
         await self.connect(call.remaining)
         line = self._ready()
+        if lie := self.lie(call.contract.protocol.name):
+            raise CallError(Code.FAILED_PRECONDITION, lie, started=False)
         if line is not None:
             return await line.call(call)
         if call.remaining <= 0:
@@ -224,6 +234,18 @@ class Member:
         self.well += good
         self.ended += good
         return new, good
+
+    def lie(self, service: str) -> str:
+        """How what it announces of a service differs from what its handshake has shown; empty if it does not."""
+        line, said = self._ready(), self.instance.service(service)
+        server = line.server if line is not None else None
+        if server is None or said is None or not said.resolution or server.name != service:
+            return ""
+        if self._compared is None or self._compared[:2] != (server, said):
+            told = resolution_fingerprint(server)
+            text = f"it announces {service} with the fingerprint {said.resolution.hex()}, and serves {told.hex()}"
+            self._compared = (server, said, "" if told == said.resolution else text)
+        return self._compared[2]
 
     def begin(self, now: float) -> None:
         """It was chosen for a call; `end` is called once the call is over."""

@@ -129,7 +129,7 @@ class Pool:
 
     def unfit(self, member: Member, message: str) -> str:
         """Why the member can never have that message; empty if it may."""
-        said = member.instance.problem or member.misfits.get(message)
+        said = member.instance.problem or member.lie(self.service) or member.misfits.get(message)
         return said or self._misfit(member.instance, self.contract, message)
 
     def change(self) -> None:

@@ -114,17 +114,6 @@ class Verdicts:
             found = self._printed[protocol] = resolution_fingerprint(protocol)
         return found
 
-    def learn(self, protocol: Protocol) -> None:
-        """A text that need not be asked for: ours."""
-        self._texts[self.fingerprint(protocol)] = protocol
-        _shorten(self._texts, TEXTS)
-
-    def shown(self, instance: Instance, protocol: Protocol) -> None:
-        """What a handshake with the instance has shown: that is what it serves, whatever it announces."""
-        self.learn(protocol)
-        self._told[_key(instance, protocol.name)] = self.fingerprint(protocol)
-        _shorten(self._told, PAIRS)
-
     async def close(self) -> None:
         """Ends what is being asked."""
         tasks = list(self._tasks.values())

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextvars import Context
 from typing import Any
 
-from splnode.avro.protocol import ProtocolLike, find_protocol
+from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError
@@ -91,6 +91,12 @@ class EndpointChannel:
     def last_error(self) -> str:
         """Why the last dial failed, or the connection went; empty after a dial that did not fail."""
         return self._last_error.message if self._last_error else self._reason
+
+    @property
+    def server(self) -> Protocol | None:
+        """The protocol that the server has shown; None while it is not connected, and over HTTP."""
+        connection = self._connection
+        return connection.server if isinstance(connection, ClientConnection) else None
 
     async def connect(self) -> None:
         """Connects now and finishes the handshake, within `connect_timeout`. CallError(UNAVAILABLE) says why not."""

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any, Final
 
+from splnode.avro.protocol import Protocol
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
@@ -90,6 +91,11 @@ class ClientConnection(asyncio.BufferedProtocol):
     def is_open(self) -> bool:
         """True while calls can be sent."""
         return not self._failure and self._transport is not None
+
+    @property
+    def server(self) -> Protocol | None:
+        """The protocol that the server has shown in the handshake; None before that."""
+        return self._session.server
 
     @property
     def in_flight(self) -> int:

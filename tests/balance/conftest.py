@@ -51,6 +51,7 @@ class FakeLine:
         self.changed = changed
         self.state = State.IDLE
         self.last_error = ""
+        self.server: Protocol | None = None
         self.forgotten = 0
         self.closed = False
         self.aborted = ""

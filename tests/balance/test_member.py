@@ -1,17 +1,20 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+import msgspec
 import pytest
 
+from splnode.avro.fingerprint import resolution_fingerprint
+from splnode.avro.protocol import Protocol
 from splnode.balance.accrual import Standing
 from splnode.balance.member import Member
 from splnode.config import EjectionConfig
-from splnode.discovery.resolver import Address, Instance
+from splnode.discovery.resolver import Address, Instance, Service
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
 from splnode.net.channel import State
 from splnode.rpc.call import Call
-from tests.balance.conftest import Mesh
+from tests.balance.conftest import PROTOCOL, Mesh
 
 LOCAL, NEAR, FAR = (Endpoint.parse(text) for text in ("unix:///run/x.sock", "tcp://10.0.0.1:1", "tcp://10.0.0.2:1"))
 
@@ -24,6 +27,7 @@ class Dialled:
         self.how = how
         self.state = State.IDLE
         self.last_error = ""
+        self.server: Protocol | None = None
         self.dials = 0
         self.forgotten = False
         self.closed = False
@@ -138,6 +142,29 @@ async def test_a_probe_goes_the_way_of_the_calls():
         await made.ping(1)
     await made.connect(1)
     assert await made.ping(1) == {"from": str(NEAR).encode()}
+
+
+async def test_one_that_serves_something_else_than_it_announces():
+    mesh, other = Mesh(), Protocol.parse('{"protocol": "Shop", "namespace": "com.acme", "types": [], "messages": {}}')
+    true = resolution_fingerprint(PROTOCOL)
+    made, dialled = member((NEAR, "connects"))
+    made.renew(msgspec.structs.replace(instance(NEAR), services=(Service("com.acme.Shop", resolution=true),)))
+    assert made.lie("com.acme.Shop") == ""  # nobody knows yet
+    dialled[NEAR].server = PROTOCOL
+    assert await made.call(mesh.call()) == str(NEAR)
+    assert made.lie("com.acme.Shop") == made.lie("com.acme.Other") == ""
+    dialled[NEAR].server = other
+    lie = made.lie("com.acme.Shop")
+    assert lie.startswith(f"it announces com.acme.Shop with the fingerprint {true.hex()}, and serves ")
+    assert made.lie("com.acme.Shop") is lie  # it is compared once
+    dialled[NEAR].state = State.IDLE
+    assert made.lie("com.acme.Shop") == ""
+    with pytest.raises(CallError) as caught:  # it is found out before the first call is sent
+        await made.call(mesh.call())
+    assert (caught.value.code, caught.value.message, caught.value.started) == (Code.FAILED_PRECONDITION, lie, False)
+    told = Service("com.acme.Shop", resolution=resolution_fingerprint(other))
+    made.renew(msgspec.structs.replace(instance(NEAR), services=(told,)))
+    assert made.lie("com.acme.Shop") == ""
 
 
 async def test_a_new_life_has_no_past():

@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from splnode.avro.fingerprint import resolution_fingerprint
+from splnode.avro.protocol import Protocol
 from splnode.balance.pool import by_key
 from splnode.balance.report import channels
-from splnode.discovery.resolver import ALL, Address, Board, Instance, Instances
+from splnode.discovery.resolver import ALL, Address, Board, Instance, Instances, Service
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError
 from splnode.net.channel import State
-from tests.balance.conftest import FakeNode, Mesh
+from tests.balance.conftest import PROTOCOL, FakeNode, Mesh
 
 
 def instance(node: str, port: int, epoch: int = 1) -> Instance:
@@ -153,3 +155,25 @@ async def test_a_resolver_that_fails_is_watched_again_and_what_it_said_is_kept()
     await mesh.balancer.close()
     mesh.board.problem = ""
     assert pool.problem == ""
+
+
+async def test_one_that_serves_something_else_than_it_announces_is_left_out_with_that_reason():
+    mesh = Mesh()
+    n1, n2 = mesh.add("n1", "n2")
+    true = Service("com.acme.Shop", resolution=resolution_fingerprint(PROTOCOL))
+    mesh.announce(services=(true,))
+    await mesh.settled()
+    n1.lines[0].server = PROTOCOL
+    n2.lines[0].server = Protocol.parse('{"protocol": "com.acme.Shop", "types": [], "messages": {}}')
+    mesh.balancer.pool.change()
+    assert {await mesh.ask() for _ in range(20)} == {"n1"}
+    rows = {row["nodeId"]: row for row in channels([mesh.balancer])}
+    assert rows["n1"]["leftOut"] == []
+    (reason,) = rows["n2"]["leftOut"]
+    assert reason.startswith(f"it announces com.acme.Shop with the fingerprint {true.resolution.hex()}, and serves")
+    n1.reachable = False
+    n1.lines[0].lose("gone", State.TRANSIENT_FAILURE)
+    with pytest.raises(CallError) as caught:
+        await mesh.ask()
+    assert any(reason in attempt for attempt in caught.value.attempts)
+    await mesh.balancer.close()

@@ -118,17 +118,3 @@ async def test_a_crowd_is_asked_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch)
     for port in range(10):
         await verdicts.of(OURS, instance(b"", port + 1))
     assert len(verdicts._told) == 3
-
-
-async def test_a_handshake_shows_what_is_served() -> None:
-    verdicts = Verdicts(Asked(fails))
-    verdicts.shown(instance(WIDER), STRANGE)
-    assert "and serves" in verdicts.lie(instance(WIDER), "x.Shop")
-    assert verdicts.misfit(OURS, instance(WIDER), "ask")
-
-
-async def test_our_own_text_may_be_taught() -> None:
-    verdicts = Verdicts(Asked(fails))
-    verdicts.learn(STRANGE)
-    found = await verdicts.of(OURS, instance(STRANGE))
-    assert found is not None and not found["ask"].fits
