@@ -60,10 +60,13 @@ class Plain(asyncio.Protocol):
         self.changed.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(SOON):
-            while not true():
-                self.changed.clear()
-                await self.changed.wait()
+        try:
+            async with asyncio.timeout(SOON):
+                while not true():
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"after {SOON:g} s it was told {self.told} and {len(self.data)} bytes") from None
 
 
 class Buffered(Plain, asyncio.BufferedProtocol):
@@ -231,6 +234,7 @@ async def test_what_is_no_tls_in_the_middle_is_an_end(mesh: Mesh) -> None:
         link.sendall(b"good")
         sock = socket.socket(fileno=socket.dup(link.fileno()))
         with sock:
+            sock.settimeout(SOON)
             sock.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
             with contextlib.suppress(OSError):
                 while sock.recv(100):  # an end with something unread would be a reset
