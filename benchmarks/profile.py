@@ -11,7 +11,9 @@ kernel's count, shared out; but all Python code is one function to it, the inter
 import argparse
 import collections
 import contextlib
+import json
 import pstats
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine
 from benchmarks.process import Peer
@@ -34,8 +37,13 @@ PLACES = (
     ("python", "Python"),
     ("_native", "splnode"),
     ("loop.", "uvloop"),
+    ("_asyncio", "asyncio"),
+    ("libc.", "libc"),
 )
 """What the parts are called that begin so; the others keep their file's name."""
+PARTS = 7
+"""How many of them are shown."""
+REPORT = ("perf", "report", "-q", "--stdio", "--no-children", "-F", "overhead,dso,symbol", "-t", ";")
 STARTUP = (
     "<frozen importlib",
     "<frozen zipimport",
@@ -116,21 +124,9 @@ def watch(stack: Stack, kind: str, seconds: float, folder: Path) -> dict[str, tu
     return {end: (folder / end, (after[end] - before[end]) / made * 1e6) for end in ends}
 
 
-def tell(end: str, path: Path, microseconds: float, top: int) -> None:
-    """The parts of a process, and its functions, as microseconds a call."""
-    command = [
-        "perf",
-        "report",
-        "-q",
-        "--stdio",
-        "--no-children",
-        "-F",
-        "overhead,dso,symbol",
-        "-t",
-        ";",
-        "-i",
-        str(path),
-    ]
+def read(path: Path, microseconds: float, top: int) -> dict[str, Any]:
+    """What perf saw of a process, as microseconds a call: `parts` by name, and the `top` functions."""
+    command = [*REPORT, "-i", str(path)]
     report = subprocess.run(command, capture_output=True, text=True, check=False)
     if report.returncode:
         sys.exit(f"perf report: {report.stderr.strip()}")
@@ -142,10 +138,16 @@ def tell(end: str, path: Path, microseconds: float, top: int) -> None:
         own = float(share.rstrip("%")) / 100 * microseconds
         parts[part] += own
         functions.append((own, part, name.partition(" ")[2].strip()))
-    print(f"\n{end}: {microseconds:.2f} us of CPU a call")
-    print("  ".join(f"{part} {own:.2f}" for part, own in sorted(parts.items(), key=lambda item: -item[1])[:8]))
+    ordered = dict(sorted(parts.items(), key=lambda item: -item[1])[:PARTS])
+    return {"us": microseconds, "parts": ordered, "functions": sorted(functions, reverse=True)[:top]}
+
+
+def tell(end: str, seen: dict[str, Any]) -> None:
+    """The parts of a process, and its functions, as microseconds a call."""
+    print(f"\n{end}: {seen['us']:.2f} us of CPU a call")
+    print("  ".join(f"{part} {own:.2f}" for part, own in seen["parts"].items()))
     print(f"{'us/call':>8}  {'part':<10} function")
-    for own, part, name in sorted(functions, reverse=True)[:top]:
+    for own, part, name in seen["functions"]:
         print(f"{own:8.3f}  {part:<10} {name}")
 
 
@@ -157,14 +159,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="default: %(default)s")
     parser.add_argument("--top", type=int, default=30, help="functions to show (default: %(default)s)")
     parser.add_argument("--perf", action="store_true", help="with perf(1) instead of cProfile")
+    parser.add_argument("--json", action="store_true", help="perf's figures as one JSON object")
     options = parser.parse_args()
     stack = next(stack for stack in STACKS if stack.name == options.stack)
     if why := stack.missing():
         sys.exit(f"{stack.name}: {why}")
     with tempfile.TemporaryDirectory() as folder:
-        if options.perf:
-            for end, (path, microseconds) in watch(stack, options.kind, options.seconds, Path(folder)).items():
-                tell(end, path, microseconds, options.top)
+        if options.perf or options.json:
+            if not shutil.which("perf"):
+                sys.exit("perf is not installed (of the kernel's tools)")
+            found = watch(stack, options.kind, options.seconds, Path(folder))
+            ends = {end: read(path, microseconds, options.top) for end, (path, microseconds) in found.items()}
+            if options.json:
+                print(json.dumps(ends))
+            for end, seen in ends.items() if not options.json else ():
+                tell(end, seen)
             return
         for end, (path, made) in measure(stack, options.kind, options.seconds, Path(folder)).items():
             show(end, path, made, options.top)

@@ -24,6 +24,7 @@ def text(results: dict[str, Any]) -> str:
     if "codec" in results:
         parts += _codec(results["codec"])
     parts += _beside(results)
+    parts += _profile(results.get("profile", {}))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -234,6 +235,31 @@ def _workers(got: dict[str, Any] | None) -> str:
     first = got["rows"][0]["rate"]
     rows = [[str(row["workers"]), f"{row['rate']:,.0f}", ratio(row["rate"] / first)] for row in got["rows"]]
     return table(["workers", "calls/s", "times one"], rows)
+
+
+WHERE = """Microseconds of CPU a call of `splnode, TCP`, as perf saw them; to look costs some time too. All code that is
+written in Python is one function to it, the interpreter's. The kernel's time is that of the socket, and of going to
+sleep and waking."""
+KINDS = {"flood": "64 in flight", "one": "one at a time, both ends on one CPU"}
+
+
+def _profile(profile: dict[str, Any]) -> list[str]:
+    """Where the time goes, by part and by function."""
+    parts = ["## Where the time goes", WHERE] if profile else []
+    for kind, ends in profile.items():
+        if "failed" in ends:
+            parts.append(f"- {KINDS[kind]}: {ends['failed']}")
+            continue
+        names = list(dict.fromkeys(name for seen in ends.values() for name in seen["parts"]))
+        rows = [
+            [end, f"{seen['us']:.2f}", *(f"{seen['parts'].get(name, 0):.2f}" for name in names)]
+            for end, seen in ends.items()
+        ]
+        parts.append(table([KINDS[kind], "all", *names], rows))
+        lines = zip(*(seen["functions"] for seen in ends.values()), strict=False)
+        cells = [[cell for own, part, name in line for cell in (f"{part}: {name}", f"{own:.2f}")] for line in lines]
+        parts.append(table([cell for end in ends for cell in (end, "us")], cells))
+    return parts
 
 
 def _budget(name: str, got: dict[str, Any], lines: tuple[tuple[str, str, str, float], ...]) -> list[list[str]]:

@@ -3,8 +3,8 @@
 The rounds of the stacks are interleaved, so that what else the machine does falls on all of them. One call
 at a time is measured with both ends on one CPU, the rest with each end on its own (node and grpc are left
 to the scheduler, they use threads). CPU time a call is what the kernel counted for all threads of both
-ends. The codecs, workers, the shell, idle connections and the slow reader run after the stacks. The soak takes too
-long to be run each time: what it gave last is read from soak.json.
+ends. The codecs, workers, the shell, a profile, idle connections and the slow reader run after the stacks. The
+soak takes too long to be run each time: what it gave last is read from soak.json.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks import machine, plot, report, soak
 from benchmarks.measure import Order
 from benchmarks.process import Peer, PeerError
-from benchmarks.stacks import ALL, STACKS, Stack
+from benchmarks.stacks import ALL, OURS, STACKS, Stack
 from benchmarks.workload import SIZES
 
 HERE = Path(__file__).parent
@@ -34,6 +34,8 @@ ORDERS: dict[str, Order] = {
     "huge": Order("huge", in_flight=2),
     "fan": Order(connections=64),
 }
+PROFILED = ("flood", "one")
+"""Kinds of which the report says where the time goes."""
 LONGER = {"huge": 2.0}
 """Kinds whose calls are so few that a round needs more time."""
 
@@ -153,6 +155,9 @@ def beside(quick: bool) -> dict[str, Any]:
         "workers": program("workers", "--rounds", "2" if quick else "5", timeout=120),
     }
     if not quick:
+        results["profile"] = {
+            kind: program("profile", OURS, "--json", "--kind", kind, "--top", "12", timeout=60) for kind in PROFILED
+        }
         results["idle"] = program("idle", timeout=120)
         results["slow_reader"] = program("slow_reader", timeout=60)
     if kept := soak.kept():

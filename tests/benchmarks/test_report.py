@@ -107,3 +107,17 @@ def test_a_busy_machine_is_said_aloud() -> None:
     busy["rounds"] = {"one": [{"elsewhere": 1.2}]}
     assert "**Others used this machine" in report.text(results(busy))
     assert "**Others" not in report.text(results(stack(RAW, 1000)))
+
+
+def test_where_the_time_goes() -> None:
+    server = {"us": 2.0, "parts": {"kernel": 1.25, "Python": 0.75}, "functions": [[0.5, "kernel", "tcp_ack"]]}
+    client = {"us": 3.0, "parts": {"Python": 3.0}, "functions": [[1.5, "Python", "insertdict"]]}
+    profile = {"flood": {"server": server, "client": client}, "one": {"failed": "perf is not installed"}}
+    text = report.text(results(stack(RAW, 1000), profile=profile))
+    title = "Where the time goes"
+    assert cells(text, title, "64 in flight")[1:] == ["all", "kernel", "Python"]
+    assert cells(text, title, "server ")[1:] == ["2.00", "1.25", "0.75"]
+    assert cells(text, title, "client")[1:] == ["3.00", "0.00", "3.00"]
+    assert cells(text, title, "kernel: tcp_ack")[1:] == ["0.50", "Python: insertdict", "1.50"]
+    assert "- one at a time, both ends on one CPU: perf is not installed" in text
+    assert title not in report.text(results(stack(RAW, 1000)))
