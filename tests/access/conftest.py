@@ -137,6 +137,8 @@ async def placed(folder: Path, policy: str = POLICY, more: str = "", access: str
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    if "engine" in request.fixturenames:  # the node is of it too
+        request.getfixturevalue("engine")
     async with placed(tmp_path) as made:
         yield made
