@@ -7,6 +7,8 @@ import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from splnode.avro.compatibility import Verdict
 from splnode.avro.protocol import Protocol
 from splnode.discovery.doctor import Finding
@@ -14,8 +16,9 @@ from splnode.discovery.registry import Registry
 from splnode.discovery.resolver import Board, Instance
 from splnode.discovery.roster import Roster
 from splnode.discovery.verdicts import Verdicts
+from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, ConfigError, DeclaredError
-from splnode.rpc.call import LONGEST, Call
+from splnode.rpc.call import LONGEST, Call, serving
 from splnode.rpc.client import Client
 from splnode.rpc.route import Route
 from splnode.services.node_info import STATES, from_info, to_info
@@ -258,7 +261,7 @@ class NodeService:
         mesh, now = self._mesh, time.time_ns() // 1_000_000
         own = next(iter(mesh.own.present), Instance((), ""))
         return to_info(
-            own,
+            _told(own),
             availableModules=await mesh.modules(),
             lastHeartbeat=now,
             load=mesh.load(),
@@ -277,7 +280,7 @@ class NodeService:
             load = loads.get(each.node)
             standing, problem = roster.standing(each)
             told = {"state": STATES[standing], "problem": problem or lie}
-            others.append(to_info(each, lastHeartbeat=heartbeat, load=load, **told))
+            others.append(to_info(_told(each), lastHeartbeat=heartbeat, load=load, **told))
         return [await self._self(), *others]
 
     def _lies(self, instance: Instance) -> str:
@@ -307,7 +310,7 @@ class NodeService:
         return {
             "service": name,
             "nodeId": instance.node,
-            "endpoint": str(instance.addresses[0].endpoint) if instance.addresses else "",
+            "endpoint": next((str(each) for each in _told(instance).endpoints), ""),
             "sources": [source for source in instance.sources if source],
             "version": service.version if service is not None else "",
             "fit": fit(verdicts),
@@ -317,6 +320,17 @@ class NodeService:
             "load": mesh.load() if instance is own else mesh.loads().get(instance.node),
             "problem": problem or trouble,
         }
+
+
+def _told(instance: Instance) -> Instance:
+    """What of it is told to whoever asks: a Unix socket only to who is on this host; others can do nothing with it."""
+    call = serving()
+    if call is None or not call.peer.endpoint.startswith(("tcp://", "tls://")):
+        return instance
+    addresses = tuple(each for each in instance.addresses if each.endpoint.scheme != "unix")
+    if len(addresses) == len(instance.addresses) or Endpoint.parse(call.peer.endpoint).is_local:
+        return instance
+    return msgspec.structs.replace(instance, addresses=addresses)
 
 
 def fit(verdicts: Mapping[str, Verdict] | None) -> str:

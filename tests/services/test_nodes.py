@@ -1,8 +1,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from math import inf
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from splnode.avro.compatibility import Verdict
@@ -14,7 +17,7 @@ from splnode.discovery.roster import Roster
 from splnode.discovery.verdicts import Verdicts
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
-from splnode.rpc.call import Call
+from splnode.rpc.call import Call, running
 from splnode.rpc.client import Client
 from splnode.rpc.route import Route
 from splnode.rpc.router import Router
@@ -172,6 +175,31 @@ async def test_all_nodes(serve: Serve) -> None:
         assert (await client.watchNodes(revision=fresh["revision"], timeoutMs=1))["revision"] == fresh["revision"]
         old = await client.watchNodes(revision=known["revision"], timeoutMs=60_000)
         assert old["revision"] == fresh["revision"]
+
+
+@pytest.mark.parametrize(
+    ("asks", "told"),
+    [
+        ("tcp://10.0.0.9:5", False), ("tls://10.0.0.9:5", False), ("tcp://[fd00::9]:5", False), ("unix", True),
+        ("tcp://127.0.0.1:5", True), ("tcp://[::1]:5", True), ("in process", True),
+    ],
+)  # fmt: skip
+async def test_sockets_are_told_on_this_host_alone(asks: str, told: bool) -> None:
+    sockets = [Address(Endpoint("unix", path=f"/run/{name}"), "host") for name in ("me", "one")]
+    async with World() as world:
+        (own,) = world.own.present
+        world.own.post([msgspec.structs.replace(own, addresses=(sockets[0], *own.addresses))])
+        one = at(1, "one", protocol("long"))
+        await heard(world, msgspec.structs.replace(one, addresses=(sockets[1], *one.addresses)))
+        token = running.set(SimpleNamespace(ended=False, deadline=inf, peer=SimpleNamespace(endpoint=asks)))  # type: ignore[arg-type]  # as much of a call as is looked at
+        try:
+            nodes = await world.service.listNodes()
+            offers = await world.service.listServices("Shop")
+        finally:
+            running.reset(token)
+    assert [each["endpoint"].startswith("unix") for each in nodes] == [told, told]
+    assert all(any("unix" in each["endpoint"] for each in node["endpoints"]) == told for node in nodes)
+    assert [each["endpoint"].startswith("unix") for each in offers] == [told, told]
 
 
 async def test_services_and_why_not(serve: Serve) -> None:
