@@ -110,9 +110,10 @@ def _values(action: argparse.Action, last: str, words: list[str]) -> list[tuple[
 def _endpoints(last: str) -> list[tuple[str, str]]:
     from splnode.cli.target import LOCAL_TCP
     from splnode.config import default_socket
+    from splnode.endpoint import SCHEMES
 
     known = [(str(default_socket()), "the local node's socket"), (LOCAL_TCP, "the local node's port")]
-    return _starting(last, [*known, ("tcp://", ""), ("unix://", ""), ("http+avro://", "")])
+    return _starting(last, [*known, *((f"{scheme}://", "") for scheme in SCHEMES)])
 
 
 def _profiles() -> Candidates:

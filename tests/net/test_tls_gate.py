@@ -224,6 +224,17 @@ async def test_certificates_change_under_load_and_no_call_fails(mesh: Mesh) -> N
         assert ssl.cert_time_to_seconds(shown["notAfter"]) == server.expires
 
 
+async def test_the_host_name_is_told_and_an_address_is_not(mesh: Mesh) -> None:
+    """Server Name Indication has names alone. (RFC 6066, 3)"""
+    server, told = mesh.tls("kitchen"), []
+    server.server().sni_callback = lambda link, name, context: told.append(name)
+    async with serving(server, "tls://localhost:0") as endpoint:
+        for where in (endpoint, endpoint.replace(host="127.0.0.1")):
+            assert await echo(where, mesh.tls("cellar")) == b"hello"
+            assert await asyncio.to_thread(blocking_echo, where, mesh.tls("cellar")) == b"hello"
+    assert told == ["localhost", "localhost", None, None]
+
+
 async def peer_certificate(endpoint: Endpoint, client: Tls) -> dict[str, Any]:
     _, writer = await asyncio.open_connection(
         endpoint.host, endpoint.port, ssl=client.client(), server_hostname="localhost"
