@@ -5,8 +5,9 @@
 The victim calls one at a time on a plain blocking socket and takes its times; it does so alone, then beside a flood, in
 turns. With two CPUs the server has one of them, and victim and flood the other, where the victim goes first whenever it
 can run: so it waits for the server, and not for a processor that the flood has. The same is done with a bare uvloop
-server that sends back what it gets, for what the kernel and the loop cost by themselves. Each figure is the median of
-the rounds, in microseconds. Run by root, server and victim are scheduled before whatever else the machine does.
+server that sends back what it gets, for what the kernel and the loop cost by themselves. Each figure is that of the
+quietest round, in microseconds, since a machine that does something else too only adds to them. Run by root, server
+and victim are scheduled before whatever else the machine does.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import contextlib
 import json
 import os
 import socket
-import statistics
 import sys
 import threading
 import time
@@ -234,11 +234,11 @@ def against(kind: str, seconds: float, rounds: int, *, plain: bool) -> dict[str,
                 flooding.process.stdin.close()
                 received += flooding.answer()["received"] / (seconds + 0.1)
     figures = {
-        f"{key}_{name}_us": statistics.median(each[key] for each in made)
+        f"{key}_{name}_us": min(each[key] for each in made)
         for name, made in (("alone", alone), ("beside", beside))
         for key in ("p50", "p99")
     }
-    figures["p99_ratio"] = statistics.median(b["p99"] / a["p99"] for a, b in zip(alone, beside, strict=True))
+    figures["p99_ratio"] = figures["p99_beside_us"] / figures["p99_alone_us"]
     figures["flood_mb_s"] = received / rounds / 1e6
     return {name: round(each, 2) for name, each in figures.items()}
 

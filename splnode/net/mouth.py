@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from splnode.net.engine import native_net
 
-LIGHT: Final = 512
+LIGHT: Final = 256
 """Bytes that are a little: a few small calls at a time."""
 STEADY: Final = 4
 """How often in a row somebody has sent a little before others are polite to him: floods too end in small pieces."""

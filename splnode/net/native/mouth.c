@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#define LIGHT 512  /* as in mouth.py, */
+#define LIGHT 256  /* as in mouth.py, */
 #define STEADY 4   /* and this */
 
 typedef struct {
