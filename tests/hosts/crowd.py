@@ -14,6 +14,8 @@ import socket
 import sys
 import time
 
+import uvloop
+
 from splnode.discovery.interfaces import Interface
 from splnode.discovery.mdns import Mdns
 from splnode.discovery.resolver import Address, Instance, Service
@@ -98,4 +100,4 @@ def tell() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:5]), float(sys.argv[5])))
+    uvloop.run(main(sys.argv[1], *map(int, sys.argv[2:5]), float(sys.argv[5])))
