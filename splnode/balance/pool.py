@@ -1,6 +1,7 @@
 """The nodes that serve one service: found, connected ahead, probed, left out when they fail, let go when unused."""
 
 import asyncio
+import contextlib
 import heapq
 import math
 import random
@@ -14,7 +15,7 @@ import structlog
 from splnode.balance.accrual import Standing
 from splnode.balance.choice import Choice
 from splnode.balance.comparison import Record, outdone, outliers, total_of
-from splnode.balance.member import Dial, Member
+from splnode.balance.member import STAGGER, Dial, Member
 from splnode.balance.pick import Slots
 from splnode.balance.weights import Load
 from splnode.config import BalanceConfig, EjectionConfig
@@ -294,8 +295,20 @@ class Pool:
                 member.strikes = 0
                 self.eject(member, reason)
                 member.abort(reason)
+                if len(member.lines) > 1:
+                    await self._go_round(member)
         finally:
             member.busy = False
+
+    async def _go_round(self, member: Member) -> None:
+        """The address that it was called at does not answer, and it has others: if one does, only that has changed."""
+        timeout = self._settings.probe_timeout
+        await member.connect(STAGGER * len(member.lines) + timeout)
+        with contextlib.suppress(CallError):
+            await member.ping(timeout)
+            log.info("node back", service=self.service, node=member.name)
+            member.accrual.revive()
+            self.change()
 
     async def _suspect(self, member: Member) -> None:
         """Its time is over. Only if it can be reached a call is given to it; else it is tried again at the next look.

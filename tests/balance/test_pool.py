@@ -8,6 +8,7 @@ from splnode.avro.fingerprint import resolution_fingerprint
 from splnode.avro.protocol import Protocol
 from splnode.balance.pool import by_key
 from splnode.balance.report import channels
+from splnode.config import EjectionConfig
 from splnode.discovery.resolver import ALL, Address, Board, Instance, Instances, Service
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError
@@ -176,4 +177,22 @@ async def test_one_that_serves_something_else_than_it_announces_is_left_out_with
     with pytest.raises(CallError) as caught:
         await mesh.ask()
     assert any(reason in attempt for attempt in caught.value.attempts)
+    await mesh.balancer.close()
+
+
+async def test_a_node_whose_address_does_not_answer_is_called_at_another():
+    mesh = Mesh()
+    mesh.balancer.pool._ejection = EjectionConfig(first=60)
+    old, new = (FakeNode(name, number) for number, name in enumerate(("old", "new")))
+    mesh.nodes = {"old": old, "new": new}  # one node, at two addresses
+    addresses = tuple(Address(each.endpoint, "mdns") for each in (old, new))
+    mesh.board.post([Instance(addresses, node="n1", epoch=1)])
+    assert await mesh.ask() == "old"
+    (member,) = mesh.balancer.pool.members
+    old.reachable = old.answers_pings = False
+    async with asyncio.timeout(5):
+        while await mesh.ask() != "new":
+            await asyncio.sleep(0.01)  # clock: it is probed each 0.02 s of the real one
+    assert old.lines[0].aborted.startswith("no answer to 3 probes")
+    assert member.accrual.until is None
     await mesh.balancer.close()
