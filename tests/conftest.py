@@ -3,9 +3,13 @@
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.require import required
+
+hypothesis.settings.register_profile("splnode", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("splnode")
 
 
 @pytest.fixture(autouse=True)
