@@ -15,6 +15,8 @@ from typing import Any, Final
 __version__ = "0.1.0"
 
 _HOMES: Final = {
+    "Address": "splnode.discovery.resolver",
+    "Announcer": "splnode.discovery.resolver",
     "Branch": "splnode.avro.codec",
     "CallError": "splnode.errors",
     "Client": "splnode.rpc.client",
@@ -23,8 +25,11 @@ _HOMES: Final = {
     "ConfigError": "splnode.errors",
     "DeclaredError": "splnode.errors",
     "Endpoint": "splnode.endpoint",
+    "Instance": "splnode.discovery.resolver",
     "Node": "splnode.node",
     "Protocol": "splnode.avro.protocol",
+    "Resolver": "splnode.discovery.resolver",
+    "Service": "splnode.discovery.resolver",
     "SplnodeError": "splnode.errors",
     "Tls": "splnode.net.tls",
     "as_node": "splnode.rpc.call",

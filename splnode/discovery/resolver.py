@@ -18,6 +18,7 @@ A new source (a registry, an orchestrator) is one file with a class that has `na
             await self._delete()
 
 `resolvers = ["consul.py:Consul"]` in the config's `[discovery]` plugs it in, and so does `Node(resolvers=[Consul()])`.
+All of these names are splnode's own too: `splnode.Instance`.
 
 Everything here is pure data: an Instance can be compared, hashed and kept, and says nothing of connections.
 """
