@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from splnode.access.policy import parse
 from splnode.config import Config, NodeConfig
 from splnode.errors import Code
+from splnode.identity import Identity
 from splnode.limits import DEFAULT_LIMITS
 from splnode.node import Node
 
@@ -86,6 +88,17 @@ async def run(source: str, **names: object) -> dict[str, object]:
     if inspect.isawaitable(running):
         await running
     return made
+
+
+def test_the_policy_says_what_is_said_of_it() -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    policy = parse(text, "policy.toml")
+    deny = text.split("\n").index('who = ["token:ci"]')
+    write = policy.decide(Identity("token:ci", ("token",)), "SPLDataService", "write")
+    assert (write.allowed, write.source, write.line) == (False, "policy.toml", deny)
+    assert policy.decide(Identity("token:ci", ("token",)), "SPLDataService", "read").allowed
+    assert policy.decide(Identity("uid:1001", ("unix",)), "SPLContainerService", "startContainer").allowed
+    assert not policy.decide(Identity("uid:1002", ("unix",)), "SPLContainerService", "startContainer").allowed
 
 
 def free_port() -> int:

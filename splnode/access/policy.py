@@ -33,6 +33,7 @@ DEFAULT: Final = "default policy"
 """What the shipped policy is called."""
 UNSHIPPED: Final = ("SPLPipelineService", "SPLContainerService", "SPlectrumEngine", "com.splectrum.rpc.SPlectrumEngine")
 """Names that are splnode's own though a node may not have them."""
+_MESSAGES: Final = re.compile(r"[A-Za-z0-9_.*]+")  # names of Avro, and a star
 _HEADER: Final = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
 
 Matches = Callable[[str], object]
@@ -149,6 +150,11 @@ def pattern(words: Iterable[str]) -> Matches:
     return _matcher(words)
 
 
+def names_messages(word: str) -> bool:
+    """Whether it is a service, or a message of one, or stands for some: a slip of the pen would deny nothing."""
+    return _MESSAGES.fullmatch(word) is not None
+
+
 def _matcher(words: Iterable[str]) -> Matches:
     alternatives = "|".join(".*".join(re.escape(part) for part in word.split("*")) for word in words)
     return re.compile(alternatives or r"(?!)", re.DOTALL).fullmatch
@@ -182,6 +188,8 @@ def _rule(given: Any, source: str, line: int, groups: Mapping[str, object]) -> R
     for word in what:
         if word.startswith("@") and word != ADDED:
             raise ConfigError(f"{where}: {verb} has services, messages and {ADDED}, not {word}")
+        if word != ADDED and not names_messages(word):
+            raise ConfigError(f"{where}: {word!r} names no service and no message: each is SERVICE or SERVICE.MESSAGE")
     return Rule(source, line, who, verb, what)
 
 

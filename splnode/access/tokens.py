@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
-from splnode.access.policy import TOKEN, pattern
+from splnode.access.policy import TOKEN, names_messages, pattern
 from splnode.errors import ConfigError
 from splnode.identity import GROUPS, Identity
 
@@ -113,6 +113,9 @@ class TokenFile:
             raise ConfigError(f"{name!r} names no token: 1 to 63 letters, digits, dots, dashes and underscores")
         if not allow:
             raise ConfigError(f"token {name}: say what it may call: --allow SERVICE or --allow SERVICE.MESSAGE")
+        for word in allow:
+            if not names_messages(word):
+                raise ConfigError(f"token {name}: {word!r} names no service and no message: --allow once for each")
         for group in groups:
             if group in (*GROUPS, TOKEN) or not _NAME.fullmatch(group):
                 raise ConfigError(f"token {name}: {group!r} is no group that a token can have; take another name")

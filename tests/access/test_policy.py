@@ -79,13 +79,13 @@ allow = ["*.look"]
 
 
 def test_names_are_taken_as_they_are_but_for_stars() -> None:
-    policy = parse('[[rule]]\nwho = ["uid:1.*"]\nallow = ["a.b", "c+[d]"]\n')
+    policy = parse('[[rule]]\nwho = ["uid:1.*", "c+[d]"]\nallow = ["a.b"]\n')
     assert said(policy, Identity("uid:1.5"), "a.b")[0]
     assert not said(policy, Identity("uid:105"), "a.b")[0]
     assert not said(policy, Identity("uid:1.5"), "axb.z")[0]
     assert not said(policy, Identity("xuid:1.5"), "a.b")[0]
-    assert said(policy, Identity("uid:1.5"), "c+[d].e")[0]
-    assert not said(policy, Identity("uid:1.5"), "ccd.e")[0]
+    assert said(policy, Identity("c+[d]"), "a.b")[0]
+    assert not said(policy, Identity("ccd"), "a.b")[0]
 
 
 def test_groups_of_ones_own() -> None:
@@ -140,6 +140,7 @@ def test_what_is_shipped_is_not_added() -> None:
         ('[[rule]]\nwho = []\nallow = ["*"]', "p:1: who: it names nobody"),
         ('[[rule]]\nwho = [""]\nallow = ["*"]', "p:1: who: a list of texts"),
         ('[[rule]]\nwho = ["@operaters"]\ndeny = ["*"]', "p:1: there is no group @operaters; there are @own"),
+        ('[[rule]]\nwho = ["*"]\ndeny = ["S.a,S.b"]', "p:1: 'S.a,S.b' names no service and no message"),
         ('[[rule]]\nwho = ["*"]\ndeny = ["@shipped"]', "p:1: deny has services, messages and @added, not @shipped"),
     ],
 )

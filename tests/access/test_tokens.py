@@ -64,6 +64,7 @@ def test_a_scope_holds_who_came_by_a_token_and_nobody_else() -> None:
         ("a b", ["*"], [], "names no token"),
         ("a/b", ["*"], [], "names no token"),
         ("a", [], [], "say what it may call"),
+        ("a", ["S.a,S.b"], [], "'S.a,S.b' names no service and no message: --allow once for each"),
         ("a", ["*"], ["own"], "'own' is no group that a token can have"),
         ("a", ["*"], ["token"], "no group"),
         ("a", ["*"], ["a b"], "no group"),
