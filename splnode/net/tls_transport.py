@@ -301,6 +301,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 if not count:
                     return filled, True
                 filled += count
+                if not (self._in.pending or self._tls.pending()):
+                    break  # as a rule: asking for more would be an exception
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:  # what came before was good
@@ -318,6 +320,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                     return b"".join(pieces), True
                 pieces.append(piece)
                 size += len(piece)
+                if not (self._in.pending or self._tls.pending()):
+                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:  # as above
