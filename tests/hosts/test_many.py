@@ -140,7 +140,7 @@ async def lives(crowd: Crowd, node: HostNode) -> dict[str, float]:
     took["one_killed_known_to_the_node_after"] = (
         await seen(node, lambda known: known.get("crowd-2", {"state": "GONE"})["state"] == "GONE") - killed
     )
-    took["load_average_of_the_machine"] = os.getloadavg()[1]  # these are figures of two cores, and of who else used them
+    took["load_average_of_the_machine"] = os.getloadavg()[1]  # two cores, and who else used them
     return {what: round(figure, 3) for what, figure in took.items()}
 
 
