@@ -39,8 +39,8 @@ class Turn:
 
 
 class Turns:
-    """The turns of all connections of one loop. `light` is whoever has sent a little at a time last, if anybody has
-    since somebody else asked."""
+    """The turns of all connections of one loop. `light` is the mouth of whoever has sent a little at a time last, if
+    anybody has since somebody else asked."""
 
     __slots__ = ("_due", "_queue", "_until", "light")
 
@@ -55,7 +55,7 @@ class Turns:
         now, light = time.monotonic(), self.light
         if light is not None and light is not who:
             self.light = None
-            self._until = now + POLITE
+            self._until = light.heard + POLITE  # which may be long ago, and that one gone
         return now < self._until
 
     def soon(self, go_on: Callable[[], None]) -> Turn:

@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ async def test_a_queue_in_which_each_round_of_the_loop_takes_a_few() -> None:
 def test_polite_while_another_sends_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(turns.time, "monotonic", lambda: now)
-    one, other, all_turns = object(), object(), Turns()
+    one, other, all_turns = SimpleNamespace(heard=now), SimpleNamespace(heard=now), Turns()
     assert not all_turns.polite(one)
     all_turns.light = one
     assert not all_turns.polite(one)  # to itself
@@ -49,6 +50,9 @@ def test_polite_while_another_sends_a_little(monkeypatch: pytest.MonkeyPatch) ->
     assert all_turns.polite(one)
     now += POLITE
     assert not all_turns.polite(one)
+    all_turns.light = other  # that was long ago
+    assert not all_turns.polite(one)
+    assert all_turns.light is None
 
 
 @pytest.mark.parametrize("size", [10, 5000])

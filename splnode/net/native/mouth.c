@@ -25,6 +25,8 @@ typedef struct {
     unsigned long long written;
 } Outlet;
 
+static PyObject *light_name, *polite_name; /* interned */
+
 static inline bool is_set(PyObject *object) { return object != NULL && object != Py_None; }
 
 /* ---- Mouth ----------------------------------------------------------------------------------------- */
@@ -75,8 +77,8 @@ static int is_much(Mouth *self, Py_ssize_t count)
         return 0;
     PyObject *turns = Py_NewRef(self->turns);
     if (count <= LIGHT)
-        much = PyObject_SetAttrString(turns, "light", (PyObject *)self);
-    else if ((done = PyObject_CallMethod(turns, "polite", "O", self)) == NULL)
+        much = PyObject_SetAttr(turns, light_name, (PyObject *)self);
+    else if ((done = PyObject_CallMethodOneArg(turns, polite_name, (PyObject *)self)) == NULL)
         much = -1;
     else
         much = PyObject_IsTrue(done);
@@ -290,4 +292,10 @@ static int add_one(PyObject *module, PyType_Spec *spec)
     return failed;
 }
 
-int add_mouth(PyObject *module) { return add_one(module, &mouth_spec) < 0 ? -1 : add_one(module, &outlet_spec); }
+int add_mouth(PyObject *module)
+{
+    if ((light_name = PyUnicode_InternFromString("light")) == NULL
+        || (polite_name = PyUnicode_InternFromString("polite")) == NULL)
+        return -1;
+    return add_one(module, &mouth_spec) < 0 ? -1 : add_one(module, &outlet_spec);
+}
