@@ -37,9 +37,11 @@ TURN: Final = 128
 """Messages that are taken at a time: who sends faster than it is served must not keep the others waiting."""
 SLICE: Final = 0.003
 """Seconds after which a turn ends, though fewer were taken: their handlers run in it."""
-FRESH: Final = 0.00002
-"""Seconds after which answers go out by themselves, while more requests wait: meanwhile the peer works on those. A system
-call costs as much as some calls, so sooner would not pay; later, both ends fall asleep in turn, which costs more."""
+MANY: Final = 24
+"""Calls whose answers go out by themselves, while more requests wait: meanwhile the peer works on those. With fewer
+there are more system calls; with more, both ends fall asleep in turn, which costs more than those."""
+FRESH: Final = 0.0001
+"""Seconds after which answers go out by themselves, though they are fewer."""
 CALLS, IN_FLIGHT, NANOSECONDS, TIMES, BUCKETS = 0, 1, 2, 3, 28
 """Places in the counts of a handler: calls that ended, calls that run, the time that those which ended took together,
 and from TIMES on in BUCKETS places how many took less than 1, 2, 4 ... microseconds; the last has all the others."""
@@ -165,8 +167,8 @@ class Intake:
     error, began)` is told, in the call's own context, what came of a call that has no plain answer: an awaitable, a
     value that goes with metadata or does not fit, an `error`. `tasks` is for async handlers (see Tasks).
 
-    `feed` writes answers to the `outlet`, and begins no more calls than there is `room` for. A turn of it has so many
-    messages (`turn`), and begins none after so many seconds (`slice`). The holder sets all four.
+    `feed` writes answers to the `outlet`, and begins no more calls at a time than there is `room` for. A turn of it has
+    so many messages (`turn`), and begins none after so many seconds (`slice`). The holder sets all four.
 
     Not thread-safe. `close` it when the connection ends, which may be while a handler runs. While it is `stopped` it
     runs nothing.
@@ -255,15 +257,17 @@ class Intake:
     def feed(self, buffer: memoryview, count: int) -> int:
         """Runs a turn of the ordinary requests that the first `count` bytes of `buffer` begin with.
 
-        The place behind the last one. Their answers are written to the `outlet`, the first of them after FRESH seconds.
+        The place behind the last one. Their answers are written to the `outlet`, the first of them soon (MANY, FRESH).
         """
         until, left, end = self._clock() + self.slice, self.turn, 0
         while True:
-            end = self.run(buffer, end, min(left, self.room), FRESH, count)
+            most = min(left, self.room, MANY)
+            end = self.run(buffer, end, most, FRESH, count)
             left -= self.served
             if self.outlet is not None and (answers := self.take()):
                 self.outlet(answers)
-            if not self.over or end >= count or left < 1 or self._clock() >= until:
+            more = self.over or 0 < most == self.served
+            if not more or end >= count or left < 1 or self._clock() >= until:
                 return end
 
     def begin_large(self, data: bytes | memoryview, start: int, size: int) -> Room | None:

@@ -22,6 +22,7 @@ from splnode.wire.intake import (
     FRESH,
     HEAVY,
     IN_FLIGHT,
+    MANY,
     NANOSECONDS,
     SLICE,
     TIMES,
@@ -343,13 +344,25 @@ def test_what_is_fed_is_answered_with_one_write(site: Site) -> None:
 
 def test_a_turn_is_fed_no_more_than_there_is_room_for(site: Site) -> None:
     one = len(add(1, 1, 1))
-    assert fed(site, add(1, 1, 1) * (TURN + 3)) == (TURN * one, [three(1, 2) * TURN])
+    end, written = fed(site, add(1, 1, 1) * (TURN + 3))
+    assert (end, b"".join(written)) == (TURN * one, three(1, 2) * TURN)
+
+    def held() -> None:
+        site.intake.room -= 1
+
+    site.functions["nothing"] = held
     site.intake.room = 2
-    assert fed(site, add(1, 1, 1) * 5) == (2 * one, [three(1, 2) * 2])
-    site.intake.room = 0
+    waits = netty(1, b"\0" + string("nothing"))
+    assert fed(site, waits * 5) == (2 * len(waits), [netty(1, b"\0\0") * 2])
+    assert site.intake.room == 0
     assert fed(site, add(1, 1, 1)) == (0, [])
     site.intake.room, site.intake.turn = 100, 3
     assert fed(site, add(1, 1, 1) * 5) == (3 * one, [three(1, 2) * 3])
+
+
+def test_many_answers_go_out_while_more_is_run(site: Site) -> None:
+    data = add(1, 1, 1) * (2 * MANY + 3)
+    assert fed(site, data) == (len(data), [three(1, 2) * MANY, three(1, 2) * MANY, three(1, 2) * 3])
 
 
 def test_answers_that_have_waited_go_out_while_more_is_run(site: Site) -> None:

@@ -15,7 +15,8 @@
 #define ENOUGH (256 * 1024)    /* as in intake.py, */
 #define TURN 128               /* and this, */
 #define SLICE 0.003            /* and this, */
-#define FRESH 0.00002          /* and this */
+#define MANY 24                /* and this, */
+#define FRESH 0.0001           /* and this */
 #define SHORTEST_HANDSHAKE 34  /* handshake.SHORTEST_REQUEST */
 #define HASH 16
 #define NAME_LONGEST 63        /* bytes of a name whose length is one byte */
@@ -811,14 +812,16 @@ static int write_out(Intake *self)
     return done != NULL ? 0 : -1;
 }
 
-/* A turn: answers go out at its end, and those that waited a while before. */
+/* A turn: answers go out at its end, and before it those that are many, or have waited a while. */
 static int run_turn(Intake *self, const uint8_t **at, const uint8_t *end)
 {
     double now = now_of(self->clock), until = now + self->slice;
     for (Py_ssize_t left = self->turn; left > 0 && now < until; left -= self->served) {
-        if (PyErr_Occurred() || run_some(self, at, end, Py_MIN(left, self->room), FRESH) < 0 || write_out(self) < 0)
+        Py_ssize_t most = Py_MIN(Py_MIN(left, self->room), MANY);
+        if (PyErr_Occurred() || run_some(self, at, end, most, FRESH) < 0 || write_out(self) < 0)
             return -1;
-        if (!self->over || *at == end)
+        bool more = self->over || (most > 0 && self->served == most);
+        if (!more || *at == end)
             return 0;
         now = now_of(self->clock);
     }
