@@ -92,10 +92,13 @@ async def test_without_any_configuration(tmp_path: Path) -> None:
         )
         three.send(signal.SIGKILL)
         await three.ended()
-        _, listed, _ = await one.shell("nodes")
-        assert {row["nodeId"]: (row["state"], "refused" in row["problem"]) for row in listed} == {
-            "n1": ("UP", False), "n2": ("UP", False), "n3": ("GONE", True),
-        }  # fmt: skip
+        for _ in range(10):  # on a busy machine a look at one that is there takes too long, now and then
+            _, listed, _ = await one.shell("nodes")
+            found = {row["nodeId"]: (row["state"], "refused" in row["problem"]) for row in listed}
+            assert found["n3"] == ("GONE", True)
+            if found["n2"][0] == "UP":
+                break
+        assert found == {"n1": ("UP", False), "n2": ("UP", False), "n3": ("GONE", True)}
         table("multicast DNS: seconds until it is seen", **{key.replace(" ", "_"): s for key, s in took.items()})
 
 
