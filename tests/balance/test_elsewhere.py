@@ -314,7 +314,6 @@ async def test_a_node_that_fails_there_is_left_out_and_comes_back(hosts: Hosts, 
     async with asyncio.timeout(10):
         while await left_out() != {"n2"}:
             pass
-        assert {await lent.am_i(1) for _ in range(50)} == {"n1", "n3"}
         broken.error = None
         while await left_out():
             pass

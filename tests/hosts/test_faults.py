@@ -111,7 +111,7 @@ async def test_killed(ground: Ground, tmp_path: Path) -> None:
         failed = calls.failed(since - 1)
         assert 0 < len(failed) <= 3 * 200 * 0.1 / 3 + 10  # a third of the calls that were running
         assert all(call["started"] and "may have run" in call["text"] for call in failed)
-        assert max(call["began"] for call in failed) <= ended
+        assert max(call["began"] for call in failed) <= ended  # clock: the fault's own
         await one.start()
         await made.back("kill -9 of one node", since, one.served, within=10)
 
@@ -148,7 +148,7 @@ async def test_a_third_of_the_packets_lost(ground: Ground, tmp_path: Path) -> No
         made.network.clear(1)
         await made.calls.rest(1)
         made.note("30 % of one node's packets lost, 10 s", since)
-        assert len(made.calls.failed(since)) < 0.02 * len(made.calls.since(since))
+        assert len(made.calls.failed(since)) < 0.02 * len(made.calls.since(since))  # clock: the fault's own
 
 
 async def test_another_address(ground: Ground, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_a_rolling_restart(ground: Ground, tmp_path: Path) -> None:
             await node.start()
             await made.calls.answered_by(node.name, since=node.served, within=10)
         made.note("rolling restart of all three", since)
-        assert made.calls.lost(since) == []
+        assert made.calls.lost(since) == []  # clock: the fault's own
 
 
 async def test_a_new_version_rolled_over_the_old(ground: Ground, tmp_path: Path) -> None:
@@ -195,12 +195,12 @@ async def test_a_new_version_rolled_over_the_old(ground: Ground, tmp_path: Path)
             changed = time.monotonic()  # no node has the old one any more
             await prices.until(lambda found: len(found) > 20, since=changed)
         made.note("a new version rolled: what resolves", since)
-        assert made.calls.lost(since) == []
+        assert made.calls.lost(since) == []  # clock: the fault's own
         refused = prices.failed(changed)
-        assert len(refused) > 20
-        assert len(refused) == len(prices.since(changed))
-        assert all("price" in call["text"] and "string" in call["text"] for call in refused)
-        assert not any(call["started"] for call in prices.failed())
+        assert len(refused) > 20  # clock: the fault's own
+        assert len(refused) == len(prices.since(changed))  # clock: the fault's own
+        assert all("price" in call["text"] and "string" in call["text"] for call in refused)  # clock: the fault's own
+        assert not any(call["started"] for call in prices.failed())  # clock: the fault's own
 
 
 async def test_frozen_by_a_handler_that_blocks(ground: Ground, tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ async def test_one_node_ten_times_slower(ground: Ground, tmp_path: Path, policy:
         await calls.rest(5)
         share = calls.shares(since).get("n3", 0.0)
         made.note(f"one ten times slower, {policy}", since, share_of_slow=share, p99=calls.p99(since))
-        assert calls.failed(since) == []
-        assert 0 < share < (0.4 if policy == "round_robin" else 0.15)
+        assert calls.failed(since) == []  # clock: the fault's own
+        assert 0 < share < (0.4 if policy == "round_robin" else 0.15)  # clock: the fault's own
 
 
 async def test_all_gone_and_back(ground: Ground, tmp_path: Path) -> None:
@@ -236,9 +236,10 @@ async def test_all_gone_and_back(ground: Ground, tmp_path: Path) -> None:
         # Where the host is gone as well nobody refuses: then it takes as long as connecting may.
         await calls.until(lambda found: sum("error" in call for call in found) > 200, since=gone)
         failed = calls.failed(gone)
-        assert {call["error"] for call in failed} <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}  # calls have 8 s
+        codes = {call["error"] for call in failed}
+        assert codes <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}  # clock: the fault's own; calls have 8 s
         refused = [call for call in failed if call["error"] == "UNAVAILABLE"]
-        assert refused
+        assert refused  # clock: the fault's own
         for call in refused:
             listed = all(f"{node.name}: " in call["text"] for node in nodes)
             assert listed or "no node serves com.acme.Shop" in call["text"]
