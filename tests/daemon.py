@@ -28,7 +28,11 @@ class Daemon:
         (directory / "test.toml").write_text(f'[node]\ndirectory = "state"\n{config}\n')
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
