@@ -128,7 +128,7 @@ async def lives(crowd: Crowd, node: HostNode) -> dict[str, float]:
     took["the_node_knows_all_after"] = listing - announced
     await asyncio.sleep(float(os.environ.get("SPLNODE_CROWD_REST", "0")))  # clock: what is said once has been said
     took |= await rest(crowd.network, node)
-    assert took["packets_a_second"] < 2 * crowd.total
+    assert took["packets_a_second"] < 2 * crowd.total  # clock: a slow machine sends fewer
     node.blink()
     gone = crowd.go_on()
     took["half_gone_known_after"] = await crowd.said() - gone
