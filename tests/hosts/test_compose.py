@@ -1,23 +1,18 @@
-"""docker-compose.yml on a real engine: what a newcomer types, and faults of containers while another host calls."""
+"""docker-compose.yml on a real engine: what a newcomer types. What faults of containers cost is in test_faults.py."""
 
-import asyncio
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.hosts.calls import Calls
-from tests.hosts.figures import Figures
 from tests.require import require
 
 ROOT = Path(__file__).parents[2]
-FILES = ("--file", "docker-compose.yml", "--file", "tests/hosts/compose.caller.yml", "--project-directory", ".")
+FILES = ("--file", "docker-compose.yml")
 PROJECT = "splnodetest"
 BUILDS = 600
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(BUILDS)]
@@ -66,21 +61,6 @@ def hosts() -> Iterator[None]:
         yield
     finally:
         compose("down", "--volumes", "--timeout", "5", check=False)
-
-
-@pytest.fixture(scope="module")
-def figures() -> Iterator[Figures]:
-    made = Figures()
-    yield made
-    made.close()
-
-
-@asynccontextmanager
-async def calling(folder: Path, *nodes: str) -> AsyncIterator[Calls]:
-    words = [*(composer() or []), "--project-name", PROJECT, *FILES, "exec", "--no-TTY", "caller", "python"]
-    async with Calls(words, folder) as calls:
-        await calls.answered_by(*nodes)
-        yield calls
 
 
 def container(host: str) -> str:
@@ -141,51 +121,3 @@ def test_another_version_of_the_contract_is_called_where_it_resolves() -> None:
     assert refused.returncode == 4 and refused.stdout == ""
     assert "none of the 2 nodes of com.acme.Shop takes price" in refused.stderr  # cellar itself was not meant
     assert "response: the writer's string cannot be read as the reader's int" in refused.stderr
-
-
-async def test_killed(hosts: None, figures: Figures, tmp_path: Path) -> None:
-    async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
-        since = time.monotonic()
-        compose("kill", "cellar")
-        await calls.rest(5)
-        assert calls.last_failure(since) < 4  # clock: faults last in real time
-        compose("up", "--detach", "--wait", "--no-build", "--no-recreate", "cellar")
-        back = time.monotonic()
-        again = await calls.answered_by("cellar", since=back, within=20)
-        figures.add("container killed", calls, since, found_again=again - back)
-
-
-async def test_paused(hosts: None, figures: Figures, tmp_path: Path) -> None:
-    async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
-        since = time.monotonic()
-        compose("pause", "cellar")
-        await calls.rest(6)
-        compose("unpause", "cellar")
-        back = time.monotonic()
-        again = await calls.answered_by("cellar", since=back, within=20)
-        figures.add("container paused for 6 s", calls, since, found_again=again - back)
-        assert calls.last_failure(since) < 5  # clock: faults last in real time
-
-
-async def test_its_network_taken_away_and_given_back(hosts: None, figures: Figures, tmp_path: Path) -> None:
-    async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
-        since = time.monotonic()
-        docker("network", "disconnect", f"{PROJECT}_house", container("attic"))
-        await calls.rest(5)
-        docker("network", "connect", "--ip", "10.78.1.13", f"{PROJECT}_house", container("attic"))
-        back = time.monotonic()
-        again = await calls.answered_by("attic", since=back, within=30)
-        figures.add("container's network taken away for 5 s", calls, since, found_again=again - back)
-        assert again - back < 10  # clock: faults last in real time
-        assert calls.last_failure(since) < 5  # clock: faults last in real time
-
-
-async def test_stopped_and_started(hosts: None, figures: Figures, tmp_path: Path) -> None:
-    async with calling(tmp_path, "kitchen", "cellar", "attic") as calls:
-        since = time.monotonic()
-        for host in ("cellar", "attic"):
-            restart = asyncio.create_task(asyncio.to_thread(compose, "restart", "--timeout", "30", host))
-            await restart
-            await calls.answered_by(host, since=time.monotonic(), within=20)
-        figures.add("rolling restart of containers", calls, since)
-        assert calls.failed(since) == []  # clock: faults last in real time
