@@ -7,7 +7,7 @@ from typing import Final
 
 from splnode.cli import bearing, encryption, profile
 from splnode.cli.failure import UsageError
-from splnode.endpoint import Endpoint
+from splnode.endpoint import SECURED, Endpoint
 from splnode.errors import ConfigError
 from splnode.net.securing import Securing
 
@@ -93,11 +93,14 @@ def from_args(args: argparse.Namespace) -> Target:
     connect_timeout = min(args.connect_timeout or CONNECT_TIMEOUT, max_time)
     tls = encryption.made_of(encryption.given(args) or chosen.tls)
     token = bearing.given(args)
-    return Target(endpoints(args.to or chosen.to), max_time, connect_timeout, chosen.headers, tls, token)
+    return Target(endpoints(args.to or chosen.to, secure=tls is not None), max_time, connect_timeout, chosen.headers, tls, token)
 
 
-def endpoints(to: str | None) -> tuple[Endpoint, ...]:
-    """Where to look: the endpoint named, or the local node's socket and then its port."""
+def endpoints(to: str | None, *, secure: bool = False) -> tuple[Endpoint, ...]:
+    """Where to look: the endpoint named, or the local node's socket and then its port: over TLS too, if that is known.
+
+    A node that has a certificate, and listens for others, speaks nothing else at that port.
+    """
     named = to or os.environ.get("SPLNODE_TO")
     if named:
         try:
@@ -106,7 +109,8 @@ def endpoints(to: str | None) -> tuple[Endpoint, ...]:
             raise UsageError(f"{'--to' if to else 'SPLNODE_TO'}: {error}") from None
     from splnode.config import default_socket
 
-    return default_socket(), Endpoint.parse(LOCAL_TCP)
+    local = Endpoint.parse(LOCAL_TCP)
+    return (default_socket(), *((local.replace(scheme=SECURED[local.scheme]),) if secure else ()), local)
 
 
 def split_node(to: str | None) -> tuple[str | None, str | None]:

@@ -5,6 +5,7 @@ import pytest
 
 from splnode.cli import target
 from splnode.cli.failure import UsageError
+from tests.net.certificates import Mesh
 
 
 def args(*words: str) -> argparse.Namespace:
@@ -21,6 +22,12 @@ def test_the_local_node_by_default(home: Path) -> None:
     assert where() == [f"unix://{home}/splnode.sock", "tcp://127.0.0.1:9090"]
     found = target.from_args(args())
     assert (found.max_time, found.connect_timeout, found.headers) == (30.0, 5.0, {})
+
+
+def test_the_local_node_over_tls_where_that_is_known(home: Path) -> None:
+    mesh = Mesh(home)
+    local = [f"unix://{home}/splnode.sock", "tls://127.0.0.1:9090", "tcp://127.0.0.1:9090"]
+    assert where("--ca", str(mesh.ca)) == local
 
 
 def test_who_says_it_best(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
