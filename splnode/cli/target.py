@@ -93,7 +93,9 @@ def from_args(args: argparse.Namespace) -> Target:
     connect_timeout = min(args.connect_timeout or CONNECT_TIMEOUT, max_time)
     tls = encryption.made_of(encryption.given(args) or chosen.tls)
     token = bearing.given(args)
-    return Target(endpoints(args.to or chosen.to, secure=tls is not None), max_time, connect_timeout, chosen.headers, tls, token)
+    return Target(
+        endpoints(args.to or chosen.to, secure=tls is not None), max_time, connect_timeout, chosen.headers, tls, token
+    )
 
 
 def endpoints(to: str | None, *, secure: bool = False) -> tuple[Endpoint, ...]:
