@@ -13,10 +13,9 @@ import asyncio
 import contextlib
 import os
 import sys
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -27,7 +26,7 @@ from splnode.avro.codec import engine_used, engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.balance import report
 from splnode.balance.elsewhere import Elsewhere
-from splnode.config import Config, to_builtins
+from splnode.config import Config, differences, node_id
 from splnode.discovery.resolver import Announcer, Instance, Resolver
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
@@ -178,7 +177,7 @@ class Node:
     def reload(self, config: Config) -> None:
         """Takes over what can change while running; says in the log what needs a restart."""
         config = _fitted(config)
-        for key, old, new in _differences(self.config, config):
+        for key, old, new in differences(self.config, config):
             if key in RELOADABLE:
                 log.info("setting changed", key=key, old=old, new=new)
             else:
@@ -455,44 +454,13 @@ def open_elsewhere(config: Config, mesh: MeshMember, tls: Securing | None = None
 def _identify(config: Config) -> tuple[str, Tls | None]:
     """The node's id, which its certificate may say, and its TLS. ConfigError."""
     if config.tls.mesh_key or not config.tls.certificate:
-        node = _identity(config)
+        node = node_id(config)
         return node, open_tls(config.tls, node)
     tls = open_tls(config.tls, config.node.id or "")
-    return (tls.node if tls is not None else "") or _identity(config), tls
+    return (tls.node if tls is not None else "") or node_id(config), tls
 
 
 def _fitted(config: Config) -> Config:
     """With limits that fit into the memory that the node may have."""
     limits = fitted(config.limits, memory_limit(), config.node.workers or os.cpu_count() or 1)
     return config if limits == config.limits else msgspec.structs.replace(config, limits=limits)
-
-
-def _identity(config: Config) -> str:
-    """The node's id: the one configured, else the one it had at its last start, else a new one that is kept."""
-    if config.node.id:
-        return config.node.id
-    path = config.directory / "id"
-    try:
-        config.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.is_file() and (kept := path.read_text("ascii").strip()):
-            return kept
-        fresh = uuid.uuid4().hex[:12]
-        temporary = path.with_suffix(f".{os.getpid()}")
-        try:
-            temporary.write_text(fresh + "\n", "ascii")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)  # where there was no room for it
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"node.directory {str(config.directory)!r} cannot be used: {error}") from None
-    return fresh
-
-
-def _differences(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
-    before, after = to_builtins(old), to_builtins(new)
-    return [
-        (f"{section}.{key}", value, after[section][key])
-        for section, keys in before.items()
-        for key, value in keys.items()
-        if value != after[section][key]
-    ]

@@ -16,10 +16,10 @@ import pytest
 
 from splnode.access.audit import Audit
 from splnode.access.tokens import TokenFile
-from splnode.config import parse
+from splnode.config import node_id, parse
 from splnode.errors import ConfigError
 from splnode.modules.files import Folder
-from splnode.node import Node, _identity
+from splnode.node import Node
 from tests.disks import fill, remount, small_disk
 from tests.require import require
 
@@ -123,10 +123,9 @@ TokenFile(Path(path, "kept")).create("new", ["com.acme.Press"], [], 0.0, None)
 """,
     "id": """
 from pathlib import Path
-from splnode.config import parse
-from splnode.node import _identity
+from splnode.config import node_id, parse
 Path(path, "id").unlink(missing_ok=True)
-_identity(parse(f'[node]\\ndirectory = "{path}"'))
+node_id(parse(f'[node]\\ndirectory = "{path}"'))
 """,
 }
 
@@ -140,7 +139,7 @@ def known(kind: str, path: Path) -> Any:
         return Folder(path).read("kept", 5000)[0]
     if kind == "token":
         return [token.name for token in TokenFile(path / "kept").read()]
-    return len(_identity(parse(f'[node]\ndirectory = "{path}"')))
+    return len(node_id(parse(f'[node]\ndirectory = "{path}"')))
 
 
 @pytest.mark.slow

@@ -4,8 +4,18 @@
 both raise ConfigError with the file, the key and the fix.
 """
 
+from splnode.config.node_id import node_id
 from splnode.config.paths import SOCKET_NAME, default_directory, default_listen, default_socket, runtime_directory
-from splnode.config.reading import anchored_class, anchored_service, checked_id, from_builtins, load, parse, to_builtins
+from splnode.config.reading import (
+    anchored_class,
+    anchored_service,
+    checked_id,
+    differences,
+    from_builtins,
+    load,
+    parse,
+    to_builtins,
+)
 from splnode.config.sections import (
     LIMITS,
     MOST_WORKERS,
@@ -50,8 +60,10 @@ __all__ = [
     "default_directory",
     "default_listen",
     "default_socket",
+    "differences",
     "from_builtins",
     "load",
+    "node_id",
     "parse",
     "runtime_directory",
     "sections",

@@ -74,6 +74,17 @@ def to_builtins(config: Config) -> dict[str, dict[str, Any]]:
     return typing.cast("dict[str, dict[str, Any]]", msgspec.to_builtins(config, enc_hook=vars))
 
 
+def differences(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
+    """The settings that differ: `section.key`, and its values in both."""
+    before, after = to_builtins(old), to_builtins(new)
+    return [
+        (f"{section}.{key}", value, after[section][key])
+        for section, keys in before.items()
+        for key, value in keys.items()
+        if value != after[section][key]
+    ]
+
+
 def from_builtins(tree: Mapping[str, Any]) -> Config:
     """The settings that `to_builtins` gave, in this process or another."""
     return msgspec.convert(tree, Config, dec_hook=_read_limits)
