@@ -70,15 +70,20 @@ CPU. Rates: each end on a CPU of its own, but node and grpc, which use threads, 
 
 
 def _targets(results: dict[str, Any]) -> str:
-    figures, rows, met = Figures(results), [], 0
+    figures, rows, met, lacking = Figures(results), [], 0, []
     for target in TARGETS:
         got = target.measured(figures)
         said = MISSING if got is None else f"{ratio(got)}{target.unit and ' ' + target.unit}"
         verdict = "not measured" if got is None else "met" if target.is_met(got) else "**not met**"
         met += verdict == "met"
+        if target.lacking and got is not None and not target.is_met(got):
+            lacking.append(f"- {target.what}: {' '.join(target.lacking.split())}")
         rows.append([target.what, target.wanted, said, verdict])
     counted = f"{met} of {len(TARGETS)} are met. A target that names a stack is a ratio to it, of this run."
-    return "\n\n".join(["## Targets", counted, table(["what", "target", "measured", ""], rows)])
+    parts = ["## Targets", counted, table(["what", "target", "measured", ""], rows)]
+    if lacking:
+        parts += ["What it would take to reach those that are not met:", "\n".join(lacking)]
+    return "\n\n".join(parts)
 
 
 # -- the stacks

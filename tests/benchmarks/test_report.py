@@ -48,6 +48,9 @@ def test_a_target_is_met_or_not_or_was_not_measured() -> None:
     assert cells(text, "Targets", f"{MANY}: calls/s of {AVSC_TCP}")[1:] == ["at least 6", "-", "not measured"]
     assert cells(text, "Targets", f"{MANY}: CPU a call, both ends")[1:] == ["at most 3.5 us", "1.50 us", "met"]
     assert f"2 of {len(TARGETS)} are met" in text
+    lacking = [line for line in text.splitlines() if line.startswith("- one at a time: p50 of raw echo, callbacks: ")]
+    assert len(lacking) == 1
+    assert "CPU a call, both ends: The kernel" not in text  # it is met
 
 
 def test_a_missing_stack_is_named_with_what_to_do() -> None:
