@@ -30,14 +30,16 @@ def docker(*words: str, check: bool = True) -> str:
     return done.stdout.strip()
 
 
+def has_engine() -> bool:
+    """Whether there is a Docker engine whose interfaces are ours to change."""
+    if os.geteuid() or not all(map(shutil.which, ("docker", "nsenter"))):
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
 def needs_engine() -> None:
-    """Skips the test where there is no Docker engine, or where its interfaces are not ours to change."""
-    there = shutil.which("docker") is not None
-    running = there and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    require(running, "docker", "start a Docker engine")
-    require(
-        os.geteuid() == 0 and shutil.which("nsenter") is not None, "nsenter", "run as root, on the engine's machine"
-    )
+    """Skips the test where there is none."""
+    require(has_engine(), "docker", "start a Docker engine, and run as root on its machine, with nsenter")
 
 
 def build() -> None:
