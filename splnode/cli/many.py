@@ -42,7 +42,10 @@ class Many:
         self._stack = AsyncExitStack()
         try:
             own, self._beside = ({}, where.token.alone) if alone else where.token.passing(where.endpoints[0])
-            entry = _alone(where) if alone else _through(where, phases, own)
+            looking = (
+                None if args.all else 0.0
+            )  # whoever calls all has to have heard all; one is waited for as it is called
+            entry = _alone(where, looking) if alone else _through(where, phases, own)
             self._client = self._runner.run(self._stack.enter_async_context(entry))
             self._passed = Passed(args, where, self._runner.run(self._speak()), phases)
         except BaseException:
@@ -161,9 +164,9 @@ async def _through(where: Target, phases: Phases, metadata: Mapping[str, bytes])
 
 
 @asynccontextmanager
-async def _alone(where: Target) -> AsyncIterator[Client]:
+async def _alone(where: Target, seconds: float | None) -> AsyncIterator[Client]:
     say("no node runs here: looking for others from this command")
-    async with meshed.looking(0.0, where.tls) as member:
+    async with meshed.looking(seconds, where.tls) as member:
         protocol = find_protocol(dial.NODE)
         yield Client(Router({dial.NODE: Server(protocol, member.service)}), protocol)
 

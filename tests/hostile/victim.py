@@ -16,6 +16,8 @@ from tests.hostile.watch import ROOT, Bystander, hello, netty_reply
 from tests.wire.conftest import long, netty, string
 
 START = 30
+BUSY = 100
+"""How often a busy node is asked again: ten seconds."""
 ENV = {"PYTHONPATH": str(ROOT)}
 MB = 1_000_000
 
@@ -150,11 +152,15 @@ class Victim:
         assert self.process.wait(START) == 0, self.log[-4000:]
         assert "Traceback" not in self.log, self.log[-4000:]
 
-    def serves(self) -> None:
-        """A whole call through a module works, on a connection of its own."""
+    def serves(self, *, busy: bool = False) -> None:
+        """A whole call through a module works, on a connection of its own; a `busy` node may ask to come again."""
         with hello(self.tcp) as sock:
-            sock.sendall(execute("spl/void/noop", {"a": "b"}, b"\x04" + string("still here")))
-            _, body = netty_reply(sock)
+            for _ in range(BUSY if busy else 1):
+                sock.sendall(execute("spl/void/noop", {"a": "b"}, b"\x04" + string("still here")))
+                _, body = netty_reply(sock)
+                if b"RESOURCE_EXHAUSTED" not in body:
+                    break
+                time.sleep(0.1)  # clock: as long as the node asks for
             assert b"still here" in body, body
 
     @contextmanager
