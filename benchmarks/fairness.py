@@ -1,18 +1,18 @@
-"""Whether one client that floods a server keeps another one waiting. Prints one JSON object.
+"""Whether one client that floods a server keeps another one waiting. Writes and prints one JSON object.
 
-    python -m benchmarks.fairness [--seconds 1.0] [--rounds 5]
+    python -m benchmarks.fairness [--seconds 1.0] [--rounds 5] [--out benchmarks/fairness.json]
 
 The victim calls one at a time on a plain blocking socket and takes its times; it does so alone, then beside a flood, in
 turns. With two CPUs the server has one of them, and victim and flood the other, where the victim goes first whenever it
 can run: so it waits for the server, and not for a processor that the flood has. The same is done with a bare uvloop
-server that sends back what it gets, for what the kernel and the loop cost by themselves. Each figure is that of the
-quietest round, in microseconds, since a machine that does something else too only adds to them. Run by root, server
-and victim are scheduled before whatever else the machine does.
+server that sends back what it gets, for what the kernel and the loop cost by themselves. Each figure is the median of
+all rounds, in microseconds. Run by root, server and victim are scheduled before whatever else the machine does.
 """
 
 import argparse
 import asyncio
 import contextlib
+import datetime
 import json
 import os
 import socket
@@ -20,10 +20,13 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import uvloop
 
+from benchmarks import machine
 from benchmarks.bare import PEER, PROTOCOL, address
 from benchmarks.process import Peer
 from benchmarks.workload import HEADERS, MODULE, value
@@ -33,6 +36,7 @@ from splnode.wire.message import Contract
 from tests.hostile.test_texts import new
 from tests.wire.conftest import handshake, netty
 
+OUT: Final = Path(__file__).with_name("fairness.json")
 FLOODS: Final = ("pipelined", "large", "many", "texts")
 CONNECTIONS, IN_FLIGHT = 64, 8
 """Of the flood named many."""
@@ -234,7 +238,7 @@ def against(kind: str, seconds: float, rounds: int, *, plain: bool) -> dict[str,
                 flooding.process.stdin.close()
                 received += flooding.answer()["received"] / (seconds + 0.1)
     figures = {
-        f"{key}_{name}_us": min(each[key] for each in made)
+        f"{key}_{name}_us": median(each[key] for each in made)
         for name, made in (("alone", alone), ("beside", beside))
         for key in ("p50", "p99")
     }
@@ -258,6 +262,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=1.0, help="of each round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--kinds", default=",".join(FLOODS), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=OUT, help="default: %(default)s")
     parser.add_argument("--echo", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--victim", nargs=2, help=argparse.SUPPRESS)
@@ -270,4 +275,13 @@ if __name__ == "__main__":
     elif given.flood:
         flood(given.flood[1], int(given.flood[2]), given.flood[0], given.plain)
     else:
-        print(json.dumps(measure(given.seconds, given.rounds, tuple(given.kinds.split(","))), indent=1))
+        results = {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "machine": machine.describe(),
+            "seconds": given.seconds,
+            "rounds": given.rounds,
+            "floods": measure(given.seconds, given.rounds, tuple(given.kinds.split(","))),
+        }
+        text = json.dumps(results, indent=1) + "\n"
+        given.out.write_text(text, "utf-8")
+        print(text, end="")
