@@ -24,7 +24,7 @@ try:
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
     raise ConfigError(
-        "a mesh key, and `splnode cert`, need the package cryptography: pip install splnode[tls]"
+        "a mesh key, and `splnode cert`, need the package cryptography: pip install cryptography"
     ) from None
 
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
