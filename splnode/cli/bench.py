@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def _bench(args: argparse.Namespace) -> tuple[Tally, dict[str, Any]]:
     from splnode.cli import inputs
-    from splnode.cli.calling import message_of, speak
-    from splnode.cli.dial import connected, split_name
+    from splnode.cli.calling import speak
+    from splnode.cli.dial import connected, message_of, split_name
     from splnode.cli.metadata import read_headers
     from splnode.cli.params import JsonForm
     from splnode.cli.phases import Phases

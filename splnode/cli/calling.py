@@ -7,14 +7,25 @@ from typing import Any
 
 from splnode.avro.protocol import Message, Protocol
 from splnode.cli import inputs, output, target
-from splnode.cli.dial import Dialled, NotServedError, dial_first, find, load_protocol, names, protocol_of, split_name
+from splnode.cli.dial import (
+    NODE,
+    Dialled,
+    NotServedError,
+    dial_first,
+    find,
+    load_protocol,
+    message_of,
+    names,
+    protocol_of,
+    split_name,
+)
 from splnode.cli.failure import NoEndpointError, UsageError, describe, exit_code, say
 from splnode.cli.metadata import read_headers, shown
 from splnode.cli.params import JsonForm, bare_parameter
 from splnode.cli.phases import Phases
 from splnode.cli.records import Schemas
 from splnode.cli.target import Target
-from splnode.errors import CallError, Code, DeclaredError, SplnodeError
+from splnode.errors import DeclaredError, SplnodeError
 from splnode.wire.message import Contract
 
 
@@ -122,9 +133,26 @@ def _open(args: argparse.Namespace, where: Target, phases: Phases) -> Calling:
         else:
             form = JsonForm(args.json, args.bytes, named=args.named)
             return Caller(found, Contract(protocol), message_of(protocol, name), form, phases)
-    from splnode.cli.remote import open_remote
+    return _open_remote(args, where, phases)
 
-    return open_remote(args, where, phases)
+
+def _open_remote(args: argparse.Namespace, where: Target, phases: Phases) -> Calling:
+    """Through the target's node; or, if nobody was named and none runs here, by this command itself."""
+    try:
+        endpoint, node = find(where, NODE)
+    except NoEndpointError as error:
+        if not target.is_default(args) or isinstance(error, NotServedError):
+            raise
+        alone = True
+    else:
+        where, alone = where.at(endpoint), False
+        if not (args.all or args.first):
+            from splnode.cli.remote import Remote
+
+            return Remote(args, where, node, phases)
+    from splnode.cli.many import Many
+
+    return Many(args, where, alone=alone, phases=phases)
 
 
 def speak(args: argparse.Namespace, where: Target, service: str, phases: Phases) -> tuple[Protocol, Target]:
@@ -136,18 +164,6 @@ def speak(args: argparse.Namespace, where: Target, service: str, phases: Phases)
         return protocol, where
     endpoint, protocol = find(where, service, phases)
     return protocol, where.at(endpoint)
-
-
-def message_of(protocol: Protocol, name: str) -> Message:
-    """A message of a protocol. CallError(UNIMPLEMENTED) names the nearest one."""
-    found = protocol.messages.get(name)
-    if found is not None:
-        return found
-    import difflib
-
-    near = difflib.get_close_matches(name, protocol.messages, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(protocol.messages) or 'none'}"
-    raise CallError(Code.UNIMPLEMENTED, f"{protocol.name} has no message {name!r}; {hint}", started=False)
 
 
 def tell(error: SplnodeError) -> None:

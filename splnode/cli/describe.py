@@ -40,7 +40,7 @@ def _describe(args: argparse.Namespace) -> str:
         if args.template:
             raise UsageError(f"--template is for a message: {protocol.name}.{next(iter(protocol.messages), 'MESSAGE')}")
         return json_text.dumps(json_text.loads(protocol.text)) if args.json else signature.describe_protocol(protocol)
-    from splnode.cli.calling import message_of
+    from splnode.cli.dial import message_of
 
     message = message_of(protocol, name)
     if args.template:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from splnode.avro.protocol import Protocol
+from splnode.avro.protocol import Message, Protocol
 from splnode.cli.failure import NoEndpointError, UsageError
 from splnode.cli.phases import Phases
 from splnode.cli.target import Target
@@ -219,3 +219,15 @@ def split_name(text: str) -> tuple[str, str]:
     if not service or not message:
         raise UsageError(f"{text!r}: a message is named SERVICE.MESSAGE, like SPLDataService.read")
     return service, message
+
+
+def message_of(protocol: Protocol, name: str) -> Message:
+    """A message of a protocol. CallError(UNIMPLEMENTED) names the nearest one."""
+    found = protocol.messages.get(name)
+    if found is not None:
+        return found
+    import difflib
+
+    near = difflib.get_close_matches(name, protocol.messages, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(protocol.messages) or 'none'}"
+    raise CallError(Code.UNIMPLEMENTED, f"{protocol.name} has no message {name!r}; {hint}", started=False)

@@ -13,8 +13,8 @@ from typing import Any, Final
 from splnode.avro.protocol import Protocol, find_protocol
 from splnode.cli import dial, meshed, output
 from splnode.cli.failure import NoEndpointError, exit_code, say
+from splnode.cli.passed import Outcome, Passed, not_found
 from splnode.cli.phases import Phases
-from splnode.cli.remote import Outcome, Passed, not_found
 from splnode.cli.target import Target
 from splnode.config import ChannelsConfig
 from splnode.errors import CallError, Code, DeclaredError, SplnodeError

@@ -2,12 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from splnode.cli.calling import Caller, message_of, tell
+from splnode.cli.calling import Caller, tell
 from splnode.cli.params import JsonForm
 from splnode.cli.phases import Phases
 from splnode.cli.target import Target
 from splnode.endpoint import Endpoint
-from splnode.errors import CallError
 from splnode.wire.message import Contract
 from tests.cli.echo import PROTOCOL, Missing, serving
 
@@ -22,12 +21,6 @@ def test_dials_again_when_the_connection_is_lost(tmp_path: Path) -> None:
                 assert caller.call({"a": 2}, {}) == 4
     finally:
         caller.close()
-
-
-def test_unknown_messages_name_the_nearest() -> None:
-    assert message_of(PROTOCOL, "add").name == "add"
-    with pytest.raises(CallError, match="did you mean headers"):
-        message_of(PROTOCOL, "header")
 
 
 def test_a_declared_error_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:

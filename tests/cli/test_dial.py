@@ -97,3 +97,9 @@ def test_a_protocol_file(tmp_path: Path) -> None:
         dial.load_protocol(str(file))
     file.write_text(PROTOCOL.text)
     assert dial.load_protocol(str(file)) == PROTOCOL
+
+
+def test_unknown_messages_name_the_nearest() -> None:
+    assert dial.message_of(PROTOCOL, "add").name == "add"
+    with pytest.raises(CallError, match="did you mean headers"):
+        dial.message_of(PROTOCOL, "header")
