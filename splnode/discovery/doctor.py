@@ -213,9 +213,7 @@ def _peers(roster: Roster, network: Network | None, listening: Sequence[Endpoint
     for state, problem, each in present[:SHOWN]:
         where = f"{each.node or 'a node'} at {each.endpoints[0]} ({', '.join(each.sources)})"
         if problem:
-            refused = "refused" in problem  # somebody answered, so nothing stands between
-            fix = "start the node there, or correct its address" if refused else firewall_hint(each.endpoints[:1])
-            yield Finding("peers", "BAD", f"{where}: {problem}", fix)
+            yield Finding("peers", "BAD", f"{where}: {problem}", _peer_fix(problem, each.endpoints[0]))
         else:
             yield Finding("peers", "GOOD", f"{where}: {'it is about to stop' if state == 'drain' else 'found'}")
     if len(present) > SHOWN:
@@ -223,6 +221,15 @@ def _peers(roster: Roster, network: Network | None, listening: Sequence[Endpoint
     if not present:
         hint = firewall_hint(listening) if network is not None else "give discovery.peers, or SPLNODE_PEERS"
         yield Finding("peers", "NOTE", "no other node was found", hint)
+
+
+def _peer_fix(problem: str, endpoint: Endpoint) -> str:
+    """Where somebody has answered nothing stands between, and a firewall is not to be looked for."""
+    if "refused" in problem:
+        return "start the node there, or correct its address"
+    if any(word in problem for word in ("certificate", "TLS", "authority", "mesh key")):
+        return "certificates of one authority on both, or one mesh key: splnode cert show FILE says whose one is"
+    return firewall_hint([endpoint])
 
 
 async def _clocks(roster: Roster, clock: Clock) -> list[Finding]:

@@ -4,7 +4,7 @@ import asyncio
 import difflib
 import time
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -190,8 +190,7 @@ class NodeService:
             found = await self._reference(names[0], those, time.monotonic() + COMPARING)
             if found is not None:
                 return found.text
-            told = f"{names[0]}: none of the {len(those)} nodes that serve it tells its protocol"
-            raise NodeError(code="UNREACHABLE", message=told)
+            raise NodeError(code="UNREACHABLE", message=self._untold(names[0], those))
         if names:
             raise NodeError(code="NOT_FOUND", message=f"{service[:200]!r} may be each of {', '.join(names)}")
         raise NodeError(code="NOT_FOUND", message=self._unserved(service))
@@ -252,6 +251,13 @@ class NodeService:
         silent = [f"{each.node or each.endpoints[0]}: {each.problem}" for each in roster.present if each.problem]
         lines = [f"none of the {len(roster.present)} other nodes serves {service[:200]}{hint}", *sorted(silent)[:20]]
         return "\n  ".join(lines)
+
+    def _untold(self, name: str, those: Sequence[Instance]) -> str:
+        mesh = self._mesh
+        problems = [(each, mesh.roster.standing(each)[1] or mesh.verdicts.trouble(each, name)) for each in those]
+        silent = [f"{each.node or each.endpoints[0]}: {problem}" for each, problem in problems if problem]
+        head = f"{name}: none of the {len(those)} nodes that serve it tells its protocol"
+        return "\n  ".join([head, *sorted(silent)[:20]])
 
     async def diagnose(self) -> list[dict[str, str]]:
         """What the doctor finds."""

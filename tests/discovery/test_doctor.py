@@ -130,6 +130,16 @@ def test_what_does_not_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "does not come back" in loop_back("10.99.0.1", index)
 
 
+@pytest.mark.parametrize(("problem", "fix"), [
+    ("cannot connect to tcp://x:1: connection refused", "start the node there"),
+    ("cannot connect to tls://x:1: its certificate is of an authority that is not ours", "one mesh key"),
+    ("tcp://x:1: this port speaks TLS", "one mesh key"),
+    ("cannot connect to tcp://x:1: no answer", "a firewall?"),
+])  # fmt: skip
+def test_what_to_do_about_a_peer(problem: str, fix: str) -> None:
+    assert fix in doctor._peer_fix(problem, Endpoint("tcp", "x", 1))
+
+
 def test_the_hint_names_the_ports() -> None:
     hint = firewall_hint([Endpoint("tcp", "x", 7777)])
     assert "5353" in hint and "7777" in hint

@@ -288,7 +288,7 @@ async def test_the_text_of_a_protocol_that_is_served_somewhere(serve: Serve) -> 
         await heard(world, at(3, "three", Protocol.parse('{"protocol": "y.Till"}')), at(1, "one", TILL))
         for service, code, told in (
             ("Till", "NOT_FOUND", "may be each of x.Till, y.Till"),
-            ("y.Till", "UNREACHABLE", "none of the 1 nodes"),
+            ("y.Till", "UNREACHABLE", "three: UNAVAILABLE: it does not answer"),
             ("x.Tall", "NOT_FOUND", "did you mean x.Till"),
         ):
             with pytest.raises(NodeError) as caught:
