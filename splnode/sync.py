@@ -17,7 +17,8 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError, LocalWireError
 from splnode.identity import bearer
 from splnode.limits import DEFAULT_LIMITS, Limits
-from splnode.net.blocking import Carrier, channel_to
+from splnode.net.blocking import channel_to
+from splnode.net.carrier import Carrier
 from splnode.net.securing import Securing
 from splnode.net.stream import CONNECT_TIMEOUT
 from splnode.rpc.call import DEFAULT_TIMEOUT, NO_METADATA, Call, deadline_for, inherited_metadata

@@ -16,7 +16,8 @@ from splnode.cli.phases import Phases
 from splnode.cli.target import Target
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError
-from splnode.net.blocking import BlockingChannel, Carrier, channel_to
+from splnode.net.blocking import BlockingChannel, channel_to
+from splnode.net.carrier import Carrier
 from splnode.net.securing import Securing
 from splnode.sync import Client
 from splnode.wire.message import Contract

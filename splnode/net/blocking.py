@@ -16,8 +16,6 @@ Whatever else leaves a call in the middle, Ctrl-C too, closes the connection: th
 """
 
 import time
-import typing
-from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from sys import intern
 from typing import Any, Final
@@ -26,6 +24,7 @@ from splnode.avro.protocol import Message, Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, RemoteWireError, SplnodeError
 from splnode.net.bearing import check_bearer
+from splnode.net.carrier import Carrier
 from splnode.net.engine import native_net
 from splnode.net.reasons import lost, said_tls
 from splnode.net.securing import Securing
@@ -49,65 +48,6 @@ LEAST: Final = 0.2
 """Seconds: shorter timeouts are measured by `poll` from the start."""
 
 
-class Carrier(typing.Protocol):
-    """A channel that blocks, whatever it speaks. Who calls holds its `lock`, and says so in `line.owner`."""
-
-    lock: LockType
-    line: Any
-
-    @property
-    def is_open(self) -> bool:
-        """True while there is a connection, as far as was noticed."""
-        ...
-
-    @property
-    def server(self) -> Protocol | None:
-        """The protocol that the server showed, as far as it had to."""
-        ...
-
-    def connect(self) -> None:
-        """Connects now. CallError says why not."""
-        ...
-
-    def dial(self, until: float) -> None:
-        """Opens the socket, before that moment. CallError says why not."""
-        ...
-
-    def call(self, call: Call) -> object:
-        """Carries one call."""
-        ...
-
-    def method(self, message: Message, timeout: float, slow: Callable[..., Any]) -> Callable[..., Any]:
-        """Something quicker that does what `slow` does, or `slow`."""
-        ...
-
-    def close(self) -> None:
-        """Closes the connection. The next call dials again."""
-        ...
-
-
-class NoLine:
-    """Where there is no native engine: the state of a `_native.Line`, which makes no calls."""
-
-    __slots__ = ("heard", "owner")
-
-    def __init__(self) -> None:
-        self.heard = 0.0
-        self.owner = 0
-
-    def open(self, fd: int, largest: int, serial: Callable[[], int]) -> None:
-        """There is a connection."""
-
-    def shut(self) -> None:
-        """There is none any more."""
-
-
-def make_line(lock: LockType) -> Any:
-    """A `_native.Line`, or what stands in for it."""
-    native = native_net()
-    return NoLine() if native is None else native.Line(lock, running, _limit, KEEPALIVE_IDLE)
-
-
 def channel_to(
     endpoint: Endpoint, contract: Contract, connect_timeout: float = CONNECT_TIMEOUT, tls: Securing | None = None
 ) -> Carrier:
@@ -119,12 +59,10 @@ def channel_to(
     return BlockingChannel(endpoint, contract, connect_timeout=connect_timeout, tls=tls)
 
 
-class BlockingChannel:
+class BlockingChannel(Carrier):
     """One endpoint in netty, spec or sasl framing. Not thread-safe; whoever made it closes it."""
 
-    __slots__ = (
-        "_connect_timeout", "_in_use", "_netty", "_session", "_stream", "_tls", "contract", "endpoint", "line", "lock",
-    )  # fmt: skip
+    __slots__ = ("_netty", "_session")
 
     def __init__(
         self,
@@ -134,21 +72,12 @@ class BlockingChannel:
         connect_timeout: float = CONNECT_TIMEOUT,
         tls: Securing | None = None,
     ) -> None:
-        self._tls = tls
-        self.endpoint = endpoint
-        self.contract = contract
-        self._connect_timeout = connect_timeout
+        super().__init__(endpoint, contract, connect_timeout=connect_timeout, tls=tls)
         self._netty = endpoint.framing in (None, "netty")
-        self._stream: Stream | None = None
         self._session: ClientSession | None = None  # it outlives its connection, for what it learned
-        self._in_use = False  # a call is on its way, or was left there
-        self.lock = allocate_lock()
-        self.line = make_line(self.lock)
-
-    @property
-    def is_open(self) -> bool:
-        """True while there is a connection, as far as was noticed."""
-        return self._stream is not None
+        native = native_net()
+        if native is not None:
+            self.line = native.Line(self.lock, running, _limit, KEEPALIVE_IDLE)
 
     @property
     def server(self) -> Protocol | None:
@@ -257,13 +186,6 @@ class BlockingChannel:
             raise
         self._in_use = False
 
-    def close(self) -> None:
-        """Closes the connection. The next call dials again."""
-        stream, self._stream, self._in_use = self._stream, None, False
-        self.line.shut()
-        if stream is not None:
-            stream.close()
-
     def _submit(self, call: Call) -> int:
         """Sends the call and gives its serial, or -1 where no reply is due."""
         stream, again = self._ready(call), False
@@ -335,13 +257,7 @@ class BlockingChannel:
             self._give_up(serial)
             raise call.expired()
         call.answer_metadata = response.metadata
-        error = response.error
-        if error is None:
-            return response.value
-        try:
-            raise error
-        finally:
-            del error, response  # the error holds its traceback, that this frame, and this would hold the error
+        return response.take()
 
     def _response(self, serial: int, deadline: float, data: bytes | None = None) -> Response | None:
         """The response to that call, or None at its deadline; `data` has come already. CallError if it ends before."""
@@ -417,11 +333,6 @@ class BlockingChannel:
                 stream.send(parts, 0, self._take)
         except (OSError, RemoteWireError):
             self._abort()
-
-    def _abort(self) -> None:
-        if self._stream is not None:
-            self._stream.abort()
-        self.close()
 
 
 def _greet(session: ClientSession, stream: Stream, until: float) -> None:

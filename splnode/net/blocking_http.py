@@ -5,15 +5,14 @@ the deadline.
 """
 
 import time
-from _thread import allocate_lock
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Generator
+from typing import TypeVar
 
-from splnode.avro.protocol import Message, Protocol
+from splnode.avro.protocol import Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
 from splnode.net.bearing import check_bearer
-from splnode.net.blocking import NoLine
+from splnode.net.carrier import Carrier
 from splnode.net.http_exchange import HttpExchange, HttpFault, carry, discover
 from splnode.net.reasons import lost
 from splnode.net.securing import Securing
@@ -25,12 +24,10 @@ from splnode.wire.message import Contract
 R = TypeVar("R")
 
 
-class BlockingHttpChannel:
+class BlockingHttpChannel(Carrier):
     """One `http+avro` endpoint. Not thread-safe; whoever made it closes it."""
 
-    __slots__ = (
-        "_connect_timeout", "_http", "_in_use", "_known", "_stream", "_tls", "contract", "endpoint", "line", "lock",
-    )  # fmt: skip
+    __slots__ = ("_http", "_known")
 
     def __init__(
         self,
@@ -40,21 +37,9 @@ class BlockingHttpChannel:
         connect_timeout: float = CONNECT_TIMEOUT,
         tls: Securing | None = None,
     ) -> None:
-        self._tls = tls
-        self.endpoint = endpoint
-        self.contract = contract
-        self._connect_timeout = connect_timeout
-        self._stream: Stream | None = None
+        super().__init__(endpoint, contract, connect_timeout=connect_timeout, tls=tls)
         self._http = HttpExchange(endpoint, contract.limits)
         self._known: tuple[bytes, Protocol] | None = None  # saves a POST
-        self._in_use = False  # a call is on its way, or was left there
-        self.lock = allocate_lock()
-        self.line = NoLine()
-
-    @property
-    def is_open(self) -> bool:
-        """True while there is a connection, as far as was noticed."""
-        return self._stream is not None
 
     @property
     def server(self) -> Protocol | None:
@@ -80,27 +65,11 @@ class BlockingHttpChannel:
         if session.server is not None:
             self._known = (session.server_hash, session.server)
         call.answer_metadata = response.metadata
-        error = response.error
-        if error is None:
-            return response.value
-        try:
-            raise error
-        finally:
-            del error, response  # the error holds its traceback, that this frame, and this would hold the error
-
-    def method(self, message: Message, timeout: float, slow: Callable[..., Any]) -> Callable[..., Any]:
-        """`slow`: there is nothing quicker over HTTP."""
-        return slow
+        return response.take()
 
     def discover(self, until: float) -> Protocol:
         """The protocol that the server says it serves, from a handshake with no call behind it."""
         return self._converse(discover(self.contract, self.endpoint), None, until)
-
-    def close(self) -> None:
-        """Closes the connection. The next call dials again."""
-        stream, self._stream, self._in_use = self._stream, None, False
-        if stream is not None:
-            stream.close()
 
     def _converse(self, steps: Generator[bytes, bytes, R], call: Call | None, until: float) -> R:
         """Posts what the conversation wants and gives it the answers, to its end."""
@@ -121,9 +90,7 @@ class BlockingHttpChannel:
             result: R = end.value
             return result
         except BaseException:  # Ctrl-C too: where the two ends stand is unknown
-            if self._stream is not None:
-                self._stream.abort()
-            self.close()
+            self._abort()
             raise
 
     def _post(self, body: bytes, call: Call | None, until: float) -> bytes:

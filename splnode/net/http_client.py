@@ -176,13 +176,7 @@ class _HttpConnection(asyncio.Protocol):
             response: Response = end.value
         self._done = True
         call.answer_metadata = response.metadata
-        error = response.error
-        if error is None:
-            return response.value
-        try:
-            raise error
-        finally:
-            del error, response  # the error holds its traceback, that this frame, and this would hold the error
+        return response.take()
 
     async def discover(self) -> Protocol:
         """What the server says it speaks."""

@@ -63,6 +63,16 @@ class Response:
         self.error = error
         self.metadata = metadata
 
+    def take(self) -> Any:
+        """The value, or raises the error. Once: the error's traceback holds the frames, and so this, which drops it."""
+        error, self.error = self.error, None
+        if error is None:
+            return self.value
+        try:
+            raise error
+        finally:
+            del error
+
     def __repr__(self) -> str:
         return f"<Response {self.serial} {self.value if self.error is None else self.error!r}>"
 
