@@ -143,6 +143,9 @@ def _open_remote(args: argparse.Namespace, where: Target, phases: Phases) -> Cal
     except NoEndpointError as error:
         if not target.is_default(args) or isinstance(error, NotServedError):
             raise
+        from splnode.cli.meshed import tell_alone
+
+        tell_alone(error)
         alone = True
     else:
         where, alone = where.at(endpoint), False

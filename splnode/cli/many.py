@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from splnode.avro.protocol import Protocol, find_protocol
 from splnode.cli import dial, meshed, output
-from splnode.cli.failure import NoEndpointError, exit_code, say
+from splnode.cli.failure import NoEndpointError, exit_code
 from splnode.cli.passed import Outcome, Passed, not_found
 from splnode.cli.phases import Phases
 from splnode.cli.target import Target
@@ -165,7 +165,6 @@ async def _through(where: Target, phases: Phases, metadata: Mapping[str, bytes])
 
 @asynccontextmanager
 async def _alone(where: Target, seconds: float | None) -> AsyncIterator[Client]:
-    say("no node runs here: looking for others from this command")
     async with meshed.looking(seconds, where.tls) as member:
         protocol = find_protocol(dial.NODE)
         yield Client(Router({dial.NODE: Server(protocol, member.service)}), protocol)

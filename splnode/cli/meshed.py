@@ -61,16 +61,24 @@ async def asking(args: argparse.Namespace) -> AsyncIterator[Asked]:
         where = target.from_args(args)
         try:
             endpoint, protocol = dial.find(where, NODE_SERVICE)
-        except NoEndpointError:
+        except NoEndpointError as error:
             if not target.is_default(args):
                 raise
-            say("no node runs here: looking for others from this command")
+            tell_alone(error)
         else:
             with dial.connected(where.at(endpoint), protocol) as dialled:
                 yield Asked(dialled.client(where.max_time))
             return
     async with looking(tls=target.from_args(args).tls) as member:
         yield Asked(None, member)
+
+
+def tell_alone(error: NoEndpointError) -> None:
+    """Says that this command looks for others itself, and why: the node of this host has let nobody in, as `error`
+    has it."""
+    secret = "speaks TLS" in str(error)
+    found = "what runs here speaks TLS, and wants --cert or --mesh-key" if secret else "no node runs here"
+    say(f"{found}: looking for others from this command")
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 import pytest
 
 from splnode.cli import meshed
+from splnode.cli.failure import NoEndpointError
 from tests.cli.conftest import Shell
 from tests.cli.meshes import Mesh
 
@@ -17,6 +18,15 @@ def test_without_a_node_the_command_looks_itself(shell: Shell, mesh: Mesh, monke
     (shop,) = (row for row in shell("services", "test.Shop", "--scan").results if row["nodeId"] == "one")
     assert shop["fit"] == "SAME"
     assert any(row["check"] == "source" for row in shell("doctor", "--scan").results)
+
+
+@pytest.mark.parametrize(("reason", "said"), [
+    ("no node can be reached:\n  tcp://127.0.0.1:9090: this port speaks TLS: call", "wants --cert or --mesh-key"),
+    ("no node can be reached:\n  tcp://127.0.0.1:9090: connection refused", "no node runs here"),
+])  # fmt: skip
+def test_why_it_looks_itself(capsys: pytest.CaptureFixture[str], reason: str, said: str) -> None:
+    meshed.tell_alone(NoEndpointError(reason))
+    assert said in capsys.readouterr().err
 
 
 def test_columns() -> None:
