@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from splnode.cli import complete
 from splnode.cli.complete import candidates, split
 from splnode.cli.main import COMMANDS
 from tests.cli.conftest import Shell
@@ -60,6 +61,7 @@ def test_endpoints_and_profiles(home: Path) -> None:
 
 def test_services_and_messages_of_the_node(home: Path, node: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPLNODE_TO", node[0])
+    monkeypatch.setattr(complete, "PATIENCE", 20.0)  # nobody is typing
     assert words("splnode call test.Echo.a") == ["test.Echo.add"]
     assert words("splnode call Echo.a") == ["Echo.add"]
     assert words("splnode bench -n 5 Echo.a") == ["Echo.add"]

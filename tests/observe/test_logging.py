@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 import structlog
 
+from splnode.observe import logging
 from splnode.observe.logging import configure
 
 
@@ -90,3 +91,5 @@ def test_no_stderr_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     configure("info", "auto")
     structlog.get_logger().info("to nobody")
+    logging._nowhere().close()
+    logging._nowhere.cache_clear()
