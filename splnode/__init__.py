@@ -25,6 +25,7 @@ _HOMES: Final = {
     "ConfigError": "splnode.errors",
     "DeclaredError": "splnode.errors",
     "Endpoint": "splnode.endpoint",
+    "Guard": "splnode.access.guard",
     "Instance": "splnode.discovery.resolver",
     "Node": "splnode.node",
     "Protocol": "splnode.avro.protocol",
@@ -39,6 +40,7 @@ _HOMES: Final = {
     "deadline": "splnode.rpc.call",
     "discover": "splnode.net.discover",
     "listen": "splnode.net.listener",
+    "read_policy": "splnode.access.keeper",
 }
 
 _MODULES: Final = ("sync",)

@@ -245,8 +245,7 @@ class Node:
         """From now on every call is asked about."""
         keeper = self._keeper = Keeper(self.config, audit_all=audit_all)
         self._closing.callback(keeper.close)
-        self._router.guard = keeper.guard
-        keeper.guard.changed = self._router.withdraw
+        self._router.obey(keeper.guard)
         keeper.watch()
 
     async def _open_services(self) -> None:

@@ -89,10 +89,11 @@ class Keeper:
                 self._load()
 
 
-def read_policy(path: Path | None) -> Policy:
+def read_policy(path: str | os.PathLike[str] | None) -> Policy:
     """The policy of a file, or the one that is shipped. ConfigError, with the line if it is one's."""
     if path is None:
         return default_policy()
+    path = Path(path)
     try:
         return parse(path.read_text("utf-8"), str(path))
     except OSError as error:

@@ -21,6 +21,7 @@ from splnode.net.tls_gate import Gate
 from splnode.rpc.admission import Admission
 from splnode.rpc.call import DEFAULT_TIMEOUT, Peer
 from splnode.rpc.channel import Channel
+from splnode.rpc.guard import Guard
 from splnode.rpc.interceptor import Interceptor
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
@@ -191,7 +192,7 @@ class Listening:
 
 
 @contextlib.asynccontextmanager
-async def listen(
+async def listen(  # noqa: PLR0913 - what a program may want to say, each by its name
     endpoints: Iterable[str | Endpoint],
     services: Mapping[ProtocolLike, object],
     *,
@@ -201,6 +202,7 @@ async def listen(
     timeout: float = DEFAULT_TIMEOUT,
     insecure: bool = False,
     tls: Tls | None = None,
+    guard: Guard | None = None,
 ) -> AsyncIterator[Listening]:
     """Serves implementations of protocols, for programs without a node.
 
@@ -211,6 +213,10 @@ async def listen(
     which does not fit). ConfigError names an endpoint that cannot be used, or a protocol that is there twice. With
     `tls` (a `splnode.Tls`) what others can reach speaks TLS. On leaving, what runs is cancelled and the
     implementations' own `close` is called.
+
+    `guard` says who may call what, and is for this listener alone: `splnode.Guard()` has the policy that a Node has
+    without settings, `splnode.Guard(splnode.read_policy(path))` one of your own. Without a guard there is no policy,
+    unlike in a Node: whoever reaches an endpoint may call all that is served there.
     """
     gate = admission or Admission()
     found = [(find_protocol(protocol), implementation) for protocol, implementation in services.items()]
@@ -218,6 +224,8 @@ async def listen(
     router = Router({server.protocol.name: server for server in servers})
     if len(router.services) < len(servers):
         raise ConfigError(f"{len(servers)} services have {len(router.services)} names: {', '.join(router.services)}")
+    if guard is not None:
+        router.obey(guard)
     directory = Directory(server.contract for server in servers)
     listener = Listener(router, directory, limits=limits, timeout=timeout, insecure=insecure, share=gate.share, tls=tls)
     try:

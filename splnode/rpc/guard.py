@@ -4,6 +4,7 @@ The guard itself stands a floor above (`splnode.access.guard`): here is what is 
 """
 
 import typing
+from collections.abc import Callable
 
 from splnode.rpc.call import Call, Peer
 
@@ -13,6 +14,8 @@ class Guard(typing.Protocol):
 
     watchful: bool
     """Whether it has to see even what this node calls by itself."""
+    changed: Callable[[], None]
+    """What it calls when it says something else than before; set by the router that asks it."""
 
     def check(self, call: Call, *, here: bool = True) -> None:
         """CallError(PERMISSION_DENIED or UNAUTHENTICATED) for a call that may not be; `here`: it ends in this process.

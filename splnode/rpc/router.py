@@ -36,6 +36,12 @@ class Router:
         self._lets: dict[bytes, bool] = {}
         self._tracks: WeakKeyDictionary[Contract, Track] = WeakKeyDictionary()
 
+    def obey(self, guard: Guard) -> None:
+        """From now on asks the guard, which is nobody else's: what it says may change while calls run."""
+        self.guard = guard
+        guard.changed = self.withdraw
+        self.withdraw()
+
     @property
     def elsewhere(self) -> Channel | None:
         """Where calls go that have no route."""

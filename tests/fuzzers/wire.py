@@ -202,7 +202,7 @@ async def _accepted(data: bytes, calculator: Calculator | None = None, address: 
     server = Server(CALCULATOR, calculator or Calculator(), interceptors=(gate,), limits=LIMITS)
     router = Router({CALCULATOR.name: server})
     if calculator is not None:
-        router.guard = Guard(policies.parse(POLICY))
+        router.obey(Guard(policies.parse(POLICY)))
     host = Host(
         router,
         Directory([server.contract, Contract(OTHER, limits=LIMITS)]),

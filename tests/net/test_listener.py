@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import splnode
+from splnode.access.tokens import Tokens
 from splnode.avro.protocol import Protocol
 from splnode.endpoint import Endpoint
-from splnode.errors import ConfigError, SchemaError
+from splnode.errors import CallError, Code, ConfigError, SchemaError
 from splnode.net.bind import SILENCE
 from splnode.net.listener import Listener
 from splnode.rpc.router import Router
@@ -154,3 +155,38 @@ async def test_accepted_sockets_send_at_once_and_notice_a_host_that_has_gone() -
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # else small answers wait for each other
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == SILENCE
+
+
+POLICY = """
+[[rule]]
+who = ["*"]
+deny = ["{message}"]
+
+[[rule]]
+who = ["*"]
+allow = ["*"]
+"""
+
+
+async def test_a_guard_says_who_may_call_what(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY.format(message="*.add"))
+    guard = splnode.Guard(splnode.read_policy(policy))
+    endpoints = ["tcp://127.0.0.1:0", f"unix://{tmp_path}/s", "http+avro://127.0.0.1:0/"]
+    async with splnode.listen(endpoints, {PROTOCOL: Inventory()}, guard=guard) as server:
+        for endpoint in server.endpoints:
+            async with splnode.connect(endpoint, PROTOCOL) as client:
+                with pytest.raises(CallError, match=r"may not call .*\.add") as denied:
+                    await client.add(1, 2)
+                assert denied.value.code is Code.PERMISSION_DENIED
+                assert not denied.value.started
+        policy.write_text(POLICY.format(message="*.other"))
+        async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
+            guard.replace(splnode.read_policy(policy), Tokens())
+            assert await client.add(1, 2) == 3
+
+
+async def test_without_a_guard_there_is_no_policy(tmp_path: Path) -> None:
+    async with splnode.listen([f"unix://{tmp_path}/s"], {PROTOCOL: Inventory()}) as server:
+        async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
+            assert await client.add(1, 2) == 3

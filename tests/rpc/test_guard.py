@@ -39,7 +39,7 @@ class OnlyAnn:
 
 def guarded(guard: OnlyAnn) -> Router:
     router = Router({PROTOCOL.name: Fake([])})
-    router.guard = guard
+    router.obey(guard)
     return router
 
 
@@ -71,7 +71,7 @@ async def test_what_the_node_calls_itself_is_asked_about_where_it_may_matter() -
 async def test_only_what_the_guard_lets_runs_where_it_was_read() -> None:
     server = Server(PROTOCOL, Inventory())
     router = Router({PROTOCOL.name: server})
-    router.guard = OnlyAnn()
+    router.obey(OnlyAnn())
     codec = server.contract.serving(PROTOCOL).prepare(b"add")
     assert not isinstance(codec, CallError)
     assert router.handler(codec, Peer("", None, BOB)) is None
@@ -102,13 +102,14 @@ def test_who_may_call_everything_is_known_until_something_changes() -> None:
     router = Router()
     router.add("One", Contracted(one))
     assert router.lets(ANN)  # nobody minds
-    router.guard = guard = Listed()
+    guard = Listed()
+    router.obey(guard)
     assert router.lets(ANN)
     router.add("Two", Contracted(two))
     assert not router.lets(ANN)
     guard.allowed = ("add", "tell")
     assert not router.lets(ANN)
-    router.withdraw()
+    guard.changed()
     assert router.lets(ANN)
     router.add("Three", Fake([]))  # of which nothing is known
     assert not router.lets(ANN)

@@ -92,9 +92,10 @@ async def test_calls_may_go_straight_elsewhere_while_there_is_no_route_and_nobod
     assert track.lines == ()
     router.remove("com.acme.Inventory")
     assert tuple(track.lines) == (away.inner,)
-    router.guard = guard = Watches()
+    guard = Watches()
+    router.obey(guard)
     guard.watchful = True
-    router.withdraw()
+    guard.changed()
     assert track.lines == ()
     guard.watchful = False
     router.withdraw()
