@@ -14,7 +14,6 @@ from splnode.rpc.client import Client
 from tests.net.conftest import forget_cancelled_timers
 from tests.rpc.conftest import PROTOCOL, Inventory
 
-
 LOOKS = 5
 """How often a machine that is slow is looked at again."""
 
