@@ -264,6 +264,7 @@ class Node:
             kept=config.modules.idle_workers,
             timeout=config.calls.timeout,
         )
+        await modules.tidy()
         self.serve("SPLExecuteService", ExecuteService(modules))
         self.serve("splnode.Health", self._health)
         self.serve(

@@ -1,6 +1,7 @@
 """The node in this process; as a process of its own it is tested in tests/cli/test_serve.py."""
 
 import asyncio
+import os
 import socket
 import stat
 from collections.abc import Callable
@@ -445,3 +446,16 @@ def elsewhere(node: Node) -> Channel:
     channel = node._router.elsewhere
     assert channel is not None
     return channel
+
+
+async def test_what_a_killed_node_left_unfinished_is_removed_at_the_start(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    folder = settings.data_directory / "files" / "a"
+    folder.mkdir(parents=True)
+    left, own = folder / ".0123456789abcdef.tmp", folder / "own.tmp"
+    for path in (left, own):
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0))
+    async with Node(settings):
+        assert not left.exists()
+        assert own.exists()

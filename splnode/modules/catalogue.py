@@ -55,7 +55,8 @@ class Modules:
         self._directory = ModuleDirectory(directory)
         if self._directory.root is not None and not self._directory.root.is_dir():
             raise ConfigError(f"modules: {self._directory.root} is no directory: make it, or name another")
-        self._built_in: Mapping[str, BuiltIn] = built_in_modules(data, Folder(files) if files is not None else None)
+        self._files = Folder(files) if files is not None else None
+        self._built_in: Mapping[str, BuiltIn] = built_in_modules(data, self._files)
         self._timeout = timeout
         turn = asyncio.Lock()
         self._pool = Pool(lambda: ModuleProcess.start(memory, environment, turn), workers, kept)
@@ -97,6 +98,11 @@ class Modules:
     async def schema_text(self, fingerprint: str) -> str | None:
         """The text of a schema that a Record of a module may have, by its fingerprint, for splnode.Reflection."""
         return await asyncio.to_thread(self._find_schema, fingerprint)
+
+    async def tidy(self) -> None:
+        """Removes from the files what a node that was killed left unfinished. Once, at the start."""
+        if self._files is not None and (removed := await asyncio.to_thread(self._files.tidy)):
+            log.info("files removed that were never finished", files=removed, folder=str(self._files.root))
 
     async def close(self) -> None:
         """Stops what runs."""

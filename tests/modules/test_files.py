@@ -1,10 +1,12 @@
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from splnode.modules.files import FileFault, Folder
+from splnode.modules import files
+from splnode.modules.files import STALE, FileFault, Folder
 
 
 def test_written_read_and_listed(tmp_path: Path) -> None:
@@ -68,3 +70,41 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         folder.read("a/b/c", 10)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "fifo"]
     assert [each.name for each in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def unfinished(folder: Path, age: float, name: str = ".0123456789abcdef.tmp") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_bytes(b"half")
+    moment = time.time() - age
+    os.utime(path, (moment, moment))
+    return path
+
+
+def test_what_a_killed_writer_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    assert Folder(root).tidy() == 0  # which is not made for that
+    assert not root.exists()
+    left = [unfinished(root, STALE + 60), unfinished(root / "a/b", STALE + 60)]
+    kept = [
+        unfinished(root / "c", STALE - 60),  # another process may be writing it
+        unfinished(root, STALE + 60, "mine.tmp"),
+        unfinished(root, STALE + 60, ".0123456789abcdeg.tmp"),
+        unfinished(tmp_path / "outside", STALE + 60),
+    ]
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "a/.1123456789abcdef.tmp").mkdir()
+    assert Folder(root).tidy() == 2
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
+    assert (root / "a/.1123456789abcdef.tmp").is_dir()
+    assert Folder(root).tidy(time.time() + 120) == 1  # that of c is old by then
+
+
+def test_tidying_ends_where_there_is_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LOOKED_AT", 10)
+    for number in range(20):
+        (tmp_path / f"file{number}").touch()
+    deep = unfinished(tmp_path / "a/a/a/a/a", STALE + 60)
+    assert Folder(tmp_path).tidy() == 0
+    assert deep.exists()
