@@ -110,7 +110,7 @@ def settings_of(args: argparse.Namespace) -> config.Config:
     if files := encryption.given(args):
         # What is given in another way stands for all of it: a mesh key for a certificate, or the other way round.
         absolute = {name: str(Path(file).expanduser().absolute()) for name, file in files.items()}
-        tls = config.TlsConfig(mutual=tls.mutual, plain=tls.plain, **absolute)
+        tls = config.TlsConfig(mutual=tls.mutual, plain=tls.plain, certificates=tls.certificates, **absolute)
     data, modules, discovery = settings.data, settings.modules, settings.discovery
     if args.peer:
         for text in args.peer:

@@ -110,6 +110,7 @@ def _anchor(config: Config, base: Path) -> Config:
     node, data, modules, discovery = config.node, config.data, config.modules, config.discovery
     access, tls = config.access, config.tls
     secrets = {name: absolute(path) for name in _TLS_FILES if (path := getattr(tls, name))}
+    further = tuple(absolute(path) for path in tls.certificates)
     files = {key: absolute(path) for key in ("policy", "tokens", "audit") if (path := getattr(access, key))}
     return replace(
         config,
@@ -126,7 +127,7 @@ def _anchor(config: Config, base: Path) -> Config:
             resolvers=tuple(anchored_class(target, base) for target in discovery.resolvers),
         ),
         access=replace(access, **files),
-        tls=replace(tls, **secrets),
+        tls=replace(tls, certificates=further, **secrets),
     )
 
 

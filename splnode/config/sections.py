@@ -182,6 +182,7 @@ class TlsConfig(_Section, frozen=True):
     certificate: str | None = None
     key: str | None = None
     authority: str | None = None
+    certificates: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
     mesh_key: str | None = None
     mutual: Literal["ask", "on", "off"] = "ask"
     plain: Literal["off", "both"] = "off"

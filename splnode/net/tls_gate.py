@@ -168,7 +168,7 @@ class Gate:
 
     async def _shake_hands(self, knock: Knock) -> None:
         """Until the handshake is done; or, where there was none, until the peer knows why."""
-        link = TlsTransport(self._tls.server(), lambda: self._let_in(knock))
+        link = TlsTransport(self._tls, lambda: self._let_in(knock))
         try:
             await self._loop.connect_accepted_socket(lambda: link, knock.take())
             await link.shaken

@@ -11,7 +11,7 @@ from splnode.endpoint import Endpoint
 from splnode.net.reasons import unreachable
 from splnode.net.securing import Securing
 from splnode.net.stream import Stream
-from splnode.net.tls import since
+from splnode.net.tls_files import since
 from splnode.net.tls_reasons import CLOSED, OUT_OF_TIME, explain
 
 PIECE: Final = 64 * 1024

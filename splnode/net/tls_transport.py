@@ -19,10 +19,16 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from splnode.net.tls import Tls
+from splnode.net.tls_hello import asked_name
+
 PIECE: Final = 256 * 1024
 """Bytes that are encrypted, or decrypted, at a time."""
 JOINED: Final = 64 * 1024
 """Parts are joined up to so many bytes, so that they make one record."""
+GREETING: Final = 32 * 1024
+"""Bytes that a client may send without an end of its handshake. An honest one sends some hundred, and as many thousand
+with a chain of certificates; TLS itself would keep 128 kB of a ClientHello alone."""
 
 Bytes = bytes | bytearray | memoryview
 
@@ -30,11 +36,13 @@ Bytes = bytes | bytearray | memoryview
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """Shakes hands over the transport that it is made the protocol of, and then is that of whom `enter` gives.
 
+    It shows the certificate of `tls` that is for the name that the client asks for.
+
     `shaken` says when the handshake is done; OSError if it was none: then the peer is told, and has until `lost` to
     hear it. Whoever waits for them sets the deadline, and aborts.
     """
 
-    def __init__(self, context: ssl.SSLContext, enter: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(self, tls: Tls, enter: Callable[[], asyncio.BaseProtocol]) -> None:
         super().__init__()
         loop = asyncio.get_running_loop()
         self.shaken: asyncio.Future[None] = loop.create_future()
@@ -42,7 +50,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._loop = loop
         self._enter = enter
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls: Any = context.wrap_bio(self._in, self._out, server_side=True)
+        self._contexts = tls
+        self._tls: Any = None
+        self._hello = b""  # until it is known what the client asks for
+        self._greeting = 0
         self._below: asyncio.Transport | None = None
         self._protocol: asyncio.BaseProtocol | None = None
         self._buffered: asyncio.BufferedProtocol | None = None
@@ -63,11 +74,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Bytes of the peer, encrypted."""
         if self._closing or self._error is not None:
             return  # it was refused, or is being let go
-        self._in.write(data)
         if self._protocol is not None:
+            self._in.write(data)
             self._pump()
-        else:
+            return
+        self._greeting += len(data)
+        if self._begun(data):
             self._shake()
+        if self._greeting > GREETING and not self.shaken.done():
+            self._refuse(OSError(f"its handshake has no end within {GREETING} bytes"))
 
     def eof_received(self) -> bool:
         """The stream below has ended: with or without a word."""
@@ -196,8 +211,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._closing or self._below is None:
             return
         self._closing = True
-        with contextlib.suppress(ssl.SSLError):  # mostly SSLWantReadError: the peer's own end is not waited for
-            self._tls.unwrap()
+        if self._tls is not None:
+            with contextlib.suppress(ssl.SSLError):  # mostly SSLWantReadError: the peer's own end is not waited for
+                self._tls.unwrap()
         self._flush()
         self._below.close()
 
@@ -212,6 +228,18 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _flush(self) -> None:
         if self._out.pending and self._below is not None:
             self._below.write(self._out.read())
+
+    def _begun(self, data: bytes) -> bool:
+        """Whether TLS has what came: first it must be known which certificate the client wants to see."""
+        if self._tls is None:
+            self._hello += data
+            name = asked_name(self._hello) if self._contexts.looks_at_names else ""
+            if name is None:
+                return False
+            self._tls = self._contexts.server(name).wrap_bio(self._in, self._out, server_side=True)
+            data, self._hello = self._hello, b""
+        self._in.write(data)
+        return True
 
     def _shake(self) -> None:
         try:

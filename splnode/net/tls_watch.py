@@ -20,12 +20,13 @@ def open_tls(settings: TlsConfig, node: str) -> Tls | None:
 
     `node` is the id that it must be of; "" where a certificate may say which.
     """
-    if not (settings.certificate or settings.key or settings.authority or settings.mesh_key):
+    if not (settings.certificate or settings.key or settings.authority or settings.mesh_key or settings.certificates):
         return None
     return Tls(
         certificate=settings.certificate,
         key=settings.key,
         authority=settings.authority,
+        certificates=settings.certificates,
         mesh_key=settings.mesh_key,
         mutual=settings.mutual,
         plain=settings.plain,

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.net import tls_mint as mint
-from splnode.net.tls import Tls, expiry, plain_of
+from splnode.net.tls import Context, Tls, expiry
 from tests.net.certificates import Mesh, mesh_key, write
 
 
@@ -110,6 +110,76 @@ class TestFiles:
         assert Tls(certificate=alone).serves
         with pytest.raises(ConfigError, match='mutual = "on" needs the authority'):
             Tls(certificate=alone, mutual="on")
+
+
+class TestFurtherCertificates:
+    """One that a public authority has made, say, for who looks at host names."""
+
+    @pytest.fixture
+    def away(self, tmp_path: Path) -> Mesh:
+        return Mesh(tmp_path, "away")
+
+    @staticmethod
+    def named(context: ssl.SSLContext, tls: Tls) -> str:
+        """The file whose certificate a context shows."""
+        return next(Path(shown.file).stem for shown, each in tls._made.servers if each is context)
+
+    def test_the_name_asked_for_decides_and_the_first_is_for_all_others(self, mesh: Mesh, away: Mesh) -> None:
+        shop = str(away.certificate("shop", ("shop.example.org", "localhost")))
+        star = str(away.certificate("star", ("*.example.net", "shop.example.org")))
+        tls = Tls(certificate=str(mesh.certificate("kitchen")), certificates=[shop, star])
+        assert tls.looks_at_names and [Path(each.file).stem for each in tls.shown] == ["kitchen", "shop", "star"]
+        for name, file in (
+            ("", "kitchen"),
+            ("localhost", "kitchen"),  # which has it too
+            ("shop.example.org", "shop"),
+            ("a.example.net", "star"),
+            ("a.b.example.net", "kitchen"),
+            ("no.where", "kitchen"),
+        ):
+            assert self.named(tls.server(name), tls) == file
+
+    def test_members_are_known_whichever_they_are_shown(self, mesh: Mesh, away: Mesh) -> None:
+        shop = str(away.certificate("shop", ("shop.example.org",)))
+        tls = Tls(certificate=str(mesh.certificate("kitchen")), certificates=[shop], mutual="on")
+        context = tls.server("shop.example.org")
+        assert isinstance(context, Context)
+        assert (context.mesh, context.verify_mode) == ("home", ssl.CERT_REQUIRED)
+        assert [each["subject"] for each in context.get_ca_certs()] == [((("commonName", "splnode mesh home"),),)]
+
+    def test_beside_a_mesh_key(self, away: Mesh, tmp_path: Path) -> None:
+        shop = str(away.certificate("shop", ("shop.example.org",)))
+        tls = Tls(mesh_key=mesh_key(tmp_path), certificates=[shop], node="kitchen")
+        assert tls.server("shop.example.org") is not tls.server() is tls.server("kitchen")
+        assert tls.expires == tls.shown[1].expires
+        assert tls.server("shop.example.org").verify_mode == ssl.CERT_OPTIONAL
+
+    def test_each_is_read_again_and_its_end_is_told(self, mesh: Mesh, away: Mesh) -> None:
+        shop = str(away.certificate("shop", ("shop.example.org",), days=20))
+        tls = Tls(certificate=str(mesh.certificate("kitchen")), certificates=[shop])
+        before = tls.server("shop.example.org")
+        assert tls.expires == tls.shown[1].expires
+        assert [file for file, _ in expiry([tls], tls.expires)] == [shop]
+        away.certificate("shop", ("other.example.org",))
+        assert tls.refresh()
+        assert tls.server("shop.example.org") is tls.server() is not before
+        assert expiry([tls], 0) == []
+
+    def test_what_is_no_good_is_named(self, mesh: Mesh, away: Mesh, tmp_path: Path) -> None:
+        first, cellar = str(mesh.certificate("kitchen")), str(mesh.certificate("cellar"))
+        shop = away.certificate("shop")
+        shop.with_suffix(".key").chmod(0o644)
+        for settings, words in (
+            (
+                {"certificate": first, "certificates": [cellar]},
+                "cellar.pem is of the node cellar, and this one is kitchen",
+            ),
+            ({"certificate": first, "certificates": [str(shop)]}, r"shop\.key.* others can read"),
+            ({"certificate": first, "certificates": [str(tmp_path / "no.pem")]}, r"no\.pem.* cannot be read"),
+            ({"certificates": [cellar]}, "further certificates without a first: give tls.certificate, or tls.mesh_key"),
+        ):
+            with pytest.raises(ConfigError, match=words):
+                Tls(**settings)
 
 
 class TestHandshake:
@@ -266,7 +336,3 @@ class TestEndpoints:
         assert not tls.serves
         assert tls.listened(self.far) == self.far
         assert tls.dialled(self.far).is_secure
-
-    def test_back_again(self) -> None:
-        assert plain_of(Endpoint("tls", "h", 1, node="x")) == Endpoint("tcp", "h", 1)
-        assert plain_of(self.far) == self.far

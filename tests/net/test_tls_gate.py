@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import shutil
 import socket
 import ssl
@@ -21,6 +22,7 @@ from splnode.limits import Limits
 from splnode.net import tls_gate
 from splnode.net.tls import Tls
 from tests.net.certificates import Mesh, mesh_key
+from tests.net.test_tls_hello import with_name
 from tests.require import require
 
 ECHO = Protocol.parse(
@@ -233,6 +235,62 @@ async def test_the_host_name_is_told_and_an_address_is_not(mesh: Mesh) -> None:
             assert await echo(where, mesh.tls("cellar")) == b"hello"
             assert await asyncio.to_thread(blocking_echo, where, mesh.tls("cellar")) == b"hello"
     assert told == ["localhost", "localhost", None, None]
+
+
+class TestSeveralCertificates:
+    """The one that the client asks for; the first for all others. (RFC 6066, 3)"""
+
+    @pytest.fixture
+    def server(self, mesh: Mesh, tmp_path: Path) -> Tls:
+        shop = str(Mesh(tmp_path, "away").certificate("shop", ("shop.example.org",)))
+        return Tls(certificate=str(mesh.certificate("kitchen")), certificates=[shop])
+
+    async def test_openssl(self, server: Tls, tmp_path: Path) -> None:
+        require(shutil.which("openssl") is not None, "openssl", "apt-get install openssl")
+        async with serving(server) as endpoint:
+            for name, node in (
+                (("-servername", "shop.example.org"), b"shop"),
+                (("-servername", "SHOP.example.org"), b"shop"),
+                (("-servername", "no.where"), b"kitchen"),
+                (("-noservername",), b"kitchen"),
+            ):
+                said = await run("openssl", "s_client", "-connect", f"127.0.0.1:{endpoint.port}", *name)
+                assert re.findall(rb"subject=CN ?= ?(\w+)", said) == [node]
+
+    async def test_curl(self, server: Tls, tmp_path: Path) -> None:
+        require(shutil.which("curl") is not None, "curl", "apt-get install curl")
+        async with serving(server, "https+avro://127.0.0.1:0/") as endpoint:
+            for name, mesh in (("shop.example.org", "away"), ("localhost", "home")):
+                where = ("--resolve", f"{name}:{endpoint.port}:127.0.0.1", f"https://{name}:{endpoint.port}/nothing")
+                trusted = ("--cacert", str(tmp_path / mesh / "authority.pem"))
+                assert await run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", *trusted, *where) == b"405"
+
+    async def test_a_client_of_our_own_by_name(self, mesh: Mesh, tmp_path: Path) -> None:
+        """Who looks at host names sees the one for it; a node of the mesh, which comes by address, the mesh's."""
+        away = Mesh(tmp_path, "away")
+        shop = str(away.certificate("shop", ("localhost",)))
+        public = Tls()
+        public.client().load_verify_locations(str(away.ca))
+        server = Tls(certificate=str(mesh.certificate("kitchen", ())), certificates=[shop])
+        async with serving(server, "tls://localhost:0") as endpoint:
+            assert await echo(endpoint, public) == await asyncio.to_thread(blocking_echo, endpoint, public) == b"hello"
+            address = endpoint.replace(host="127.0.0.1")
+            assert await echo(address, mesh.tls("cellar")) == b"hello"
+            assert await asyncio.to_thread(blocking_echo, address, mesh.tls("cellar")) == b"hello"
+
+    @pytest.mark.parametrize(
+        "name", [b"b\xc3\xbccher.example", b"x" * 300, b"\0.example", b"..", b"", b"*.example.org"]
+    )
+    async def test_odd_names_are_heard_in_silence(
+        self, server: Tls, mesh: Mesh, capfd: pytest.CaptureFixture[str], name: bytes
+    ) -> None:
+        async with serving(server) as endpoint:
+            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+            writer.write(with_name(name))
+            assert (await asyncio.wait_for(reader.read(1), 5))[:1] in (b"\x15", b"\x16")
+            writer.close()
+            assert await echo(endpoint, mesh.tls("cellar")) == b"hello"
+        assert "Traceback" not in capfd.readouterr().err
 
 
 async def peer_certificate(endpoint: Endpoint, client: Tls) -> dict[str, Any]:

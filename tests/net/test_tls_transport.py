@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from splnode.net.tls import Tls
-from splnode.net.tls_transport import TlsTransport
+from splnode.net.tls_transport import GREETING, TlsTransport
 from tests.net.certificates import Mesh
 
 SOON = 10.0
@@ -100,7 +100,7 @@ async def linked(tls: Tls, protocol: Plain, client: Tls, script: Script) -> Asyn
 
     thread = threading.Thread(target=run)
     thread.start()
-    link = TlsTransport(tls.server(), lambda: protocol)
+    link = TlsTransport(tls, lambda: protocol)
     ours.setblocking(False)
     await asyncio.get_running_loop().connect_accepted_socket(lambda: link, ours)
     try:
@@ -266,10 +266,30 @@ class TestRefused:
 
     async def test_one_that_goes_is_an_error_too(self, mesh: Mesh) -> None:
         ours, theirs = socket.socketpair()
-        link = TlsTransport(mesh.tls("kitchen").server(), Plain)
+        link = TlsTransport(mesh.tls("kitchen"), Plain)
         ours.setblocking(False)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: link, ours)
         theirs.close()
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(link.shaken, SOON)
+        await asyncio.wait_for(link.lost, SOON)
+
+    @pytest.mark.parametrize("several", [False, True])
+    async def test_a_handshake_without_an_end(self, mesh: Mesh, several: bool) -> None:
+        """TLS itself would keep 128 kB of each. Nothing goes on, and nothing more is kept."""
+        more = str(Mesh(mesh.folder.parent, "away").certificate("shop"))
+        tls = Tls(certificate=str(mesh.certificate("kitchen")), certificates=[more] if several else [])
+        ours, theirs = socket.socketpair()
+        link = TlsTransport(tls, Plain)
+        ours.setblocking(False)
+        with theirs:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: link, ours)
+            theirs.settimeout(SOON)
+            hello = b"\x01\x01\xff\xff" + bytes(GREETING)
+            for place in range(0, len(hello), 4096):
+                part = hello[place : place + 4096]
+                await asyncio.to_thread(theirs.sendall, b"\x16\x03\x01" + len(part).to_bytes(2) + part)
+            with pytest.raises(OSError, match=f"no end within {GREETING} bytes"):
+                await asyncio.wait_for(link.shaken, SOON)
+            assert await asyncio.to_thread(theirs.recv, 1) == b""
         await asyncio.wait_for(link.lost, SOON)
