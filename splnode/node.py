@@ -12,8 +12,7 @@ A body that raises, or is cancelled, goes to the third step at once.
 import asyncio
 import contextlib
 import os
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 from weakref import WeakValueDictionary
@@ -22,7 +21,7 @@ import msgspec
 import structlog
 
 from splnode.access.keeper import Keeper
-from splnode.avro.codec import engine_used, engines
+from splnode.avro.codec import engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.balance import report
 from splnode.balance.elsewhere import Elsewhere
@@ -34,13 +33,11 @@ from splnode.limits import Limits
 from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
 from splnode.net.memory import fitted, memory_limit
-from splnode.net.reached import OPEN_FILES
 from splnode.net.securing import Securing
 from splnode.net.tls import Tls
 from splnode.net.tls_watch import open_tls, watch_expiry
 from splnode.notify import notify
 from splnode.observe import logging, metrics
-from splnode.observe.load import Gauge
 from splnode.observe.metrics import Family
 from splnode.rpc.admission import Admission
 from splnode.rpc.call import Peer
@@ -48,10 +45,10 @@ from splnode.rpc.client import Client
 from splnode.rpc.interceptor import Interceptor
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
-from splnode.rpc.tally import Tally
 from splnode.services import own
 from splnode.services.data import DataService
 from splnode.services.execute import ExecuteService
+from splnode.services.figures import VITAL_SERVICES, Figures, settled
 from splnode.services.health import HealthService
 from splnode.services.mesh import MeshMember
 from splnode.services.metrics import MetricsService
@@ -72,9 +69,8 @@ NO_NATIVE: Final = (
     "install a C compiler and Python's headers (Debian: apt-get install gcc python3-dev), then install splnode again"
 )
 
-VITAL_SERVICES: Final = ("splnode.Health", "splnode.Reflection", "splnode.Metrics", "SPLNodeService")
 VITAL: Final = 1024
-"""Calls of these that may run at the same time; a watch runs for as long as nothing changes."""
+"""Calls of VITAL_SERVICES that may run at the same time; a watch runs for as long as nothing changes."""
 
 log = structlog.get_logger("splnode.node")
 
@@ -107,7 +103,7 @@ class Node:
         self._tls: Tls | None = None
         self._directory = Directory(default=self.config.node.default_service)
         self._listener: Listener | None = None
-        self._tallies: dict[str, Mapping[str, Tally]] = {}
+        self._figures = Figures(self._admission)
         self._processes = 1  # that share the calls of this node
         self._mesh: MeshMember | None = None
         self._health = HealthService()
@@ -152,7 +148,7 @@ class Node:
         )
         self._router.add(found.name, server)
         self._directory.add(server.contract)
-        self._tallies[found.name] = server.tallies
+        self._figures.tallies[found.name] = server.tallies
         self._health.set(found.name, "SERVING")
         if self._mesh is not None:
             self._mesh.change()
@@ -243,7 +239,7 @@ class Node:
 
     def _open_access(self, *, audit_all: bool = True) -> None:
         """From now on every call is asked about."""
-        keeper = self._keeper = Keeper(self.config, audit_all=audit_all)
+        keeper = self._keeper = self._figures.keeper = Keeper(self.config, audit_all=audit_all)
         self._closing.callback(keeper.close)
         self._router.obey(keeper.guard)
         keeper.watch()
@@ -324,7 +320,9 @@ class Node:
             share=share,
             tls=self._tls,
         )
-        self._directory.load = self._gauge().text
+        gauge = self._figures.gauge(lambda: self.config.admission.running, self._processes)
+        self._directory.load = gauge.text
+        self._figures.host = listener.host
         listener.host.pages = {"/metrics": self._metrics_page}
         self._closing.push_async_callback(self._settle)
         self._closing.push_async_callback(listener.close)
@@ -364,19 +362,6 @@ class Node:
         """How full the node is: 1 where as many calls run as may."""
         return self._admission.running / self.config.admission.running
 
-    def _gauge(self) -> Gauge:
-        """What others are told of this process that share their calls out by load: the services that do work."""
-
-        def tallies() -> Iterable[Tally]:
-            return (
-                tally for name, each in self._tallies.items() if name not in VITAL_SERVICES for tally in each.values()
-            )
-
-        def allowed() -> int:
-            return self.config.admission.running
-
-        return Gauge(tallies, lambda: self._admission.running, allowed, processes=self._processes)
-
     def _refuse_calls(self) -> None:
         for admission in (self._admission, self._vital):
             admission.close(f"node {self.id} is stopping")
@@ -392,31 +377,10 @@ class Node:
 
     async def _metrics(self) -> list[Family]:
         """All that this node counts, over all of its processes."""
-        return metrics.merge([self._counted(), metrics.process(), self._settled()])
+        return metrics.merge([self._figures.counted(), metrics.process(), self._settled()])
 
     def _settled(self) -> list[Family]:
-        """What is the same for as long as the node runs, in each of its processes."""
-        limits = {name: float(value) for name, value in vars(self.config.limits).items()}
-        ends = self._tls.expires if self._tls is not None else None
-        certified = [metrics.certificate(ends)] if ends is not None else []
-        return [self._built(), *metrics.bounds(limits, [OPEN_FILES]), *certified]
-
-    def _built(self) -> Family:
-        version = getattr(sys.modules["splnode"], "__version__", "")  # the face is not imported from below
-        return metrics.build(str(version), engine_used())
-
-    def _counted(self) -> list[Family]:
-        """What was counted of the calls that came to this process."""
-        found = [*metrics.calls(self._tallies), *metrics.places(self._admission.running, self._admission.waiting)]
-        if self._keeper is not None:
-            found += metrics.access(self._keeper.guard.denied, self._keeper.lost)
-        if self._listener is not None:
-            host = self._listener.host
-            found += metrics.traffic(len(host.connections), host.accepted, host.refused, *host.traffic)
-            found += metrics.held(host.greeting, host.held, len(host.clients), len(host.rates))
-            found.append(metrics.met(host.met))
-            found.append(metrics.tasks(len(asyncio.all_tasks())))
-        return found
+        return settled(self.config.limits, self._tls.expires if self._tls is not None else None)
 
     async def _metrics_page(self, peer: Peer) -> tuple[str, bytes]:
         client = self.client("splnode.Metrics")

@@ -81,7 +81,7 @@ class WorkerNode(Node):
 
     def counted(self) -> list[metrics.Family]:
         """What was counted of the calls that came to this process."""
-        return self._counted()
+        return self._figures.counted()
 
     async def _open_services(self) -> None:
         loaded = (own.load(spec) for spec in self.config.node.services)
