@@ -5,6 +5,7 @@ import contextlib
 import sys
 import time
 import typing
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from splnode.net.places import Places, most_connections
 from splnode.net.rates import Rates
 from splnode.net.reached import OPEN_FILES, Reached
 from splnode.net.serving import Open, Serving
+from splnode.net.seldom import Seldom
 from splnode.net.turns import Turns
 from splnode.rpc.call import DEFAULT_TIMEOUT, Peer, outside
 from splnode.rpc.channel import Channel
@@ -93,7 +95,7 @@ class Host:
     `patience` watches connections that owe something: a first message, or reading what waits for them; `unread` and
     `unsent` count what they make the node hold meanwhile. Handlers start in the context in which the host was made.
     `pages` may be read by HTTP, by their path. `accepted` and `refused` count connections, `reached` the limits that
-    were met.
+    were met, `unshaken` TLS handshakes that came to nothing, by why. `seldom` bounds what the log says of each.
     """
 
     def __init__(
@@ -116,6 +118,8 @@ class Host:
         self.turns = Turns()
         self.reached = Reached()
         self.rates = Rates(limits, self.reached)
+        self.seldom = Seldom()
+        self.unshaken: Counter[str] = Counter()
         self._traffic = (0, 0)  # of connections that are gone
         self.patience: Patience[Accepted] = Patience(lambda connection: connection.out_of_patience())
         most = limits.held_bytes

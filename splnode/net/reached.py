@@ -9,9 +9,7 @@ from typing import Final
 import structlog
 
 from splnode.limits import Limits
-
-EVERY: Final = 10.0
-"""Seconds between two lines about the same limit: who floods the node must not flood the log."""
+from splnode.net.seldom import Seldom
 
 OPEN_FILES: Final = "open_files"
 """The system's limit of open files, which is none of ours, but bounds connections too."""
@@ -26,17 +24,13 @@ class Reached:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.counts: Counter[str] = Counter()
-        self._clock = clock
-        self._silent: dict[str, tuple[float, int]] = {}  # until when, and the count when it was said
+        self._seldom = Seldom(clock)
 
     def __call__(self, limit: str, event: str, *, fix: str, **facts: object) -> None:
         """`limit` was reached: what happens, and what the operator can do, is said unless it was a moment ago."""
         self.counts[limit] += 1
-        until, said = self._silent.get(limit, (0.0, 0))
-        now = self._clock()
-        if now >= until:
-            self._silent[limit] = now + EVERY, self.counts[limit]
-            log.warning(event, limit=limit, times=self.counts[limit] - said, fix=fix, **facts)
+        if times := self._seldom(limit):
+            log.warning(event, limit=limit, times=times, fix=fix, **facts)
 
     def count(self, limit: str) -> None:
         """Once more; nothing is said."""

@@ -22,7 +22,7 @@ from splnode.net.entering import Entering
 from splnode.net.host import Host
 from splnode.net.places import of_address
 from splnode.net.tls import Tls
-from splnode.net.tls_reasons import GONE, explain
+from splnode.net.tls_reasons import GONE, explain, kind_of
 from splnode.net.tls_transport import TlsTransport
 
 TURN: Final = 64
@@ -41,7 +41,8 @@ log = structlog.get_logger("splnode.net")
 class Knock:
     """Somebody who was accepted, and is not let in yet: to its host a connection without a whole message."""
 
-    def __init__(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
+    def __init__(self, host: Host, sock: socket.socket, address: tuple[Any, ...]) -> None:
+        self._host = host
         self.address = of_address(str(address[0]))
         self.peer = f"tls://[{address[0]}]:{address[1]}" if ":" in address[0] else f"tls://{address[0]}:{address[1]}"
         self.socket: socket.socket | None = sock
@@ -66,8 +67,15 @@ class Knock:
 
     def out_of_patience(self) -> None:
         """It took too long."""
-        log.info("connection dropped", peer=self.peer, reason="no TLS handshake in time")
+        self.failed("slow", "no TLS handshake in time")
+        self._host.reached.counts["handshake_seconds"] += 1
         self.close()
+
+    def failed(self, kind: str, reason: str) -> None:
+        """Counts a handshake that came to nothing, and says so unless the same was said a moment ago of another."""
+        self._host.unshaken[kind] += 1
+        if times := self._host.seldom(reason):
+            log.info("TLS handshake failed", peer=self.peer, reason=reason, times=times)
 
     def too_much(self, _what: str) -> None:
         """It holds nothing."""
@@ -119,7 +127,7 @@ class Gate:
                 self._timer = self._loop.call_later(REST, self._open)
                 return
             sock.setblocking(False)
-            self._enters(Knock(sock, address))
+            self._enters(Knock(self._host, sock, address))
 
     def _enters(self, knock: Knock) -> None:
         seconds = self._host.limits.handshake_seconds
@@ -173,7 +181,7 @@ class Gate:
             await self._loop.connect_accepted_socket(lambda: link, knock.take())
             await link.shaken
         except OSError as error:
-            log.info("TLS handshake failed", peer=knock.peer, reason=explain(error, GONE))
+            knock.failed(kind_of(error), explain(error, GONE))
             await link.lost
         except BaseException:  # it took too long
             link.abort()
@@ -185,7 +193,7 @@ class Gate:
         return self._connection()
 
     def _refuse_plain(self, knock: Knock) -> None:
-        log.info("connection refused", peer=knock.peer, reason="it speaks no TLS, and this port speaks nothing else")
+        knock.failed("plain", "it speaks no TLS, and this port speaks nothing else")
         assert knock.socket is not None  # only a byte was looked at
         with contextlib.suppress(OSError):
             head = knock.socket.recv(4096)  # what is unread would make a reset of the end, and take the answer along

@@ -37,12 +37,28 @@ _ALERTS: Final = {
     "DECRYPT_ERROR": "it could not check our signature",
     "PROTOCOL_VERSION": "it has no version of TLS in common with us",
 }
+_NO_COMMON: Final = ("HANDSHAKE_FAILURE", "PROTOCOL_VERSION")
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
 
 def is_tls(error: BaseException | None) -> bool:
     """Whether it is an error of `ssl`."""
     return type(error).__module__ == "ssl"
+
+
+def kind_of(error: BaseException) -> str:
+    """What is counted of an error that ended a client's handshake: a word for whose fault it was.
+
+    `certificate`: theirs is not accepted, or missing; `refused`: they do not accept ours; `gone`: they said nothing;
+    `protocol`: anything else, such as no version or cipher in common.
+    """
+    reason = getattr(error, "reason", None) or ""
+    if getattr(error, "verify_code", 0) or reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return "certificate"
+    if any(reason.endswith(f"ALERT_{alert}") for alert in _ALERTS if alert not in _NO_COMMON):
+        return "refused"
+    ended = not is_tls(error) and isinstance(error, ConnectionError)
+    return "gone" if ended or "EOF" in type(error).__name__ else "protocol"
 
 
 def explain(error: Any, closed: str = CLOSED) -> str:

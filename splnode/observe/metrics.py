@@ -108,6 +108,13 @@ def met(reached: Mapping[str, int]) -> Family:
     )
 
 
+def unshaken(failures: Mapping[str, int]) -> Family:
+    """TLS handshakes of clients that came to nothing."""
+    text = "TLS handshakes of clients that came to nothing, by why: see splnode.net.tls_reasons."
+    samples = [({"why": why}, count) for why, count in failures.items()]
+    return family("splnode_tls_handshakes_failed_total", "COUNTER", text, samples)
+
+
 def held(greeting: int, held: Mapping[str, int], protocols: int, identities: int) -> list[Family]:
     """What peers have the node keep for them, each of which a limit bounds."""
     return [

@@ -68,4 +68,4 @@ def settled(limits: Limits, certificate: float | None) -> list[Family]:
 def _traffic(host: Host) -> list[Family]:
     found = metrics.traffic(len(host.connections), host.accepted, host.refused, *host.traffic)
     found += metrics.held(host.greeting, host.held, len(host.clients), len(host.rates))
-    return [*found, metrics.met(host.met)]
+    return [*found, metrics.met(host.met), metrics.unshaken(host.unshaken)]

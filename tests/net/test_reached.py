@@ -1,6 +1,7 @@
 import structlog
 
-from splnode.net.reached import EVERY, Reached
+from splnode.net.reached import Reached
+from splnode.net.seldom import EVERY
 
 
 def test_each_limit_is_said_now_and_then_and_always_counted() -> None:

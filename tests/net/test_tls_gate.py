@@ -20,6 +20,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, ConfigError
 from splnode.limits import Limits
 from splnode.net import tls_gate
+from splnode.net.host import Host
 from splnode.net.tls import Tls
 from tests.net.certificates import Mesh, mesh_key
 from tests.net.test_tls_hello import with_name
@@ -155,6 +156,30 @@ class TestRefusals:
         reasons = [each["reason"] for each in logs if each["event"] == "TLS handshake failed"]
         assert any("peer did not return a certificate" in reason for reason in reasons)
         assert any("its certificate has expired" in reason for reason in reasons)
+
+    async def test_who_floods_it_does_not_flood_the_log(self, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A line at once, and then one in a while with how often it was; the metric has them all."""
+        hosts: list[Host] = []
+
+        class Seen(tls_gate.Gate):
+            def __init__(self, listening: Any, tls: Any, host: Host, connection: Any) -> None:
+                super().__init__(listening, tls, host, connection)
+                hosts.append(host)
+
+        monkeypatch.setattr("splnode.net.listener.Gate", Seen)
+        with capture_logs() as logs:
+            async with serving(mesh.tls("kitchen")) as endpoint:
+                for first in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x01\xff") * 20:
+                    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+                    writer.write(first)
+                    writer.write_eof()
+                    with suppress(ConnectionResetError):
+                        await asyncio.wait_for(reader.read(), 5)
+                    writer.close()
+                await until(lambda: hosts[0].unshaken.total() == 40)
+        assert hosts[0].unshaken["plain"] == 20
+        assert len(logs) == len({each["reason"] for each in logs}) <= 3
+        assert {each["times"] for each in logs} == {1}
 
     async def test_plain_to_tls(self, mesh: Mesh) -> None:
         with capture_logs() as logs:

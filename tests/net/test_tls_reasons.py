@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from splnode.net.tls_reasons import CLOSED, GONE, NOT_TLS, explain, is_tls
+from splnode.net.tls_reasons import CLOSED, GONE, NOT_TLS, explain, is_tls, kind_of
 
 
 def failed(reason: str, code: int = 0, message: str = "") -> ssl.SSLError:
@@ -35,6 +35,23 @@ def failed(reason: str, code: int = 0, message: str = "") -> ssl.SSLError:
 )
 def test_the_sentence_of_an_error(error: OSError, words: str) -> None:
     assert words in explain(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (failed("CERTIFICATE_VERIFY_FAILED", 10), "certificate"),
+        (failed("PEER_DID_NOT_RETURN_A_CERTIFICATE"), "certificate"),
+        (failed("TLSV1_ALERT_UNKNOWN_CA"), "refused"),
+        (failed("SSLV3_ALERT_HANDSHAKE_FAILURE"), "protocol"),
+        (failed("UNSUPPORTED_PROTOCOL"), "protocol"),
+        (ssl.SSLEOFError(8, "EOF"), "gone"),
+        (ConnectionResetError(), "gone"),
+        (OSError("its handshake has no end"), "protocol"),
+    ],
+)
+def test_what_is_counted_of_a_client(error: OSError, kind: str) -> None:
+    assert kind_of(error) == kind
 
 
 def test_a_server_says_it_otherwise() -> None:
