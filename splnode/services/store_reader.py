@@ -39,6 +39,8 @@ class StoreReader:
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, "splnode-store-read")
+        self._turns = asyncio.Semaphore(READERS)
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one that `_turns` are of
         self._closing = False
         self._failing: str | None = None
 
@@ -86,8 +88,15 @@ class StoreReader:
         return connection
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        self._refuse_closed()
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
+        """Reads in a thread, which begins the next page when this one is taken: else it would go ahead of the loop,
+        and fill the memory with pages, each as large as a message may be.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._turns, self._loop = asyncio.Semaphore(READERS), loop
+        async with self._turns:
+            self._refuse_closed()
+            return await loop.run_in_executor(self._readers, self._query, query)
 
     def _query(self, query: Callable[[sqlite3.Connection], T]) -> T:
         connection: sqlite3.Connection | None = None
