@@ -23,6 +23,7 @@ from splnode.cli.loop import run_long
 from splnode.cli.target import ENDPOINTS
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
+from splnode.net.memory import memory_limit
 from splnode.node import Node
 from splnode.observe import logging
 
@@ -80,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
     _open_standard_streams()
     settings = settings_of(args)
     logging.configure(settings.log.level, settings.log.format)
-    keep_large_buffers(settings.limits.message_bytes)
+    memory = memory_limit()
+    processes = settings.node.workers or os.cpu_count() or 1
+    keep_large_buffers(settings.limits.message_bytes, None if memory is None else memory // processes)
     if not settings.access.core_dumps:
         keep_private()
     run_long(_serve(args, settings))

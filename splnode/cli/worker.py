@@ -1,9 +1,11 @@
 """One of the processes of a node that has several: started by `splnode serve --workers`, not by hand."""
 
 import argparse
+import os
 
 from splnode.cli.allocator import keep_large_buffers
 from splnode.cli.loop import run_long
+from splnode.net.memory import memory_limit
 from splnode.workers.worker import work
 
 
@@ -16,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until the supervisor says stop, or has gone."""
-    keep_large_buffers()
+    memory = memory_limit()
+    keep_large_buffers(memory=None if memory is None else memory // (os.cpu_count() or 1))
     run_long(work(args.number, args.descriptor, args.parent))
     return 0

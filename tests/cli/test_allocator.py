@@ -19,6 +19,35 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+FRUGAL = """
+import threading
+from pathlib import Path
+from splnode.cli.allocator import keep_large_buffers
+assert keep_large_buffers(4_000_000, 128 * 2**20)
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+def use():
+    for _ in range(3):
+        bytearray(b"x" * 4_000_000)
+
+before = resident()
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(resident() - before)
+"""
+
+
+def test_with_little_memory_none_is_kept() -> None:
+    require(sys.platform == "linux", "glibc", "a Linux with glibc")
+    done = subprocess.run([sys.executable, "-c", FRUGAL], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) < 3_000_000
+
+
 @pytest.mark.parametrize("sizes", [(1_000_000,), (4_000_000,), (16_000_000, 16_777_216), (1_000_000, 2**31 - 1)])
 def test_large_buffers_are_not_mapped_afresh(sizes: tuple[int, ...]) -> None:
     require(sys.platform == "linux", "glibc", "a Linux with glibc")

@@ -3,15 +3,18 @@
 import asyncio
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from splnode.errors import CallError
 from splnode.services.store import Store
 from splnode.services.store_format import FILE
-from splnode.services.store_queries import StoreFault
-from splnode.services.store_reader import StoreReader
+from splnode.services.store_queries import Page, StoreFault
+from splnode.services.store_reader import READERS, StoreReader
 
 READ = """
 import asyncio, sys
@@ -62,3 +65,39 @@ async def test_from_another_process_that_is_killed(tmp_path: Path) -> None:
     await store.write("t", "k", "after", None)
     assert [record["data"] for record in (await store.read("t")).items] == ["after"]
     await store.close()
+
+
+async def test_no_more_pages_are_read_than_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else threads would fill the memory with what nobody has taken yet, while the loop is busy."""
+    store = Store.open(tmp_path)
+    await store.write("t", "k", "value", None)
+    given, go, pool = [], threading.Event(), store._readers
+
+    def submit(call: Any, query: Any) -> Any:
+        given.append(query)
+        return ThreadPoolExecutor.submit(pool, lambda: (go.wait(10), call(query))[1])
+
+    monkeypatch.setattr(pool, "submit", submit)
+    reads = [asyncio.ensure_future(store.read("t")) for _ in range(5 * READERS)]
+    await asyncio.sleep(0)
+    assert len(given) == READERS
+    reads[0].cancel()
+    reads[-1].cancel()
+    go.set()
+    pages = await asyncio.gather(*reads, return_exceptions=True)
+    assert sum(isinstance(page, Page) for page in pages) == 5 * READERS - 2
+    await store.close()
+
+
+def test_one_loop_after_another(tmp_path: Path) -> None:
+    async def prepare() -> Store:
+        store = Store.open(tmp_path)
+        await store.write("t", "k", "value", None)
+        return store
+
+    async def many(store: Store) -> int:
+        return len(await asyncio.gather(*(store.read("t") for _ in range(5 * READERS))))
+
+    store = asyncio.run(prepare())
+    assert [asyncio.run(many(store)) for _ in range(2)] == [5 * READERS] * 2
+    asyncio.run(store.close())
