@@ -20,14 +20,16 @@ from splnode.avro.protocol import Protocol
 from splnode.config import ChannelsConfig
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
+from splnode.net.keepalive import Keepalive
 from splnode.net.line import Line
 from splnode.net.mouth import make_mouth
 from splnode.net.outbox import HIGH_WATER, Outbox
+from splnode.net.pending import Pending
 from splnode.net.reasons import said_tls
 from splnode.net.receiving import GLANCE, LOOK, shared_buffer
 from splnode.net.tls_reasons import REFUSED, is_tls
 from splnode.rpc.call import TIMEOUT_KEY, Call, no_answer
-from splnode.rpc.expiry import Alarm, Expiry
+from splnode.rpc.expiry import Alarm
 from splnode.wire.client import ClientSession
 from splnode.wire.events import Event, Ready, Response
 from splnode.wire.message import ClientCall, Contract
@@ -54,13 +56,10 @@ class ClientConnection(asyncio.BufferedProtocol):
     ) -> None:
         self._session = session
         self._endpoint = endpoint
-        self._settings = settings
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._pending: dict[int, tuple[asyncio.Future[object], Call]] = {}  # those that no pipeline carries
-        self._pings: dict[int, asyncio.Future[Mapping[str, bytes]]] = {}  # those that somebody waits for
-        self._expiry: Expiry[int] = Expiry(self._expire)
+        self._pending = Pending(self._forget)
         self._transport: asyncio.Transport | None = None
         self._outbox = Outbox(session)
         self._pipeline = session.pipeline
@@ -76,8 +75,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._parcel: Room | None = None  # what is here of a large answer that the pipeline will give
         self._gone = asyncio.Event()
         self._failure = ""
-        self._keepalive: asyncio.TimerHandle | None = None
-        self._pinged = 0.0  # when a ping was sent that is not answered yet
+        self._keepalive = Keepalive(settings)
+        self._looking: asyncio.TimerHandle | None = None
         self.in_order = session.framing != "netty"  # answers come in the order of the calls
         self._pipeline.hold(self._holder())
         self._track.lines = (self._pipeline,)
@@ -124,18 +123,17 @@ class ClientConnection(asyncio.BufferedProtocol):
             raise LocalWireError(f"{self._session.framing} framing answers in order: a ping there says nothing")
         if self._failure:
             raise CallError(Code.UNAVAILABLE, f"{self._endpoint}: {self._failure}", started=False)
-        future: asyncio.Future[Mapping[str, bytes]] = self._loop.create_future()
         serial = self._session.ping(metadata)
-        self._pings[serial] = future
+        answer = self._pending.ping(serial)
         self._outbox.flush()
         try:
             async with asyncio.timeout(timeout):
-                return await future
+                return await answer
         except TimeoutError:
             text = f"{self._endpoint}: no answer to a ping within {timeout:g} s"
             raise CallError(Code.DEADLINE_EXCEEDED, text) from None
         finally:
-            self._pings.pop(serial, None)
+            self._pending.unping(serial)
 
     async def close(self) -> None:
         """Sends what is queued and closes; calls in flight fail. The socket is closed on return, LINGER at most."""
@@ -330,26 +328,13 @@ class ClientConnection(asyncio.BufferedProtocol):
         metadata = {**call.metadata, **timeout} if call.metadata else timeout
         serial = self._session.call(call.message.name, call.params, metadata)
         self._outbox.collect()
-        future = self._loop.create_future()
         # A call of another contract than this connection's may be wrong about what is one-way.
         sure = call.contract is self._session.contract and not call.message.one_way
         if sure or self._session.expects_reply(serial):
-            self._pending[serial] = (future, call)
-            self._expiry.add(serial, call.deadline)
-        else:
-            future.set_result(None)
-        return self._answer(serial, future)
-
-    async def _answer(self, serial: int, future: "asyncio.Future[object]") -> object:
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if self._pending.pop(serial, None) is not None:
-                self._expiry.discard(serial)
-                self._forget(serial)
-            raise
-        finally:
-            del future  # an error would hold its traceback, that this frame, and this the error
+            return self._pending.call(serial, call)
+        done = self._loop.create_future()
+        done.set_result(None)
+        return done
 
     async def _in_turn(self, call: Call) -> bool:
         """Waits until the peer reads again and has answered enough of the earlier calls. True: with a turn in line."""
@@ -378,33 +363,13 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def _take(self, event: Event) -> None:
         if type(event) is Response:
-            entry = self._pending.pop(event.serial, None)
-            if entry is None:
-                pinged = self._pings.get(event.serial)
-                if pinged is not None and not pinged.done():
-                    pinged.set_result(event.metadata)
-                return
-            self._expiry.discard(event.serial)
-            future, call = entry
-            call.answer_metadata = event.metadata
-            if future.done():
-                return
-            if event.error is None:
-                future.set_result(event.value)
-            else:
-                future.set_exception(event.error)
+            self._pending.take(event)
         elif type(event) is Ready and not self._ready.done():
             self._ready.set_result(None)
             self._changed()
 
     def _expired(self, call: ClientCall) -> CallError:
         return no_answer(f"{self._session.contract.protocol.name}.{call.message.name}")
-
-    def _expire(self, serial: int) -> None:
-        future, call = self._pending.pop(serial)
-        if not future.done():
-            future.set_exception(call.expired())
-        self._forget(serial)
 
     def _forget(self, serial: int) -> None:
         """Nobody waits for that answer any more: the server is told, where it understands that."""
@@ -415,29 +380,21 @@ class ClientConnection(asyncio.BufferedProtocol):
     # --- silence and the end ------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Looks after silence: a ping after a while, the end when it is not answered either.
-
-        Every server knows pings: its answer to our handshake was one. Where replies come in order a ping would be
-        answered behind the calls, however long they take: there the calls' own deadlines are the measure, and the
-        reply that is due for one that was given up stands for the ping's.
-        """
-        settings, now, heard = self._settings, self._loop.time(), self._mouth.heard
-        silence = now - heard
-        if self._pinged and heard < self._pinged:
-            self._end(f"no answer to a ping within {settings.keepalive_timeout:g} s")
+        """Looks after silence: a ping after a while, the end when it is not answered either."""
+        look = self._keepalive.look(
+            self._loop.time(),
+            self._mouth.heard,
+            calls=self.in_flight,
+            ordered=self._session.in_flight if self.in_order else 0,
+            ready=self._ready.done(),
+        )
+        if look.reason:
+            self._end(look.reason)
             return
-        active = settings.keepalive_active
-        behind = self.in_order and self._session.in_flight > 0
-        allowed = active if behind or self.in_flight else settings.keepalive_idle
-        if silence >= allowed and self._ready.done():
-            self._pinged = now if not behind or self._session.in_flight > self.in_flight else 0.0
-            if not behind:
-                self._session.ping()
-                self._outbox.flush()
-            wait = settings.keepalive_timeout
-        else:  # a call may begin meanwhile, and with it the shorter time
-            wait = (active if silence < active else allowed) - silence
-        self._keepalive = self._loop.call_later(max(wait, 0.01), self._watch, context=Context())
+        if look.ping:
+            self._session.ping()
+            self._outbox.flush()
+        self._looking = self._loop.call_later(look.wait, self._watch, context=Context())
 
     def _end(self, reason: str) -> None:
         """The connection is good for nothing any more: it goes now, with what is still to be written."""
@@ -451,23 +408,16 @@ class ClientConnection(asyncio.BufferedProtocol):
             return
         self._failure = reason
         self._changed()
-        if self._keepalive is not None:
-            self._keepalive.cancel()
-        self._expiry.close()
+        if self._looking is not None:
+            self._looking.cancel()
         self._alarm.close()
         self._outbox.close()
         text = f"{self._endpoint}: {reason}"
         if not self._ready.done():
             self._ready.set_exception(CallError(Code.UNAVAILABLE, text, started=False))
             self._ready.exception()  # it is nobody's fault if nobody waits for it
-        for pinged in self._pings.values():
-            if not pinged.done():
-                pinged.set_exception(CallError(Code.UNAVAILABLE, text))
         self._pipeline.close(lambda: CallError(Code.UNAVAILABLE, f"{text}; the call may have run"), _closed(text))
-        pending, self._pending = self._pending, {}
-        for future, _ in pending.values():
-            if not future.done():
-                future.set_exception(CallError(Code.UNAVAILABLE, f"{text}; the call may have run"))
+        self._pending.fail(text)
         self._line.release()
         self._lost(reason)
 
