@@ -46,6 +46,7 @@ from splnode.rpc.interceptor import Interceptor
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.services import own
+from splnode.services.checkup import check_up
 from splnode.services.data import DataService
 from splnode.services.execute import ExecuteService
 from splnode.services.figures import VITAL_SERVICES, Figures, settled
@@ -280,6 +281,7 @@ class Node:
             resolvers=self._resolvers,
             judge=self._router.judge,
             tls=self._tls,
+            check_up=lambda: check_up(self._tls, self.endpoints, self._keeper),
         )
         self._closing.push_async_callback(mesh.close)
         elsewhere = open_elsewhere(config, mesh, self._tls)

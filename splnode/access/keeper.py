@@ -44,6 +44,20 @@ class Keeper:
         """Lines of the audit log that were not written."""
         return self._audit.lost
 
+    @property
+    def files(self) -> str:
+        """Where the policy and the tokens are read."""
+        return f"policy: {self._policy_file or 'the one that is shipped'}; tokens: {self._tokens.path}"
+
+    def fault(self) -> str:
+        """Why the files, as they are now, would not be taken; "" if they would. Nothing is changed."""
+        try:
+            read_policy(self._policy_file)
+            self._tokens.read()
+        except ConfigError as error:
+            return str(error)
+        return ""
+
     def reload(self, config: Config) -> None:
         """Reads the files again, those of other settings too, and begins the log anew. It never raises."""
         self._audit.reopen(config.audit_file)

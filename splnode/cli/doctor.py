@@ -1,4 +1,4 @@
-"""Looks why nodes do not find each other: interfaces, multicast, ports, peers, clocks, firewalls.
+"""Looks why nodes do not find each other: certificates, interfaces, multicast, ports, peers, clocks, firewalls.
 
 It is the node of this host that looks, or, where none runs, this command. Exit code 0: nothing is wrong; 1: something
 is, and what to do about it stands beside it.

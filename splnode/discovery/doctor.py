@@ -67,17 +67,23 @@ async def diagnose(
     listening: Sequence[Endpoint],
     reach: Callable[[Endpoint], Awaitable[None]],
     clock: Clock,
+    check_up: Callable[[], list[Finding]] = list,
 ) -> list[Finding]:
-    """Everything, in the order in which a packet meets it. Takes some seconds; never raises."""
+    """Everything: this host alone, by `check_up` in a thread; then in the order in which a packet meets it.
+
+    Takes some seconds; never raises.
+    """
     await roster.check(HEARING + 1)
-    parts = await asyncio.gather(
-        _multicast(network), _ports(listening, network, reach), _clocks(roster, clock), return_exceptions=True
+    here, looped, ports, clocks = await asyncio.gather(
+        asyncio.to_thread(check_up),
+        _multicast(network),
+        _ports(listening, network, reach),
+        _clocks(roster, clock),
+        return_exceptions=True,
     )
-    found = list(_interfaces(network))
-    for part in parts[:2]:
-        found += _or_bug(part)
+    found = [*_or_bug(here), *_interfaces(network), *_or_bug(looped), *_or_bug(ports)]
     found += [*_sources(roster), *_rejected(network), *_peers(roster, network, listening)]
-    return found + _or_bug(parts[2])
+    return found + _or_bug(clocks)
 
 
 def _or_bug(part: list[Finding] | BaseException) -> list[Finding]:
@@ -172,7 +178,8 @@ async def _ports(
                 await reach(each)
             except SplnodeError as error:
                 reason = error.message if isinstance(error, CallError) else str(error)
-                found.append(Finding("port", "BAD", f"this node: {reason}", firewall_hint([endpoint])))
+                fix = firewall_hint([endpoint]) if "refused" in reason else _peer_fix(reason, endpoint)
+                found.append(Finding("port", "BAD", f"this node: {reason}", fix))
             else:
                 found.append(Finding("port", "GOOD", f"this node at {each} can be connected to from this host"))
     if listening and all(endpoint.is_local for endpoint in listening):

@@ -130,6 +130,12 @@ class Tls:
         """The file that it proves itself by; "" if it does not."""
         return str(self._pair.certificate if self._pair is not None else self._mesh_key or "")
 
+    @property
+    def authorities_end(self) -> list[float]:
+        """When those that `authority` has end, in seconds since 1970."""
+        found = self._made.client.get_ca_certs() if self._authority is not None else []
+        return [float(ssl.cert_time_to_seconds(str(each["notAfter"]))) for each in found]
+
     def listened(self, endpoint: Endpoint) -> Endpoint:
         """What is spoken where a node listens: TLS, unless only this host can come, or there is no certificate."""
         return _secured(endpoint) if self.serves else endpoint
@@ -176,10 +182,17 @@ class Tls:
             return False
         self._stamps = stamps
         made = self._make()
-        if made.node != self._made.node:
-            raise ConfigError(f"{self.source} is of the node {made.node or '(none)'}, and this one is {self.node}")
+        self._same_node(made)
         self._made = made
         return True
+
+    def fault(self) -> str:
+        """Why the files, as they are now, would not be taken; "" if they would. Nothing is changed."""
+        try:
+            self._same_node(self._make())
+        except ConfigError as error:
+            return str(error)
+        return ""
 
     def look(self) -> None:
         """`refresh`, with what came of it in the log."""
@@ -189,6 +202,10 @@ class Tls:
                 _log().info("certificate read again", file=self.source)
         except ConfigError as error:
             _log().error("certificate not read again: the old one stays", reason=str(error))
+
+    def _same_node(self, made: _Made) -> None:
+        if made.node != self._made.node:
+            raise ConfigError(f"{self.source} is of the node {made.node or '(none)'}, and this one is {self.node}")
 
     def _present(self) -> _Made:
         if time.monotonic() >= self._look_at:

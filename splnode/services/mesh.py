@@ -62,6 +62,7 @@ class MeshMember:
     `service` implements SPLNodeService; calls that it passes on go to `channel`. `start` it when the node listens,
     `change` it when it serves something else, `leave` when it drains, `close` it in the end. ConfigError if the config
     names peers that cannot be. `resolvers` are sources of other nodes besides those of the config, and announcers.
+    `check_up` tells, in a thread, what is to be said of this host alone.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs of the node, each by its name
@@ -79,7 +80,9 @@ class MeshMember:
         resolvers: Iterable[Resolver | Announcer] = (),
         tls: Securing | None = None,
         judge: Callable[[Call], None] = lambda _call: None,
+        check_up: Callable[[], list[Finding]] = list,
     ) -> None:
+        self._check_up = check_up
         self._weight = config.discovery.weight
         self._protocols = protocols
         self._own = Board()
@@ -180,7 +183,7 @@ class MeshMember:
     async def diagnose(self) -> list[Finding]:
         """Why others do not find this node, or this node not them."""
         listening = self.own.endpoints if self.own is not None else ()
-        return await diagnose(self._mdns, self.roster, listening, self._peers.reach, self._clock)
+        return await diagnose(self._mdns, self.roster, listening, self._peers.reach, self._clock, self._check_up)
 
     async def _clock(self, endpoint: Endpoint) -> float:
         info = await self._peers.describe(endpoint)

@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +7,7 @@ from splnode.cli.main import main
 from tests.cli.conftest import Shell
 from tests.cli.meshes import Mesh
 from tests.cli.test_nodes import Terminal
+from tests.net import certificates
 
 
 def test_what_is_wrong_and_the_exit_code(shell: Shell, mesh: Mesh) -> None:
@@ -16,6 +18,18 @@ def test_what_is_wrong_and_the_exit_code(shell: Shell, mesh: Mesh) -> None:
     (bad,) = (row for row in done.results if row["grade"] == "BAD")
     assert "refused" in bad["text"] and "start the node there" in bad["fix"]
     assert shell("doctor", to=mesh.one).code == 0
+
+
+def test_certificates_and_who_may_call(shell: Shell, mesh: Mesh, tmp_path: Path) -> None:
+    """The node's own; without a node, those that the command was given."""
+    access = [row for row in shell("doctor", to=mesh.one).results if row["check"] == "access"]
+    assert [row["grade"] for row in access] == ["GOOD"]
+    certified = certificates.Mesh(tmp_path / "mesh")
+    good, old = certified.certificate("kitchen"), certified.certificate("old", days=1, begins=-3)
+    for path, code, grade, said in ((good, 0, "GOOD", "of the node kitchen"), (old, 1, "BAD", "it has expired")):
+        done = shell("doctor", "--scan", "--cert", str(path))
+        (row,) = (row for row in done.results if row["check"] == "certificate")
+        assert (done.code, row["grade"], said in row["text"]) == (code, grade, True), done
 
 
 def test_text_on_a_terminal(home: object, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
