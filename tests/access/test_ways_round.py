@@ -587,21 +587,29 @@ def frame(serial: int, message: str, params: dict[str, Any], protocol: Any = PRO
     return netty(serial, ANN + write_string(message) + encoder(protocol.messages[message].request).encode(params))
 
 
+async def adding_for_ann(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, serials: range) -> None:
+    for serial in serials:
+        writer.write(frame(serial, "add", ADD_PARAMS))
+        assert (await answer(reader))[1].endswith(b"\0\x06")
+
+
+async def calling_for_ann(place: Place) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection on which ann was allowed to `add` often enough for that to be remembered: serials 0 to 5."""
+    reader, writer = await asyncio.open_unix_connection(place.unix.path)
+    writer.write(netty(0, request(PROTOCOL, "add", ADD_PARAMS, text=True)))
+    await answer(reader)
+    await adding_for_ann(reader, writer, range(1, 6))
+    return reader, writer
+
+
 async def test_what_was_allowed_for_one_message_is_kept_for_no_other(place: Place, engine: str) -> None:
     place.reload(ALL_BUT.format("nothing"))
-    reader, writer = await asyncio.open_unix_connection(place.unix.path)
+    reader, writer = await calling_for_ann(place)
     try:
-        writer.write(netty(0, request(PROTOCOL, "add", ADD_PARAMS, text=True)))
-        await answer(reader)
-        for serial in range(1, 6):
-            writer.write(frame(serial, "add", ADD_PARAMS))
-            assert (await answer(reader))[1].endswith(b"\0\x06")
         place.reload(ALL_BUT.format("*.remaining"))
         writer.write(frame(6, "remaining", {}))  # never called here before
         assert b"ann may not call com.acme.Inventory.remaining" in (await answer(reader))[1]
-        for serial in range(7, 12):
-            writer.write(frame(serial, "add", ADD_PARAMS))
-            assert (await answer(reader))[1].endswith(b"\0\x06")
+        await adding_for_ann(reader, writer, range(7, 12))
         place.reload(ALL_BUT.format("*.add"))
         writer.write(frame(12, "add", ADD_PARAMS) * 3)
         for _ in range(3):
@@ -624,13 +632,8 @@ async def test_what_was_allowed_before_a_service_was_added_is_not_for_that_one(p
             return "said"
 
     place.reload(ALL_BUT.format("Late"))
-    reader, writer = await asyncio.open_unix_connection(place.unix.path)
+    reader, writer = await calling_for_ann(place)
     try:
-        writer.write(netty(0, request(PROTOCOL, "add", ADD_PARAMS, text=True)))
-        await answer(reader)
-        for serial in range(1, 6):
-            writer.write(frame(serial, "add", ADD_PARAMS))
-            assert (await answer(reader))[1].endswith(b"\0\x06")
         place.node.serve(late, Late())
         writer.write(netty(6, request(late, "say", {}, text=True, md5=PROTOCOL.md5)))
         assert (await answer(reader))[1].endswith(write_string("said"))
