@@ -268,7 +268,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         """The peer is gone: what runs for it is cancelled."""
         self._mouth.close()
         super().connection_lost(exc)
-        self._parcel = None
+        self._let_go()
         self._outbox.close()
 
     def pause_writing(self) -> None:
@@ -307,6 +307,12 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     def _peer(self) -> Peer:
         return self.known or super()._peer()
+
+    def _let_go(self) -> None:
+        self._closing = True  # what has come is not looked at any more
+        self._parcel = None
+        self._mouth.feed = None
+        self._session.drop()
 
     def _log_in(self, name: str, token: str) -> None:
         assert self._guard is not None  # else nobody logs in

@@ -15,13 +15,14 @@ from splnode.limits import Limits
 from splnode.net.allowance import Allowance
 from splnode.net.errands import Errands
 from splnode.net.idle import Idle
-from splnode.net.ledger import Ledger, Scales
+from splnode.net.ledger import Budget, Ledger, Scales
+from splnode.net.memory import give_back
 from splnode.net.patience import Patience
 from splnode.net.places import Places, most_connections
 from splnode.net.rates import Rates
 from splnode.net.reached import OPEN_FILES, Reached
-from splnode.net.serving import Open, Serving
 from splnode.net.seldom import Seldom
+from splnode.net.serving import Open, Serving
 from splnode.net.turns import Turns
 from splnode.rpc.call import DEFAULT_TIMEOUT, Peer, outside
 from splnode.rpc.channel import Channel
@@ -117,16 +118,16 @@ class Host:
         self.refused = 0
         self.turns = Turns()
         self.reached = Reached()
-        self.rates = Rates(limits, self.reached)
         self.seldom = Seldom()
         self.unshaken: Counter[str] = Counter()
+        self.rates = Rates(limits, self.reached)
         self._traffic = (0, 0)  # of connections that are gone
         self.patience: Patience[Accepted] = Patience(lambda connection: connection.out_of_patience())
-        most = limits.held_bytes
-        self.unread: Ledger[Accepted] = Ledger(most, lambda connection: connection.too_much("messages that do not end"))
-        self.unsent: Ledger[Accepted] = Ledger(most, lambda connection: connection.too_much("answers nobody reads"))
+        budget: Budget[Accepted] = Budget(limits.held_bytes, give_back)
+        self.unread = Ledger(budget, lambda connection: connection.too_much("messages that do not end"))
+        self.unsent = Ledger(budget, lambda connection: connection.too_much("answers nobody reads"))
         self.errands = Errands()
-        self._scales = Scales(most, share)
+        self._scales = Scales(limits.held_bytes, share)
         self._places: Places[Accepted] = Places(limits, self._too_late, most_connections())
         self._idle: Idle[Accepted] = Idle(self.connections, limits.idle_seconds, self._forgotten)
         self._expiry: Expiry[Open] = Expiry(lambda running: running.serving.expire(running))
@@ -173,7 +174,7 @@ class Host:
 
     @property
     def held(self) -> Mapping[str, int]:
-        """Bytes that peers make the node hold now: each is bounded by held_bytes."""
+        """Bytes that peers make the node hold now: held_bytes bounds messages and answers together, and calls."""
         return {"messages": self.unread.total, "calls": self._scales.total, "answers": self.unsent.total}
 
     @property

@@ -104,6 +104,10 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
     def _unsent(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
+    def _let_go(self) -> None:
+        self._closing = True  # what has come is not looked at any more
+        self._body = bytearray()
+
     def _wait_for_request(self) -> None:
         """A request has begun, and is to end."""
         if not self._due:

@@ -10,8 +10,10 @@ from typing import Final, Generic, TypeVar
 
 K = TypeVar("K")
 
-SMALL: Final = 65_536
-"""Bytes that a connection may hold without being counted: one read of a socket."""
+SMALL: Final = 8192
+"""Bytes that a connection may hold without being counted. Much less than what it costs by itself is not worth it."""
+PART: Final = 8
+"""What went is given back to the system when it was one in so many of the bytes that there may be."""
 
 
 class Scales:
@@ -37,13 +39,45 @@ class Scales:
         self.total -= weight
 
 
-class Ledger(Generic[K]):
-    """Bytes by who holds them, `most` of them together; `evict` is called with whoever has to go."""
+class Budget(Generic[K]):
+    """Bytes that all `Ledger`s of it may hold together, `most` of them. `swept` is called now and then, after some of
+    those who held them had to go.
+    """
 
-    def __init__(self, most: int, evict: Callable[[K], None]) -> None:
-        self._most = most
-        self._evict = evict
+    def __init__(self, most: int, swept: Callable[[], None] = lambda: None) -> None:
+        self.most = most
+        self.total = 0
+        self._swept = swept
+        self._held: dict[tuple[Ledger[K], K], int] = {}
+        self._gone = 0
+
+    def hold(self, entry: "tuple[Ledger[K], K]", size: int) -> None:
+        """So many bytes; who is there already stays where it was, since only an end makes it young again."""
+        held = self._held
+        self.total += size - held.get(entry, 0)
+        held[entry] = size
+        while self.total > self.most and len(held) > 1:
+            oldest = next(iter(held))
+            ledger, key = oldest
+            self._gone += held[oldest]
+            ledger.release(key)
+            ledger.evict(key)
+        if self._gone > self.most // PART:
+            self._gone = 0
+            self._swept()
+
+    def drop(self, entry: "tuple[Ledger[K], K]") -> None:
+        """It holds nothing."""
+        self.total -= self._held.pop(entry, 0)
+
+
+class Ledger(Generic[K]):
+    """Bytes of one kind by who holds them; `evict` is called with whoever has to go, for want of `budget`."""
+
+    def __init__(self, budget: Budget[K], evict: Callable[[K], None]) -> None:
+        self._budget = budget
         self._held: dict[K, int] = {}
+        self.evict = evict
         self.total = 0
 
     def __contains__(self, key: K) -> bool:
@@ -55,12 +89,11 @@ class Ledger(Generic[K]):
             self.release(key)
             return
         self.total += size - self._held.get(key, 0)
-        self._held[key] = size  # where it was: only an end makes it young again
-        while self.total > self._most and len(self._held) > 1:
-            oldest = next(iter(self._held))
-            self.release(oldest)
-            self._evict(oldest)
+        self._held[key] = size
+        self._budget.hold((self, key), size)
 
     def release(self, key: K) -> None:
         """It holds nothing any more; unknown keys are fine."""
-        self.total -= self._held.pop(key, 0)
+        if key in self._held:
+            self.total -= self._held.pop(key)
+            self._budget.drop((self, key))

@@ -4,13 +4,16 @@ A process that goes beyond is killed by the kernel, with all calls of all peers:
 a part of that. (cgroups(7); kernel.org, "Memory Resource Controller" and "Control Group v2", memory.max)
 """
 
+import ctypes
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from splnode.limits import Limits
 
 PART: Final = 8
-"""A process holds at most a part of so many for peers, of each of three kinds; itself it needs some 50 MB."""
+"""A process holds at most one in so many for peers, and as much of calls that run; itself it needs some 50 MB."""
 _NONE: Final = 2**60
 """What is above is no limit: cgroups of version 1 show the largest number of pages."""
 
@@ -36,6 +39,24 @@ def fitted(limits: Limits, memory: int | None, processes: int = 1) -> Limits:
     most = max(memory // (PART * processes), 1)
     held = min(limits.held_bytes, most)
     return limits.replace(held_bytes=held, connection_bytes=min(limits.connection_bytes, held))
+
+
+def give_back() -> None:
+    """Gives memory that is free back to the system, also where it lies between what is in use.
+
+    An allocator keeps it, in pieces that what comes next may not fit into: so a process may have twice what it holds.
+    It takes up to a millisecond. Nothing happens where the C library is not glibc.
+    """
+    _trim()(0)
+
+
+@functools.cache
+def _trim() -> Callable[[int], object]:
+    try:
+        trim: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return id
+    return trim
 
 
 def _upwards(base: Path, path: str) -> list[Path]:

@@ -120,6 +120,7 @@ class WatchedConnection(asyncio.BaseProtocol):
         )
         self._host.reached.counts["held_bytes"] += 1
         self.abort()
+        self._let_go()
 
     def _pay(self, nbytes: int) -> float:
         """So many bytes have come. The seconds for which no more are to be read."""
@@ -133,6 +134,9 @@ class WatchedConnection(asyncio.BaseProtocol):
     def _unsent(self) -> int:
         """Bytes that wait for the peer to read."""
         raise NotImplementedError
+
+    def _let_go(self) -> None:
+        """Gives the memory of what has come back at once: before others are read, not when garbage is collected."""
 
     def _look_again(self) -> None:
         """Remembers how much the peer has read, and looks again in a while."""

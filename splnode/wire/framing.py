@@ -176,6 +176,13 @@ class Reader:
         self._pos = self.held = 0
         return data
 
+    def drop(self) -> None:
+        """Lets go of the memory of all that is here. Nothing is to be fed or taken after that."""
+        self._chunks.clear()
+        self._parts.clear()
+        self._data = b""
+        self._room = None
+
     def _join(self) -> None:
         if self._chunks:
             self._data = b"".join((self._data[self._pos :], *self._chunks))

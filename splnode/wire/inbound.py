@@ -116,6 +116,12 @@ class Inbound:
             return []
         return self.receive_data(b"")
 
+    def drop(self) -> None:
+        """Lets go of the memory of what has come, since nothing more will be asked: the connection is cut."""
+        self._stalled = []
+        if self._reader is not None:
+            self._reader.drop()
+
     def _open_with(self, data: bytes, events: list[Event]) -> bytes:
         """Finds out what the connection speaks; what it leaves for the reader."""
         opening = self._opening

@@ -14,6 +14,8 @@ from splnode.wire.engine import native_engine
 
 LEAST: Final = 65_536
 """Bytes that there is room for at once. The holder begins when one in GROWTH of them has come."""
+STEP: Final = 512 * 1024
+"""Bytes by which this one grows at most, and no more than what came: all of them are written to at once."""
 GROWTH: Final = 8
 """How many times as large the memory may be as what has come: few steps, since each may copy what is there."""
 
@@ -79,7 +81,7 @@ class Room:
         return self._memory
 
     def _grow(self, memory: bytearray, came: int) -> None:
-        memory += bytes(min(self._total, max(LEAST, came * GROWTH)) - len(memory))
+        memory += bytes(min(self._total, max(LEAST, came + min(came, STEP))) - len(memory))
 
 
 @cache

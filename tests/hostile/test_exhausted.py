@@ -4,7 +4,6 @@ import contextlib
 import os
 import resource
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from splnode.avro.protocol import Protocol
-from tests.hostile.test_frames import MESSAGE
+from tests.hostile.test_frames import UNFINISHED
 from tests.hostile.victim import MB, Victim, execute
 from tests.hostile.watch import dial, hello, netty_reply
 from tests.require import require
@@ -52,7 +51,7 @@ def send_unfinished(where: str, count: int) -> list[socket.socket]:
     for _ in range(count):
         with contextlib.suppress(OSError):
             socks.append(hello(where))
-            socks[-1].sendall(struct.pack(">III", 1, 1, MESSAGE) + bytes(MESSAGE - 1))
+            socks[-1].sendall(UNFINISHED)
     return socks
 
 

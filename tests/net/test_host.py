@@ -11,12 +11,11 @@ import splnode
 from splnode.errors import CallError, Code
 from splnode.limits import Limits
 from splnode.net import host
-from splnode.net.ledger import SMALL
 from splnode.rpc.admission import Admission
 from tests.net.test_accepted import PING, PONG, call, ended
 from tests.rpc.conftest import PROTOCOL, Inventory
 
-BIG = 4 * SMALL
+BIG = 262_144
 
 
 class Waiting(Inventory):
