@@ -8,12 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from splnode.avro.protocol import Protocol
-from splnode.config import Config, DiscoveryConfig, NodeConfig
+from splnode.config import BalanceConfig, Config, DiscoveryConfig, NodeConfig
 from splnode.errors import DeclaredError
 from splnode.node import Node
 from splnode.rpc.call import current_call
+from splnode.services import peers
+
+LONG = 30.0
+"""Seconds that the nodes are given by each other: they share a thread, and the machine may be busy."""
 
 
 class Shop:
@@ -105,14 +110,18 @@ class Mesh:
     def _config(self, name: str, *peers: str) -> Config:
         endpoint = self.one if name == "one" else self.two
         node = NodeConfig(id=name, directory=str(self._folder / name), listen=(endpoint,), drain_seconds=0.0)
-        return msgspec.structs.replace(Config(), node=node, discovery=DiscoveryConfig(peers=peers))
+        balance, discovery = BalanceConfig(patience=1.0, probe_timeout=LONG), DiscoveryConfig(peers=peers)
+        return msgspec.structs.replace(Config(), node=node, balance=balance, discovery=discovery)
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Mesh]:
     mesh = Mesh(folder)
-    mesh.begin()
-    try:
-        yield mesh
-    finally:
-        mesh.end()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ASKING", "REACHING"):
+            patch.setattr(peers, name, LONG)
+        mesh.begin()
+        try:
+            yield mesh
+        finally:
+            mesh.end()

@@ -26,7 +26,7 @@ def test_the_first_of_all(shell: Shell, mesh: Mesh) -> None:
     assert (done.code, done.out) == (3, "")
     assert "none of the 2 nodes of test.Shop has answered" in done.err
     assert "\n  one: " in done.err and "\n  two: " in done.err
-    done = shell("call", "Till.hang", "--all", "--max-time", "0.3", to=mesh.two)
+    done = shell("call", "Till.hang", "--all", "--max-time", "2", to=mesh.two)
     assert (done.code, done.results[0]["error"]["code"]) == (64 + 4, "DEADLINE_EXCEEDED")
     done = shell("call", "Till.count", "--first", "-d", '{"coins": []}', to=mesh.two)
     assert (done.code, done.out) == (2, "")

@@ -3,6 +3,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,17 @@ from tests.cli.test_serve import SPLNODE
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+@contextmanager
+def watching(*words: str) -> Iterator[Iterator[Any]]:
+    """A command that goes on until it is stopped, which it is in the end; gives the values that it prints."""
+    with subprocess.Popen([*SPLNODE, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield map(json.loads, process.stdout)
+        finally:
+            process.terminate()
 
 
 def test_nodes_and_what_speaks_against_them(shell: Shell, mesh: Mesh) -> None:
@@ -57,18 +71,11 @@ def test_a_node_that_drains_or_is_in_doubt() -> None:
 
 
 def test_watching(home: object, mesh: Mesh) -> None:
-    watching = subprocess.Popen(
-        [*SPLNODE, "nodes", "--watch", "--to", mesh.two], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert watching.stdout is not None
-    first = json.loads(watching.stdout.readline())
-    assert {row["nodeId"] for row in first} == {"", "one", "two"}
-    mesh.change()
-    second = json.loads(watching.stdout.readline())
-    (one,) = (row for row in second if row["nodeId"] == "one")
-    assert "More" in one["capabilities"]
-    watching.terminate()
-    watching.communicate()
+    with watching("nodes", "--watch", "--to", mesh.two) as lines:
+        assert {row["nodeId"] for row in next(lines)} == {"", "one", "two"}
+        mesh.change()
+        (one,) = (row for row in next(lines) if row["nodeId"] == "one")
+        assert "More" in one["capabilities"]
 
 
 def test_a_node_that_was_named_must_answer(shell: Shell) -> None:

@@ -1,6 +1,4 @@
-import json
 import re
-import subprocess
 import sys
 
 import pytest
@@ -8,8 +6,7 @@ import pytest
 from splnode.cli.main import main
 from tests.cli.conftest import Shell
 from tests.cli.meshes import Mesh
-from tests.cli.test_nodes import Terminal
-from tests.cli.test_serve import SPLNODE
+from tests.cli.test_nodes import Terminal, watching
 
 
 def test_who_serves_what_and_why_it_does_not_fit(shell: Shell, mesh: Mesh) -> None:
@@ -39,11 +36,5 @@ def test_text_on_a_terminal(home: object, mesh: Mesh, monkeypatch: pytest.Monkey
 
 
 def test_watching(home: object, mesh: Mesh) -> None:
-    watching = subprocess.Popen(
-        [*SPLNODE, "services", "Shop", "--watch", "--to", mesh.two],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert watching.stdout is not None
-    assert {row["nodeId"] for row in json.loads(watching.stdout.readline())} == {"one", "two"}
-    watching.terminate()
-    watching.communicate()
+    with watching("services", "Shop", "--watch", "--to", mesh.two) as lines:
+        assert {row["nodeId"] for row in next(lines)} == {"one", "two"}
