@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from splnode.avro import logical
+from splnode.avro.charges import KEY, entering, weight
 from splnode.avro.schema import MISSING, Field, Schema
 from splnode.errors import SchemaError
 
 MAX_NODES: Final = 10_000
-"""Values in one default."""
+"""What one default may charge to the limit of nodes."""
 MAX_TRIES: Final = 100_000
 """Parts of all defaults of one text, each as often as a union's branches have to be tried for it."""
 MAX_DEPTH: Final = 64
@@ -26,11 +27,11 @@ _NOT_FINITE: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity"
 
 
 class Default:
-    """A default as a value. `nodes` counts its parts, itself included; `depth` its containers inside one another."""
+    """A default as a value. `nodes` is what it charges in all; `depth` counts its containers inside one another."""
 
     __slots__ = ("depth", "nodes", "value")
 
-    def __init__(self, value: object, nodes: int = 1, depth: int = 0) -> None:
+    def __init__(self, value: object, nodes: int, depth: int = 0) -> None:
         self.value = value
         self.nodes = nodes
         self.depth = depth
@@ -95,9 +96,9 @@ class Defaults:
         raw = _scalar(schema, json)
         convert = logical.reading(schema)
         if convert is None:
-            return Default(raw)
+            return Default(raw, weight(schema))
         try:
-            return Default(convert(raw))
+            return Default(convert(raw), weight(schema))
         except (ValueError, OverflowError) as error:
             raise _MisfitError(str(error)) from None
 
@@ -116,7 +117,7 @@ class Defaults:
         if not isinstance(json, list) or schema.items is None:
             raise _MisfitError(f"an array is needed, not {_shown(json)}")
         result: list[Any] = []
-        total = _Total()
+        total = _Total(schema)
         for place, each in enumerate(json):
             result.append(self._part(schema.items, each, f"[{place}]", total))
         return total.default(result)
@@ -125,9 +126,10 @@ class Defaults:
         if not isinstance(json, dict) or schema.items is None:
             raise _MisfitError(f"a map is needed, not {_shown(json)}")
         result: dict[str, Any] = {}
-        total = _Total()
+        total = _Total(schema)
         for key, each in json.items():
             result[key] = self._part(schema.items, each, f"[{key!r}]", total)
+            total.nodes += KEY
         return total.default(result)
 
     def _record(self, schema: Schema, json: Any) -> Default:
@@ -137,7 +139,7 @@ class Defaults:
         if unknown:
             raise _MisfitError(f"the record {schema.name} has no field {min(unknown)!r}")
         result: dict[str, Any] = {}
-        total = _Total()
+        total = _Total(schema)
         for field in schema.fields:
             if field.name in json:
                 result[field.name] = self._part(field.schema, json[field.name], f".{field.name}", total)
@@ -170,15 +172,15 @@ class _MisfitError(Exception):
 class _Total:
     """Counts the parts of a container while it is made."""
 
-    def __init__(self) -> None:
-        self.nodes = 1
+    def __init__(self, schema: Schema) -> None:
+        self.nodes = weight(schema) + entering(schema)
         self.depth = 1
 
     def add(self, part: Default) -> object:
         self.nodes += part.nodes
         self.depth = max(self.depth, part.depth + 1)
         if self.nodes > MAX_NODES:
-            raise _MisfitError(f"it holds more than {MAX_NODES} values", fatal=True)
+            raise _MisfitError(f"its values charge more than {MAX_NODES} nodes", fatal=True)
         if self.depth > MAX_DEPTH:
             raise _MisfitError(f"it nests deeper than {MAX_DEPTH} levels", fatal=True)
         return part.value

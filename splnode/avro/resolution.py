@@ -24,6 +24,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from splnode.avro import logical
+from splnode.avro.charges import KEY, entering, weight
 from splnode.avro.codec.plan import Op, Promote, ReadNode, WriteNode
 from splnode.avro.codec.unfolding import mark_hopeless
 from splnode.avro.defaults import Default, Defaults
@@ -97,6 +98,7 @@ class _Pair:
         self.writer = writer
         self.reader = reader
         self.node = ReadNode(_OPS[writer.kind], reader.label)
+        self.node.weight = max(weight(writer), weight(reader))
         self.reasons: list[tuple[str, str]] = []  # (path from here, reason); any means that they do not match
         self.parents: list[tuple[_Pair, str, int]] = []  # who needs this pair, by which step, as which branch or -1
         self.live = 0  # writer's union: branches that match
@@ -170,6 +172,7 @@ class _Resolution:
             _fill_enum(node, writer, reader)
         elif writer.items is not None and reader.items is not None:
             node.items = self._child(pair, writer.items, reader.items, "[]" if writer.kind == "array" else "{}")
+            node.cost, node.each = entering(writer), _each(writer, node.items)
         node.size = writer.size
 
     def _fill_record(self, pair: _Pair) -> None:
@@ -185,7 +188,9 @@ class _Resolution:
         missing = sorted(set(range(len(reader.fields))) - set(targets))
         defaults = [(place, self._default(pair, reader.fields[place])) for place in missing]
         node.defaults = tuple((place, default.make) for place, default in defaults if default is not None)
-        node.cost = len(steps) + sum(default.nodes for _, default in defaults if default is not None)
+        node.cost = max(entering(writer), entering(reader))
+        node.cost += sum(child.weight for _, child, _ in steps)
+        node.cost += sum(default.nodes for _, default in defaults if default is not None)
         node.straight = targets == list(range(len(reader.fields)))
 
     def _default(self, pair: _Pair, field: Field) -> Default | None:
@@ -282,6 +287,7 @@ def _write_plan(root: Schema) -> WriteNode:
         node = nodes.get(id(schema))
         if node is None:
             node = nodes[id(schema)] = WriteNode(_OPS[schema.kind], schema.label)
+            node.weight = weight(schema)
             todo.append(schema)
         return node
 
@@ -293,10 +299,18 @@ def _write_plan(root: Schema) -> WriteNode:
         node.size = schema.size
         node.indexes = {symbol: index for index, symbol in enumerate(schema.symbols)}
         node.branches = tuple(node_of(branch) for branch in schema.branches)
-        node.items = node_of(schema.items) if schema.items is not None else None
+        if schema.items is not None:
+            node.items = node_of(schema.items)
+            node.each = _each(schema, node.items)
         node.fields = tuple((field.name, node_of(field.schema), _made(field, defaults)) for field in schema.fields)
         node.names = frozenset(field.name for field in schema.fields)
+        node.cost = entering(schema) + sum(child.weight for _, child, _ in node.fields)
     return result
+
+
+def _each(schema: Schema, items: ReadNode | WriteNode) -> int:
+    """What an array or a map charges for each of its items."""
+    return items.weight + (KEY if schema.kind == "map" else 0)
 
 
 def _made(field: Field, defaults: Defaults) -> Callable[[], Any] | None:

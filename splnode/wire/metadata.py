@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from splnode.avro.charges import of_map
 from splnode.avro.codec import Decoder, decoder, encoder, engine_used
 from splnode.avro.schema import Schema
 from splnode.errors import DataError, EncodeError, LimitExceeded, RemoteWireError
@@ -37,7 +38,7 @@ class MetadataCodec(NamedTuple):
 def metadata_codec(limits: Limits) -> MetadataCodec:
     """The codec for these limits (`metadata_entries`, `metadata_bytes`)."""
     most, longest = limits.metadata_entries, limits.metadata_bytes
-    made = decoder(_SCHEMA, limits=limits.replace(nodes=most + 1))  # the map itself is a value too
+    made = decoder(_SCHEMA, limits=limits.replace(nodes=of_map(_SCHEMA, most)))
     if engine_used() == "plain":
         read = _bounded(lambda data, start: read_map(data, start, most), longest)
         return MetadataCodec(read, _counted(_write_plain, limits), made)

@@ -42,6 +42,7 @@
 #define SHALLOW 64       /* levels that any stack has room for: below 48 KiB */
 #define FIRST_ITEMS 64   /* items of a list that room is made for at once */
 #define BREATH 12        /* 2^12 values are read before other threads may run */
+#define MOST_CHARGED 1000 /* nodes that one value may charge before it is read */
 #define FEW 16           /* fields of a Struct that are gathered without an allocation */
 
 /* The values of plan.Op and plan.Promote; module_exec checks that they agree. */
@@ -91,13 +92,13 @@ struct ReadNode {
     bool straight;
     PyObject *logical;         /* or NULL */
     PyObject *reason;
+    int64_t weight, cost, each; /* what is charged to the limit of nodes, see plan.py */
     int64_t size;              /* FIXED */
     const ReadNode *items;     /* ARRAY, MAP */
     Py_ssize_t count;          /* of the array that the op uses: branches, symbols or steps */
     const ReadNode **branches; /* UNION */
     PyObject **symbols;        /* ENUM; NULL where the reader has none */
     Step *steps;               /* RECORD */
-    int64_t cost;              /* RECORD: what it charges to the limit of nodes */
     Py_ssize_t places;         /* RECORD: the reader's fields */
     Default *defaults;
     Py_ssize_t default_count;
@@ -127,6 +128,7 @@ struct WriteNode {
     PyObject *label;
     PyObject *logical;          /* or NULL */
     PyObject *accepts;          /* tuple of the classes that logical converts; a UNION: not NULL if a branch has one */
+    int64_t weight, cost, each; /* as of ReadNode */
     int64_t size;               /* FIXED */
     const WriteNode *items;     /* ARRAY, MAP */
     Py_ssize_t count;           /* of branches or fields */
@@ -266,6 +268,13 @@ static inline int spend(Budget *budget, int64_t nodes)
     }
     fail_limit(budget->state, "nodes", budget->limits->nodes, "too many values in one datum");
     return -1;
+}
+
+/* Charges for some items of an array or a map. Neither factor is so large that their product overflows: see limit and
+ * fill_charges. */
+static inline int spend_items(Budget *budget, int64_t count, int64_t each)
+{
+    return spend(budget, count <= budget->nodes_left ? count * each : INT64_MAX);
 }
 
 static inline int enter(Budget *budget)
@@ -752,10 +761,10 @@ static inline void breathe(int64_t left)
     }
 }
 
-static int spend_reading(Budget *budget, int64_t nodes)
+static int spend_reading(Budget *budget, int64_t count, int64_t each)
 {
     Py_ssize_t before = budget->nodes_left >> BREATH;
-    if (spend(budget, nodes) < 0)
+    if (spend_items(budget, count, each) < 0)
         return -1;
     if (before != budget->nodes_left >> BREATH)
         breathe(0);
@@ -763,7 +772,7 @@ static int spend_reading(Budget *budget, int64_t nodes)
 }
 
 /* The count of the next block of an array or a map; `block_end` is NULL where the writer gave no size. */
-static int read_block(Reader *in, int64_t *count, const uint8_t **block_end)
+static int read_block(Reader *in, const ReadNode *node, int64_t *count, const uint8_t **block_end)
 {
     int64_t size;
     *block_end = NULL;
@@ -784,7 +793,7 @@ static int read_block(Reader *in, int64_t *count, const uint8_t **block_end)
         }
         *block_end = in->p + size;
     }
-    return spend_reading(&in->budget, *count);
+    return spend_reading(&in->budget, *count, node->each);
 }
 
 static int end_block(Reader *in, const uint8_t *block_end)
@@ -818,12 +827,12 @@ static inline int append(PyObject *object, PyObject *value) /* steals the value 
     return failed;
 }
 
-static int read_items(Reader *in, const ReadNode *items, PyObject **list)
+static int read_items(Reader *in, const ReadNode *node, PyObject **list)
 {
     int64_t count;
     const uint8_t *block_end;
     for (;;) {
-        if (read_block(in, &count, &block_end) < 0)
+        if (read_block(in, node, &count, &block_end) < 0)
             return -1;
         if (*list == NULL && (*list = new_list(count)) == NULL)
             return -1;
@@ -831,7 +840,7 @@ static int read_items(Reader *in, const ReadNode *items, PyObject **list)
             return end_block(in, block_end);
         for (; count > 0; count--) {
             breathe(count);
-            PyObject *value = read_value(in, items);
+            PyObject *value = read_value(in, node->items);
             if (value == NULL)
                 at_index(in->budget.state, PyList_GET_SIZE(*list));
             if (value == NULL || append(*list, value) < 0)
@@ -858,18 +867,18 @@ static int read_entry(Reader *in, const ReadNode *items, PyObject *dict)
     return failed;
 }
 
-static int read_entries(Reader *in, const ReadNode *items, PyObject *dict)
+static int read_entries(Reader *in, const ReadNode *node, PyObject *dict)
 {
     int64_t count;
     const uint8_t *block_end;
     for (;;) {
-        if (read_block(in, &count, &block_end) < 0)
+        if (read_block(in, node, &count, &block_end) < 0)
             return -1;
         if (count == 0)
             return end_block(in, block_end);
         for (; count > 0; count--) {
             breathe(count);
-            if (read_entry(in, items, dict) < 0)
+            if (read_entry(in, node->items, dict) < 0)
                 return -1;
         }
         if (end_block(in, block_end) < 0)
@@ -908,15 +917,15 @@ static Py_NO_INLINE PyObject *read_record(Reader *in, const ReadNode *node)
 static Py_NO_INLINE PyObject *read_container(Reader *in, const ReadNode *node)
 {
     PyObject *value = NULL;
-    int failed = 0;
     if (enter(&in->budget) < 0)
         return NULL;
-    if (node->op == RECORD)
-        value = spend_reading(&in->budget, node->cost) < 0 ? NULL : read_record(in, node);
-    else if (node->op == ARRAY)
-        failed = read_items(in, node->items, &value);
-    else
-        failed = (value = PyDict_New()) == NULL ? -1 : read_entries(in, node->items, value);
+    int failed = spend_reading(&in->budget, 1, node->cost);
+    if (!failed && node->op == RECORD)
+        value = read_record(in, node);
+    else if (!failed && node->op == ARRAY)
+        failed = read_items(in, node, &value);
+    else if (!failed)
+        failed = (value = PyDict_New()) == NULL ? -1 : read_entries(in, node, value);
     if (failed)
         Py_CLEAR(value);
     if (node->op != RECORD)
@@ -1073,7 +1082,7 @@ static PyObject *decoder_decode(Codec *self, PyObject *const *args, Py_ssize_t n
     else {
         const uint8_t *bytes = data.buf;
         Reader in = {new_budget(self), bytes + start, bytes + data.len, NULL};
-        PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+        PyObject *value = spend(&in.budget, self->read->weight) < 0 ? NULL : read_value(&in, self->read);
         if (value == NULL)
             blame_depth(self->state, &self->limits);
         else
@@ -1087,7 +1096,7 @@ static int locate(Codec *self, const uint8_t *at, const uint8_t *end, const uint
 {
     Aside aside = {NULL, NULL, 0};
     Reader in = {new_budget(self), at, end, &aside};
-    PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+    PyObject *value = spend(&in.budget, self->read->weight) < 0 ? NULL : read_value(&in, self->read);
     Py_XDECREF(value);
     if (value == NULL) {
         if (aside.at == NULL && !PyErr_ExceptionMatches(self->state->data_error)
@@ -1122,7 +1131,7 @@ static PyObject *decode_apart(Codec *self, const uint8_t **at, const uint8_t *en
         return fail(PyExc_ValueError, "no place for a part of more bytes than are behind it");
     Aside aside = {part, place, PyBytes_GET_SIZE(part)};
     Reader in = {new_budget(self), *at, end, &aside};
-    PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+    PyObject *value = spend(&in.budget, self->read->weight) < 0 ? NULL : read_value(&in, self->read);
     if (value == NULL)
         blame_depth(self->state, &self->limits);
     else if (aside.at != NULL) {
@@ -1904,7 +1913,7 @@ static Py_NO_INLINE int write_items(Writer *out, const WriteNode *node, PyObject
     if (sequence == NULL)
         return -1;
     Py_ssize_t index = 0, size = PySequence_Fast_GET_SIZE(sequence);
-    int more = 0, failed = spend(&out->budget, size);
+    int more = 0, failed = spend_items(&out->budget, size, node->each);
     if (!failed && size > 0)
         failed = write_long(out, size);
     for (; !failed && (more = next_item(out->budget.state, sequence, index, size, &item)) > 0; index++) {
@@ -1932,7 +1941,7 @@ static Py_NO_INLINE int write_entries(Writer *out, const WriteNode *node, PyObje
     if (dict == NULL)
         return -1;
     Py_ssize_t index = 0, position = 0, size = PyDict_GET_SIZE(dict);
-    int more = 0, failed = spend(&out->budget, size);
+    int more = 0, failed = spend_items(&out->budget, size, node->each);
     if (!failed && size > 0)
         failed = write_long(out, size);
     for (; !failed && (more = next_entry(state, dict, &position, index, size, &key, &value)) > 0; index++) {
@@ -1950,7 +1959,7 @@ static Py_NO_INLINE int write_record(Writer *out, const WriteNode *node, PyObjec
 {
     State *state = out->budget.state;
     Source source;
-    if (spend(&out->budget, node->count) < 0 || take_record(state, node, value, &source) < 0)
+    if (take_record(state, node, value, &source) < 0)
         return -1;
     int failed = 0;
     for (const Field *field = node->fields, *end = field + node->count; field < end; field++) {
@@ -1972,9 +1981,10 @@ static Py_NO_INLINE int write_container(Writer *out, const WriteNode *node, PyOb
 {
     if (enter(&out->budget) < 0)
         return -1;
-    int failed = node->op == RECORD ? write_record(out, node, value)
-        : node->op == ARRAY         ? write_items(out, node, value)
-                                    : write_entries(out, node, value);
+    int failed = spend(&out->budget, node->cost) < 0 ? -1
+        : node->op == RECORD                         ? write_record(out, node, value)
+        : node->op == ARRAY                          ? write_items(out, node, value)
+                                                     : write_entries(out, node, value);
     leave(&out->budget);
     return failed;
 }
@@ -2100,7 +2110,7 @@ static PyObject *encode(Codec *self, PyObject *value)
 {
     Writer out = begin_writing(self);
     PyObject *result = NULL;
-    if (spend(&out.budget, 1) < 0 || write_value(&out, self->write, value) < 0
+    if (spend(&out.budget, self->write->weight) < 0 || write_value(&out, self->write, value) < 0
         || check_size(&out.budget, written(&out)) < 0)
         blame_depth(self->state, &self->limits);
     else
@@ -2116,7 +2126,7 @@ static PyObject *encoder_encode_parts(Codec *self, PyObject *value)
     Writer out = begin_writing(self);
     PyObject *result = NULL;
     out.cuts = true;
-    if (spend(&out.budget, 1) < 0 || write_value(&out, self->write, value) < 0
+    if (spend(&out.budget, self->write->weight) < 0 || write_value(&out, self->write, value) < 0
         || check_size(&out.budget, encoded(&out)) < 0)
         blame_depth(self->state, &self->limits);
     else if (out.parts == NULL)
@@ -2196,7 +2206,7 @@ static Py_NO_INLINE PyObject *conform_items(Conforming *c, const WriteNode *writ
     if (sequence == NULL)
         return NULL;
     Py_ssize_t index = 0, size = PySequence_Fast_GET_SIZE(sequence);
-    PyObject *list = spend(&c->budget, size) < 0 ? NULL : new_list(size);
+    PyObject *list = spend_items(&c->budget, size, read->each) < 0 ? NULL : new_list(size);
     int more = 0;
     for (; list != NULL && (more = next_item(state, sequence, index, size, &item)) > 0; index++) {
         PyObject *given = conform_value(c, write->items, read->items, item);
@@ -2277,7 +2287,7 @@ static Py_NO_INLINE PyObject *conform_entries(Conforming *c, const WriteNode *wr
     if (dict == NULL)
         return NULL;
     Py_ssize_t size = PyDict_GET_SIZE(dict);
-    int failed = spend(&c->budget, size);
+    int failed = spend_items(&c->budget, size, read->each);
     Conforming before = *c;
     if (!failed && c->quiet) {
         result = PyDict_Copy(dict);
@@ -2342,8 +2352,6 @@ static Py_NO_INLINE PyObject *conform_record(Conforming *c, const WriteNode *wri
     State *state = c->budget.state;
     Source source;
     Making making;
-    if (spend(&c->budget, read->cost) < 0)
-        return NULL;
     bool copied = is_copied(c, write, read, value);
     if (copied) {
         source = (Source){write, PyDict_Copy(value), NULL, 0, 0};
@@ -2376,9 +2384,10 @@ static Py_NO_INLINE PyObject *conform_container(Conforming *c, const WriteNode *
 {
     if (enter(&c->budget) < 0)
         return NULL;
-    PyObject *result = write->op == RECORD ? conform_record(c, write, read, value)
-        : write->op == ARRAY               ? conform_items(c, write, read, value)
-                                           : conform_entries(c, write, read, value);
+    PyObject *result = spend(&c->budget, read->cost) < 0 ? NULL
+        : write->op == RECORD                            ? conform_record(c, write, read, value)
+        : write->op == ARRAY                             ? conform_items(c, write, read, value)
+                                                         : conform_entries(c, write, read, value);
     leave(&c->budget);
     return result;
 }
@@ -2481,7 +2490,7 @@ static PyObject *conform_value(Conforming *c, const WriteNode *write, const Read
 static PyObject *conformer_conform(Codec *self, PyObject *value)
 {
     Conforming c = {new_budget(self), 0, self->quiet};
-    PyObject *result = spend(&c.budget, 1) < 0 ? NULL : conform_value(&c, self->write, self->read, value);
+    PyObject *result = spend(&c.budget, self->read->weight) < 0 ? NULL : conform_value(&c, self->write, self->read, value);
     if (result != NULL && check_size(&c.budget, c.size) < 0)
         Py_CLEAR(result);
     if (result != NULL || PyErr_ExceptionMatches(self->state->encode_error)
@@ -2818,18 +2827,32 @@ static int fill_items(Compiling *c, PyObject *source, const void **items)
     return child == NULL || (*items = made_node(c, child)) == NULL ? -1 : 0;
 }
 
+/* What a node charges; a value or an item has to charge something, or there would be no end of them. */
+static int fill_charges(PyObject *source, int64_t *weight, int64_t *cost, int64_t *each)
+{
+    if (integer(source, "weight", weight) < 0 || integer(source, "cost", cost) < 0 || integer(source, "each", each) < 0)
+        return -1;
+    if (*weight < 1 || *weight > MOST_CHARGED || *cost < 0 || *each < 1 || *each > MOST_CHARGED) {
+        fail(PyExc_ValueError, "a plan charges %lld, %lld and %lld nodes", (long long)*weight, (long long)*cost,
+             (long long)*each);
+        return -1;
+    }
+    return 0;
+}
+
 static int fill_read(Compiling *c, PyObject *source, void *made)
 {
     ReadNode *node = made;
     int64_t promote;
     if (fill_op(source, &node->op) < 0 || integer(source, "promote", &promote) < 0
-        || integer(source, "size", &node->size) < 0 || integer(source, "cost", &node->cost) < 0
+        || integer(source, "size", &node->size) < 0
+        || fill_charges(source, &node->weight, &node->cost, &node->each) < 0
         || optional(c, source, "logical", &node->logical) < 0
         || (node->reason = attribute(c, source, "reason", &PyUnicode_Type)) == NULL)
         return -1;
     node->promote = (int)promote;
-    if (node->size < 0 || node->cost < 0) {
-        fail(PyExc_ValueError, "a plan has a negative size or cost");
+    if (node->size < 0) {
+        fail(PyExc_ValueError, "a plan has a negative size");
         return -1;
     }
     switch (node->op) {
@@ -2936,6 +2959,7 @@ static int fill_write(Compiling *c, PyObject *source, void *made)
 {
     WriteNode *node = made;
     if (fill_op(source, &node->op) < 0 || integer(source, "size", &node->size) < 0
+        || fill_charges(source, &node->weight, &node->cost, &node->each) < 0
         || optional(c, source, "logical", &node->logical) < 0
         || (node->label = attribute(c, source, "label", &PyUnicode_Type)) == NULL
         || (node->accepts = attribute(c, source, "accepts", &PyTuple_Type)) == NULL)
@@ -3033,7 +3057,8 @@ static int limit(PyObject *limits, const char *name, Py_ssize_t *value)
     int64_t number;
     if (integer(limits, name, &number) < 0)
         return -1;
-    *value = (Py_ssize_t)Py_MIN(Py_MAX(number, 0), PY_SSIZE_T_MAX / 8); /* so that sums of two cannot overflow */
+    /* so that sums of two cannot overflow, nor what so many items charge */
+    *value = (Py_ssize_t)Py_MIN(Py_MAX(number, 0), PY_SSIZE_T_MAX / MOST_CHARGED);
     return 0;
 }
 
@@ -3259,7 +3284,7 @@ static int api_encode(PyObject *encoder, PyObject *value, Output *out)
     Codec *self = (Codec *)encoder;
     Writer writer = begin_writing(self);
     writer.cuts = out->cuts;
-    int failed = spend(&writer.budget, 1) < 0 || write_value(&writer, self->write, value) < 0;
+    int failed = spend(&writer.budget, self->write->weight) < 0 || write_value(&writer, self->write, value) < 0;
     return give_out(&writer, self, failed, out);
 }
 
@@ -3273,9 +3298,9 @@ static int api_encode_fields(PyObject *encoder, PyObject *const *fields, Py_ssiz
     }
     Writer writer = begin_writing(self);
     writer.cuts = out->cuts;
-    int failed = spend(&writer.budget, 1) < 0 || enter(&writer.budget) < 0;
+    int failed = spend(&writer.budget, self->write->weight) < 0 || enter(&writer.budget) < 0;
     if (!failed) {
-        failed = spend(&writer.budget, count) < 0;
+        failed = spend(&writer.budget, node->cost) < 0;
         for (Py_ssize_t i = 0; !failed && i < count; i++) {
             failed = write_value(&writer, node->fields[i].node, fields[i]) < 0;
             if (failed)
@@ -3290,7 +3315,7 @@ static PyObject *api_decode(PyObject *decoder, const uint8_t **at, const uint8_t
 {
     Codec *self = (Codec *)decoder;
     Reader in = {new_budget(self), *at, end, NULL};
-    PyObject *value = spend(&in.budget, 1) < 0 ? NULL : read_value(&in, self->read);
+    PyObject *value = spend(&in.budget, self->read->weight) < 0 ? NULL : read_value(&in, self->read);
     if (value == NULL)
         blame_depth(self->state, &self->limits);
     *at = in.p;

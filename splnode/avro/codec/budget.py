@@ -9,23 +9,25 @@ class Budget:
 
     __slots__ = ("depth", "limits", "nodes")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, weight: int = 1) -> None:
+        """LimitExceeded if the datum's own weight is too much."""
         self.limits = limits
         self.depth = limits.depth
         self.nodes = limits.nodes
-        self.spend(1)
+        self.spend(weight)
 
     def spend(self, nodes: int) -> None:
-        """Charges values. LimitExceeded when there are too many."""
+        """Charges for values. LimitExceeded when they are too many."""
         self.nodes -= nodes
         if self.nodes < 0:
             raise LimitExceeded("nodes", self.limits.nodes, "too many values in one datum")
 
-    def enter(self) -> None:
-        """Charges a level; who leaves it gives it back. LimitExceeded when there are too many."""
+    def enter(self, cost: int) -> None:
+        """Charges a level, which who leaves it gives back, and then nodes. LimitExceeded when there are too many."""
         self.depth -= 1
         if self.depth < 0:
             raise LimitExceeded("depth", self.limits.depth, "records, arrays or maps nested too deep")
+        self.spend(cost)
 
     def length(self, size: int) -> None:
         """Checks the length of a bytes, string or fixed."""

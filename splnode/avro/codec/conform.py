@@ -38,8 +38,8 @@ class Measure(Budget):
 
     __slots__ = ("size",)
 
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(limits)
+    def __init__(self, limits: Limits, weight: int = 1) -> None:
+        super().__init__(limits, weight)
         self.size = 0
 
 
@@ -198,12 +198,12 @@ def _union(pair: Pair, part: Find) -> Conform:
 
 def _array(pair: Pair, part: Find) -> Conform:
     assert pair.items is not None
-    item = part(pair.items)
+    item, cost, charge = part(pair.items), pair.cost, pair.each
 
     def conform(value: Any, left: Measure) -> Any:
-        left.enter()
+        left.enter(cost)
         items = list_of(value)
-        left.spend(len(items))
+        left.spend(len(items) * charge)
         left.size += _size_of_count(len(items))
         result: list[Any] = []
         for each in steady_items(items):
@@ -221,12 +221,12 @@ def _array(pair: Pair, part: Find) -> Conform:
 
 def _map(pair: Pair, part: Find) -> Conform:
     assert pair.items is not None
-    item = part(pair.items)
+    item, cost, charge = part(pair.items), pair.cost, pair.each
 
     def conform(value: Any, left: Measure) -> Any:
-        left.enter()
+        left.enter(cost)
         entries = dict_of(value)
-        left.spend(len(entries))
+        left.spend(len(entries) * charge)
         left.size += _size_of_count(len(entries))
         result: dict[str, Any] = {}
         for key, each in steady_entries(entries):
@@ -253,8 +253,7 @@ def _record(pair: Pair, part: Find) -> Conform:
     write, cost, finish, width = pair.write, pair.cost, finisher(pair.read), len(pair.read.names)
 
     def conform(value: Any, left: Measure) -> Any:
-        left.enter()
-        left.spend(cost)
+        left.enter(cost)
         given = Fields(write, value)
         values = [None] * width
         name = ""

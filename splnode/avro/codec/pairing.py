@@ -12,18 +12,20 @@ from splnode.avro.codec.plan import Op, ReadNode, WriteNode
 class Pair:
     """A write node and the read node that stands for it.
 
-    - `op` is the read node's, and so FAIL where the reader cannot take what is written. `cost` is what a record
-      charges to the limit of nodes: the reader's, which is never below the writer's.
+    - `op` is the read node's, and so FAIL where the reader cannot take what is written. `weight`, `cost` and `each`
+      are the reader's, which are never below the writer's.
     - ARRAY, MAP: `items`. UNION: `branches`. RECORD: `steps`, `(name, pair, default, target)`, as in the two nodes.
     """
 
-    __slots__ = ("branches", "cost", "items", "op", "read", "steps", "write")
+    __slots__ = ("branches", "cost", "each", "items", "op", "read", "steps", "weight", "write")
 
     def __init__(self, write: WriteNode, read: ReadNode) -> None:
         self.write = write
         self.read = read
         self.op = read.op
+        self.weight = read.weight
         self.cost = read.cost
+        self.each = read.each
         self.items: Pair | None = None
         self.branches: tuple[Pair, ...] = ()
         self.steps: tuple[tuple[str, Pair, Callable[[], Any] | None, int], ...] = ()
@@ -71,7 +73,8 @@ def as_written(write: WriteNode) -> ReadNode:
     result = node_of(write)
     for each in todo:  # grows while their parts are found
         node = nodes[id(each)]
-        node.size, node.cost, node.symbols = each.size, len(each.fields), tuple(each.indexes)
+        node.size, node.symbols = each.size, tuple(each.indexes)
+        node.weight, node.cost, node.each = each.weight, each.cost, each.each
         node.items = None if each.items is None else node_of(each.items)
         node.branches = tuple(node_of(branch) for branch in each.branches)
         node.steps = tuple((name, node_of(child), -1) for name, child, _ in each.fields)

@@ -60,7 +60,7 @@ class Encoder:
     def _encode(self, value: object) -> bytes:
         out = bytearray()
         try:
-            self._write(value, out, Budget(self._limits))
+            self._write(value, out, Budget(self._limits, self._plan.weight))
         except RecursionError:
             raise too_deep(self._limits) from None
         check_size(len(out), self._limits)
@@ -91,7 +91,7 @@ class Decoder:
             except Exception:  # noqa: BLE001 - what is wrong, if anything, is said below
                 pass
         try:
-            return self._read(data, start, Budget(self._limits))
+            return self._read(data, start, Budget(self._limits, self._plan.weight))
         except RecursionError:
             raise too_deep(self._limits) from None
 
@@ -157,7 +157,7 @@ class Conformer:
 
     def _carry_out(self, conform: Conform, value: object) -> Any:
         try:
-            left = Measure(self._limits)
+            left = Measure(self._limits, self._pair.weight)
             result = conform(value, left)
         except RecursionError:
             raise too_deep(self._limits) from None

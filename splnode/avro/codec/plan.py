@@ -12,10 +12,11 @@ the same in every engine, the limits are charged in these places:
 
 - depth: on entering a record, array or map, before anything of it is read or written. The outermost
   container is at depth 1, and depth `limits.depth` is still allowed.
-- nodes: the datum itself is 1. A record charges `cost` (its fields, and the values that its defaults make)
-  on entering, after the depth. A block of an array or map charges its count when the count (and, where it
-  is negative, the size) was read and before the first item. Writing charges the number of fields, or the
-  length, on entering. The sum may be `limits.nodes`, and no more.
+- nodes: the datum itself charges its `weight`. A record, array or map charges `cost` (of a record with all
+  that its fields weigh, and the values that its defaults make) on entering, after the depth. A block of an
+  array or map charges `each` for each of its items, when the count (and, where it is negative, the size)
+  was read and before the first item; in writing the same, for all of them, before the first. The sum may be
+  `limits.nodes`, and no more. How much these are `avro.charges` says.
 - message_bytes: a length is checked for being negative (DecodeError), then against the limit
   (LimitExceeded), then against what is left of the data (DecodeError). FIXED the same, each time it is met.
   Writing checks the length of each value, and the whole size at least once at the end.
@@ -75,12 +76,12 @@ class ReadNode:
       that the writer lacks; `make()` gives a fresh value each time. `factory` is None for a dict, or a
       msgspec.Struct class, called with the values by keyword (`struct_names` by place), or positionally
       where `positional` says so. `straight` is True where the steps are exactly the names, in order.
-      `cost` is what the record charges to the limit of nodes.
+    - `weight`, `cost` and `each` are what is charged to the limit of nodes, see above.
     """
 
     __slots__ = (
-        "branches", "cost", "defaults", "factory", "items", "label", "logical", "names", "op", "positional",
-        "promote", "reason", "size", "steps", "straight", "struct_names", "symbols",
+        "branches", "cost", "defaults", "each", "factory", "items", "label", "logical", "names", "op", "positional",
+        "promote", "reason", "size", "steps", "straight", "struct_names", "symbols", "weight",
     )  # fmt: skip
 
     def __init__(self, op: Op, label: str = "") -> None:
@@ -96,7 +97,9 @@ class ReadNode:
         self.names: tuple[str, ...] = ()
         self.defaults: tuple[tuple[int, Callable[[], Any]], ...] = ()
         self.straight = True
+        self.weight = 1
         self.cost = 0
+        self.each = 1
         self.factory: type | None = None
         self.struct_names: tuple[str, ...] = ()
         self.positional = False
@@ -112,6 +115,7 @@ class WriteNode:
     - RECORD: `fields` in order: `(name, node, default)`; default is None for a field that has none, else a
       callable that gives the value. A value is a dict (unknown keys are an error) or a msgspec.Struct
       (read by `name` through `struct_fields`, see below).
+    - `weight`, `cost` and `each` as of ReadNode.
 
     Which branch of a union takes a value (first one that fits, in the order of the schema):
 
@@ -135,7 +139,10 @@ class WriteNode:
     wrong inside. `accepts` is the tuple of Python classes that `logical` converts.
     """
 
-    __slots__ = ("accepts", "branches", "fields", "indexes", "items", "label", "logical", "names", "op", "size")
+    __slots__ = (
+        "accepts", "branches", "cost", "each", "fields", "indexes", "items", "label", "logical", "names", "op", "size",
+        "weight",
+    )  # fmt: skip
 
     def __init__(self, op: Op, label: str = "") -> None:
         self.op = op
@@ -148,6 +155,9 @@ class WriteNode:
         self.branches: tuple[WriteNode, ...] = ()
         self.fields: tuple[tuple[str, WriteNode, Callable[[], Any] | None], ...] = ()
         self.names: frozenset[str] = frozenset()
+        self.weight = 1
+        self.cost = 0
+        self.each = 1
 
 
 class Branch:

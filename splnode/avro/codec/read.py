@@ -208,7 +208,7 @@ def _fail(node: ReadNode, part: Find) -> Read:
     return read
 
 
-def _block(data: Data, at: int, left: Budget) -> tuple[int, int, int]:
+def _block(data: Data, at: int, left: Budget, each: int) -> tuple[int, int, int]:
     """The count of a block, where its items start, and where they must end or -1. (specification, "Arrays")"""
     count, at = read_long(data, at)
     end = -1
@@ -220,7 +220,7 @@ def _block(data: Data, at: int, left: Budget) -> tuple[int, int, int]:
         if not 0 <= size <= len(data) - at:
             raise DecodeError(f"a block of {size} bytes, but {len(data) - at} are left")
         end = at + size
-    left.spend(count)
+    left.spend(count * each)
     return count, at, end
 
 
@@ -232,12 +232,13 @@ def _check_block(at: int, end: int) -> None:
 def _array(node: ReadNode, part: Find) -> Read:
     assert node.items is not None
     item, is_union = part(node.items), node.items.op == Op.UNION
+    cost, charge = node.cost, node.each
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
-        left.enter()
+        left.enter(cost)
         result: list[Any] = []
         while True:
-            count, at, end = _block(data, at, left)
+            count, at, end = _block(data, at, left, charge)
             try:
                 for _ in range(count):
                     step, at = _branch(item, data, at) if is_union else (item.read, at)
@@ -257,12 +258,13 @@ def _array(node: ReadNode, part: Find) -> Read:
 def _map(node: ReadNode, part: Find) -> Read:
     assert node.items is not None
     item, is_union = part(node.items), node.items.op == Op.UNION
+    cost, charge = node.cost, node.each
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
-        left.enter()
+        left.enter(cost)
         result: dict[str, Any] = {}
         while True:
-            count, at, end = _block(data, at, left)
+            count, at, end = _block(data, at, left, charge)
             for _ in range(count):
                 start, at = _sized(data, at, left)
                 key = text(data[start:at])
@@ -285,8 +287,7 @@ def _record(node: ReadNode, part: Find) -> Read:
     finish, cost, width = finisher(node), node.cost, len(node.names)
 
     def read(data: Data, at: int, left: Budget) -> tuple[Any, int]:
-        left.enter()
-        left.spend(cost)
+        left.enter(cost)
         values = [None] * width
         name = ""
         try:

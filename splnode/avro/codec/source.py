@@ -110,18 +110,14 @@ class Costs:
             if node.op == Op.UNION:
                 self._known[id(node)] = (max(nodes, default=0), depth)
             elif node.op in (Op.ARRAY, Op.MAP):
-                self._known[id(node)] = (0, depth + 1)
+                self._known[id(node)] = (node.cost, depth + 1)
             elif node.op == Op.RECORD:
-                self._known[id(node)] = (record_cost(node) + sum(nodes), depth + 1)
+                self._known[id(node)] = (node.cost + sum(nodes), depth + 1)
             else:
                 self._known[id(node)] = (0, 0)
         return self._known[id(node)]
 
     def of_item(self, node: Any) -> int:
-        """Nodes that one item of an array or a map charges, itself included."""
-        return 1 + (0 if id(node) in self._own else self.of(node)[0])
-
-
-def record_cost(node: Any) -> int:
-    """What a record charges on entering: a read node's `cost`, a write node's fields."""
-    return int(node.cost) if hasattr(node, "cost") else len(node.fields)
+        """Nodes that one item of this array or map charges, itself included."""
+        charge: int = node.each
+        return charge + (0 if id(node.items) in self._own else self.of(node.items)[0])

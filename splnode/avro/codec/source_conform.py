@@ -52,7 +52,7 @@ class _Generator:
     def function(self) -> Quick:
         for key, pair in self._own.items():
             self._make(self._functions[key], pair)
-        nodes, size, depth = self._limits.nodes - 1, self._limits.message_bytes, self._limits.depth
+        nodes, size, depth = self._limits.nodes - self._root.weight, self._limits.message_bytes, self._limits.depth
         self._source.add("def start(v):", f"    left = [{nodes}, {size}]")
         self._source.add(f"    v = {self._functions[id(self._root)]}(v, left, {depth})")
         self._source.add("    if left[1] < 0: raise bad", "    return v")
@@ -172,7 +172,7 @@ class _Generator:
         if items is None:
             raise Unsuitable
         size = (0 if id(items) in self._own else self._size(items)) + (_SHORT if key else 0)
-        source.add(f"{count} = len({value})", f"left[0] -= {count} * {self._costs.of_item(items)}")
+        source.add(f"{count} = len({value})", f"left[0] -= {count} * {self._costs.of_item(pair)}")
         source.add(
             f"left[1] -= {count} * {size}", "if left[0] < 0 or left[1] < 0: raise bad", f"{name} = {empty}", loop
         )

@@ -71,7 +71,7 @@ class _Generator:
     def function(self) -> Quick:
         for key, node in self._own.items():
             self._make(self._functions[key], node)
-        nodes, depth = self._limits.nodes - 1, self._limits.depth
+        nodes, depth = self._limits.nodes - self._root.weight, self._limits.depth
         self._source.add(f"def start(d, p): return {self._functions[id(self._root)]}(d, p, [{nodes}], {depth})")
         return self._source.compiled("start")
 
@@ -172,7 +172,7 @@ class _Generator:
         source.indent += 1
         self._depth += 1
         source.add(*_NUMBER, "if not n: break", "if n & 1: raise bad", "n >>= 1")
-        source.add(f"left[0] -= n * {self._costs.of_item(items)}", "if left[0] < 0: raise bad", "for _ in range(n):")
+        source.add(f"left[0] -= n * {self._costs.of_item(node)}", "if left[0] < 0: raise bad", "for _ in range(n):")
         source.indent += 1
         if node.op == Op.ARRAY:
             source.add(f"{name}.append({self._value(items)})")

@@ -93,7 +93,7 @@ class _Generator:
     def function(self) -> Quick:
         for key, node in self._own.items():
             self._make(self._functions[key], node)
-        nodes, depth = self._limits.nodes - 1, self._limits.depth
+        nodes, depth = self._limits.nodes - self._root.weight, self._limits.depth
         self._source.add("def start(v):", "    parts = []")
         self._source.add(f"    {self._functions[id(self._root)]}(v, parts.append, [{nodes}], {depth})")
         self._source.add("    return b''.join(parts)")
@@ -181,7 +181,7 @@ class _Generator:
         if items is None:
             raise Unsuitable
         count = source.name("n")
-        source.add(f"n = {count} = len({value})", f"left[0] -= n * {self._costs.of_item(items)}")
+        source.add(f"n = {count} = len({value})", f"left[0] -= n * {self._costs.of_item(node)}")
         source.add("if left[0] < 0: raise bad", "if n:")
         source.indent += 1
         source.add("out(short[n << 1] if n < 512 else varint(n << 1))", loop)

@@ -105,11 +105,12 @@ def _union(node: WriteNode, part: Find) -> Write:
 def _array(node: WriteNode, part: Find) -> Write:
     assert node.items is not None
     item, is_union = part(node.items), node.items.op == Op.UNION
+    cost, charge = node.cost, node.each
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
-        left.enter()
+        left.enter(cost)
         items = list_of(value)
-        left.spend(len(items))
+        left.spend(len(items) * charge)
         if items:
             write_long(len(items), out)
         for place, each in enumerate(steady_items(items)):
@@ -128,11 +129,12 @@ def _array(node: WriteNode, part: Find) -> Write:
 def _map(node: WriteNode, part: Find) -> Write:
     assert node.items is not None
     item, is_union = part(node.items), node.items.op == Op.UNION
+    cost, charge = node.cost, node.each
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
-        left.enter()
+        left.enter(cost)
         entries = dict_of(value)
-        left.spend(len(entries))
+        left.spend(len(entries) * charge)
         if entries:
             write_long(len(entries), out)
         for key, each in steady_entries(entries):
@@ -151,10 +153,10 @@ def _map(node: WriteNode, part: Find) -> Write:
 
 def _record(node: WriteNode, part: Find) -> Write:
     fields = tuple((name, part(child), child.op == Op.UNION, default) for name, child, default in node.fields)
+    cost = node.cost
 
     def write(value: Any, out: bytearray, left: Budget) -> None:
-        left.enter()
-        left.spend(len(fields))
+        left.enter(cost)
         given = Fields(node, value)
         name = ""
         try:

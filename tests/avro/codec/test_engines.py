@@ -376,24 +376,24 @@ def test_a_few_bytes_do_not_unfold_to_a_great_array(engine: str, count: str) -> 
 
 def test_nodes_are_counted_over_blocks_and_over_containers(engine: str) -> None:
     nulls = {"type": "array", "items": "null"}
-    assert limited(engine, nulls, nodes=4).decode(bytes.fromhex("020400"))[0] == [None] * 3
-    refuses(limited(engine, nulls, nodes=3), bytes.fromhex("020400"), "nodes", 3)
+    assert limited(engine, nulls, nodes=5).decode(bytes.fromhex("020400"))[0] == [None] * 3
+    refuses(limited(engine, nulls, nodes=4), bytes.fromhex("020400"), "nodes", 4)
     pairs = {"type": "array", "items": PAIR}
     data = codec.encoder(schema_of(pairs)).encode([{"a": 1}, {"a": 2}])
-    assert len(limited(engine, pairs, nodes=7).decode(data)[0]) == 2
-    refuses(limited(engine, pairs, nodes=6), data, "nodes", 6)
+    assert len(limited(engine, pairs, nodes=18).decode(data)[0]) == 2
+    refuses(limited(engine, pairs, nodes=17), data, "nodes", 17)
     maps = {"type": "map", "values": ["null", {"type": "array", "items": "null"}]}
     data = codec.encoder(schema_of(maps)).encode({"a": None, "b": [None, None]})
-    assert limited(engine, maps, nodes=5).decode(data)
-    refuses(limited(engine, maps, nodes=4), data, "nodes", 4)
+    assert limited(engine, maps, nodes=15).decode(data)
+    refuses(limited(engine, maps, nodes=14), data, "nodes", 14)
 
 
 def test_nodes_are_counted_in_writing_too(engine: str) -> None:
     pairs = schema_of({"type": "array", "items": PAIR})
-    assert codec.encoder(pairs, limits=Limits(nodes=7), engine=engine).encode([{"a": 1}, {"a": 2}])
+    assert codec.encoder(pairs, limits=Limits(nodes=18), engine=engine).encode([{"a": 1}, {"a": 2}])
     for face in (
-        codec.encoder(pairs, limits=Limits(nodes=6), engine=engine).encode,
-        codec.conformer(pairs, limits=Limits(nodes=6), engine=engine),
+        codec.encoder(pairs, limits=Limits(nodes=17), engine=engine).encode,
+        codec.conformer(pairs, limits=Limits(nodes=17), engine=engine),
     ):
         with pytest.raises(LimitExceeded) as caught:
             face([{"a": 1}, {"a": 2}])
@@ -409,12 +409,12 @@ def test_records_that_double_end_at_the_nodes(engine: str) -> None:
 def test_defaults_count_as_nodes(engine: str) -> None:
     writer = schema_of({"type": "array", "items": record("R")})
     reader = schema_of({"type": "array", "items": record("R", ("a", TREE, ["x"] * 9))})
-    read = codec.decoder(writer, reader, limits=Limits(nodes=23), engine=engine)
+    read = codec.decoder(writer, reader, limits=Limits(nodes=68), engine=engine)
     values = read.decode(b"\x04\x00")[0]
     assert values == [{"a": ["x"] * 9}] * 2
     values[0]["a"].append("y")
     assert values[1]["a"] == ["x"] * 9 == read.decode(b"\x04\x00")[0][0]["a"]
-    refuses(codec.decoder(writer, reader, limits=Limits(nodes=22), engine=engine), b"\x04\x00", "nodes", 22)
+    refuses(codec.decoder(writer, reader, limits=Limits(nodes=67), engine=engine), b"\x04\x00", "nodes", 67)
     refuses(codec.decoder(writer, reader, engine=engine), bytes.fromhex("80897a00"), "nodes", 1_000_000)
 
 

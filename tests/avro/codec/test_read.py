@@ -23,11 +23,11 @@ def test_a_varint_that_is_none(data: str) -> None:
 
 
 def test_a_budget_is_spent_to_its_end() -> None:
-    left = Budget(Limits(nodes=3, depth=1, message_bytes=2))
+    left = Budget(Limits(nodes=8, depth=1, message_bytes=2))
     left.spend(2)
-    left.enter()
+    left.enter(5)
     left.length(2)
-    for charge in (lambda: left.spend(1), left.enter, lambda: left.length(3)):
+    for charge in (lambda: left.spend(1), lambda: left.enter(0), lambda: left.length(3)):
         with pytest.raises(LimitExceeded):
             charge()
 

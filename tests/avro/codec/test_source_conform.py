@@ -96,7 +96,7 @@ def test_it_gives_up(source: Any, reader: Any, value: Any) -> None:
 @pytest.mark.parametrize(
     ("limits", "source", "fits", "too_much"),
     [
-        (Limits(nodes=3), {"type": "array", "items": "null"}, [None] * 2, [None] * 3),
+        (Limits(nodes=4), {"type": "array", "items": "null"}, [None] * 2, [None] * 3),
         (Limits(depth=2), record(("n", ["null", "R"])), {"n": {"n": None}}, {"n": {"n": {"n": None}}}),
         (Limits(message_bytes=9), "string", "1234", "123456789"),
         (Limits(message_bytes=40), {"type": "array", "items": "long"}, [1] * 3, [1] * 4),

@@ -31,7 +31,7 @@ def test_it_gives_up_where_anything_is_wrong_or_unusual(data: str) -> None:
 
 
 def test_limits_are_never_passed() -> None:
-    read = quick_read(read_plan(ARRAY), Limits(nodes=4))
+    read = quick_read(read_plan(ARRAY), Limits(nodes=5))
     assert read is not None
     assert read(bytes.fromhex("0602020200"), 0)
     with pytest.raises(Exception, match=r".*"):

@@ -79,7 +79,7 @@ def test_a_struct_with_an_attribute_never_set() -> None:
 
 
 def test_limits_are_never_passed() -> None:
-    write = quick({"type": "array", "items": "int"}, nodes=3)
+    write = quick({"type": "array", "items": "int"}, nodes=4)
     assert write([1, 2]) == b"\x04\x02\x04\x00"
     with pytest.raises(Exception, match=r".*"):
         write([1, 2, 3])
