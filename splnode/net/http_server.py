@@ -33,6 +33,10 @@ STATUS: Final = {
 """The status of a page that cannot be shown; 500 for other codes. (connectrpc.com/docs/protocol, "Error Codes")"""
 AHEAD: Final = 64 * 1024
 """Bytes that a client may send while its call runs."""
+AFTER: Final = 4 * 1024 * 1024
+"""Bytes that a client may still send when it has been refused; they are thrown away."""
+PARTING: Final = 5.0
+"""Seconds in which it has to read the refusal and go. (nginx, lingering_timeout)"""
 CHUNKS: Final = 16_384
 """Chunks of one body: an honest client sends a kilobyte at least in each but the last."""
 BROWSERS: Final = (b"origin", b"sec-fetch-site")
@@ -48,7 +52,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_body", "_calling", "_chunks", "_due", "_http", "_largest", "_page", "_sent", "_session",
-        "_who",
+        "_spare", "_who",
     )  # fmt: skip
 
     OWED = "sent no whole request in time"
@@ -66,12 +70,16 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         self._sent = 0
         self._body = bytearray()
         self._largest = host.limits.message_bytes + AHEAD
+        self._spare = AFTER
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
         self._received += len(data)
+        if self._closing:
+            self._overhear(len(data))
+            return
         try:
             self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
@@ -315,7 +323,27 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
         self._host.reached.named(reason)
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._reply(status, PLAIN, f"{reason}\n".encode(), close=True)
-        self.close()
+        self._part()
+
+    def _part(self) -> None:
+        """Closes when the client has: a socket that is closed on unread bytes takes the answer back. (RFC 9112, 9.6)"""
+        transport = self._transport
+        if transport is None or self._closing or not transport.can_write_eof():
+            self.close()
+            return
+        self._drop()
+        self._closing = True
+        self._body, self._http, self._session = bytearray(), h11.Connection(h11.SERVER), None
+        self._host.unread.release(self)
+        self._host.patience.add(self, time.monotonic() + PARTING)
+        transport.write_eof()
+        transport.resume_reading()
+
+    def _overhear(self, nbytes: int) -> None:
+        """A client that was refused goes on sending: some of it is thrown away, so that it comes to reading why."""
+        self._spare -= nbytes
+        if self._spare < 0 and self._transport is not None:
+            self._transport.abort()
 
     def _reply(self, status: int, content_type: str, body: bytes, *, close: bool = False) -> None:
         headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]

@@ -236,6 +236,35 @@ async def test_a_body_of_endless_tiny_chunks_is_refused(web: Web) -> None:
     assert await web.ended()
 
 
+async def test_who_is_refused_in_the_middle_of_sending_is_told(web: Web) -> None:
+    size = 100_000 + http_server.AHEAD + http_server.AFTER // 2
+    web.writer.write(post(bytes(size)))
+    await web.writer.drain()
+    assert (await web.answer())[0] == 413
+    assert await web.ended()
+
+
+async def test_who_is_refused_and_goes_on_is_cut(web: Web) -> None:
+    web.writer.write(CHUNKED + b"x\r\n")
+    assert (await web.answer())[0] == 400
+    with pytest.raises(ConnectionError):
+        for _ in range(100):
+            web.writer.write(bytes(1_000_000))
+            await web.writer.drain()
+
+
+async def test_who_is_refused_and_stays_is_cut(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "PARTING", 0.1)
+    web.writer.write(CHUNKED + b"x\r\n")
+    assert (await web.answer())[0] == 400
+    assert await web.ended()
+    with pytest.raises(ConnectionError):
+        while True:
+            web.writer.write(b"x")
+            await web.writer.drain()
+            await asyncio.sleep(0.01)  # clock: the patience of the server is what is waited for
+
+
 async def test_a_get_shows_a_page() -> None:
     asked = asyncio.Event()
 
