@@ -27,6 +27,11 @@ import java.util.Map;
 import javax.net.ssl.HttpsURLConnection;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
+import javax.security.auth.callback.Callback;
+import javax.security.auth.callback.NameCallback;
+import javax.security.auth.callback.PasswordCallback;
+import javax.security.sasl.Sasl;
+import javax.security.sasl.SaslClient;
 import org.apache.avro.AvroRemoteException;
 import org.apache.avro.Protocol;
 import org.apache.avro.Schema;
@@ -173,6 +178,15 @@ public class Peer {
     HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
   }
 
+  static SaslClient plain(JsonNode command) throws Exception {
+    return Sasl.createSaslClient(new String[] {"PLAIN"}, null, "avro", "localhost", new HashMap<>(), callbacks -> {
+      for (Callback each : callbacks) {
+        if (each instanceof NameCallback) ((NameCallback) each).setName(command.get("name").asText());
+        else ((PasswordCallback) each).setPassword(command.get("password").asText().toCharArray());
+      }
+    });
+  }
+
   static class Client {
     final Protocol protocol;
     final Transceiver transceiver;
@@ -186,6 +200,7 @@ public class Peer {
       switch (command.get("transport").asText()) {
         case "netty": transceiver = new NettyTransceiver(where); break;
         case "sasl": transceiver = new SaslSocketTransceiver(where); break;
+        case "sasl-plain": transceiver = new SaslSocketTransceiver(where, plain(command)); break;
         case "socket": transceiver = new SocketTransceiver(where); break;
         case "netty-tls": {
           SslContext trusting = SslContextBuilder.forClient().trustManager(new File(command.get("ca").asText())).build();
