@@ -198,10 +198,11 @@ _READERS: Final[dict[str, Convert]] = {
     "date": _read_date,
     "time-millis": lambda raw: _time(raw, 1000),
     "time-micros": lambda raw: _time(raw, 1),
-    "timestamp-millis": lambda raw: EPOCH_UTC + datetime.timedelta(milliseconds=raw),
-    "timestamp-micros": lambda raw: EPOCH_UTC + datetime.timedelta(microseconds=raw),
-    "local-timestamp-millis": lambda raw: EPOCH + datetime.timedelta(milliseconds=raw),
-    "local-timestamp-micros": lambda raw: EPOCH + datetime.timedelta(microseconds=raw),
+    # days, seconds, microseconds: the only three that take no detour
+    "timestamp-millis": lambda raw: EPOCH_UTC + datetime.timedelta(0, 0, raw * 1000),
+    "timestamp-micros": lambda raw: EPOCH_UTC + datetime.timedelta(0, 0, raw),
+    "local-timestamp-millis": lambda raw: EPOCH + datetime.timedelta(0, 0, raw * 1000),
+    "local-timestamp-micros": lambda raw: EPOCH + datetime.timedelta(0, 0, raw),
     "duration": lambda raw: Duration(*_DURATION.unpack(raw)),
 }
 _DATETIME: Final = (datetime.datetime,)

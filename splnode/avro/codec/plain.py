@@ -3,13 +3,13 @@
 It is also the measure of the native one: the same values, and the same class of error at the same place.
 
 There are two ways through it. The functions of `read`, `write` and `conform` do everything, and say exactly what is
-wrong. Once a plan was used a few times, Python source made for it (`source_read`, `source_write`, `source_conform`)
-goes first, several times as fast; where that meets anything wrong or unusual it gives up, and the functions do it
-again from the start.
+wrong. Once a plan was used a few times, or has a very large datum to read, Python source made for it (`source_read`,
+`source_write`, `source_conform`) goes first, several times as fast; where that meets anything wrong or unusual it
+gives up, and the functions do it again from the start.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from splnode.avro.codec.budget import Budget, check_size, too_deep
 from splnode.avro.codec.conform import Conform, Measure, compile_conform
@@ -21,8 +21,12 @@ from splnode.avro.codec.source_conform import quick_conform
 from splnode.avro.codec.source_read import quick_read
 from splnode.avro.codec.source_write import quick_write
 from splnode.avro.codec.write import compile_write
-from splnode.errors import DecodeError, EncodeError
+from splnode.errors import DecodeError, EncodeError, LimitExceeded
 from splnode.limits import Limits
+
+
+FEW: Final = 10_000
+"""Nodes of a datum that is read at once by the functions, in some 3 ms; for a larger one the code pays at once."""
 
 
 class Encoder:
@@ -73,6 +77,7 @@ class Decoder:
     def __init__(self, plan: ReadNode, limits: Limits) -> None:
         self._plan = plan
         self._limits = limits
+        self._few = limits.replace(nodes=FEW) if limits.nodes > 10 * FEW else None
         self._read = compile_read(plan)
         self._quick: Callable[[bytes, int], tuple[Any, int]] | None = None
         self._uses = 0
@@ -83,6 +88,16 @@ class Decoder:
             raise DecodeError(f"start {start} lies outside of {len(data)} bytes")
         if type(data) is memoryview and data.format != "B":
             data = data.cast("B")
+        if self._few is not None and self._uses < AFTER:
+            try:
+                found = self._read_all(data, start, self._few)
+            except LimitExceeded as error:
+                if error.limit != "nodes":
+                    raise
+                self._uses = AFTER
+            else:
+                self._uses += 1
+                return found
         if self._quick is None:
             self._count()
         if self._quick is not None and len(data) <= self._limits.message_bytes:
@@ -90,10 +105,13 @@ class Decoder:
                 return self._quick(data if type(data) is bytes else bytes(data), start)
             except Exception:  # noqa: BLE001 - what is wrong, if anything, is said below
                 pass
+        return self._read_all(data, start, self._limits)
+
+    def _read_all(self, data: bytes | bytearray | memoryview, start: int, limits: Limits) -> tuple[Any, int]:
         try:
-            return self._read(data, start, Budget(self._limits, self._plan.weight))
+            return self._read(data, start, Budget(limits, self._plan.weight))
         except RecursionError:
-            raise too_deep(self._limits) from None
+            raise too_deep(limits) from None
 
     def locate(self, _data: bytes, _start: int) -> tuple[int, int] | None:
         """None: this engine copies large values too."""

@@ -2,12 +2,15 @@ import sys
 
 import pytest
 
+from splnode.avro.codec import plain
 from splnode.avro.codec.plain import Conformer, Decoder, Encoder
 from splnode.avro.codec.source import AFTER
+from splnode.avro.codec.source_read import quick_read
 from splnode.avro.resolution import read_plan, write_plan
 from splnode.avro.schema import parse_schema
 from splnode.errors import DecodeError, EncodeError, LimitExceeded
 from splnode.limits import DEFAULT_LIMITS, Limits
+from tests.wire.conftest import long
 
 LIST = parse_schema(
     '{"type": "record", "name": "L", "fields": [{"name": "next", "type": ["null", "L"], "default": null}]}'
@@ -54,3 +57,18 @@ def test_errors_name_what_is_wrong() -> None:
         Decoder(read_plan(LIST), DEFAULT_LIMITS).decode(b"\x00\x00", 5)
     with pytest.raises(EncodeError, match=r"next: dict expected|next: a value of one of the union's"):
         Encoder(write_plan(LIST), DEFAULT_LIMITS).encode({"next": 5})
+
+
+def test_a_very_large_datum_has_code_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(plain, "quick_read", lambda *given: made.append(given) or quick_read(*given))
+    nulls = parse_schema('{"type": "array", "items": "null"}')
+    read = Decoder(read_plan(nulls), DEFAULT_LIMITS)
+    assert read.decode(long(9_000) + b"\0")[0] == [None] * 9_000
+    assert not made
+    assert read.decode(long(90_000) + b"\0")[0] == [None] * 90_000
+    assert len(made) == 1
+    with pytest.raises(LimitExceeded, match="nodes = 1000000"):
+        read.decode(long(1_000_000) + b"\0")
+    with pytest.raises(LimitExceeded, match="message_bytes"):
+        Decoder(read_plan(parse_schema('"bytes"')), DEFAULT_LIMITS).decode(long(2**40))
