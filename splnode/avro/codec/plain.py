@@ -24,7 +24,6 @@ from splnode.avro.codec.write import compile_write
 from splnode.errors import DecodeError, EncodeError, LimitExceeded
 from splnode.limits import Limits
 
-
 FEW: Final = 10_000
 """Nodes of a datum that is read at once by the functions, in some 3 ms; for a larger one the code pays at once."""
 
