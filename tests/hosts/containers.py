@@ -5,6 +5,7 @@ and nothing is done to an interface that is no veth: the machine's own uplink is
 """
 
 import asyncio
+import functools
 import os
 import secrets
 import shutil
@@ -42,8 +43,9 @@ def needs_engine() -> None:
     require(has_engine(), "docker", "start a Docker engine, and run as root on its machine, with nsenter")
 
 
+@functools.cache
 def build() -> None:
-    """The image, of what there is here now."""
+    """The image, of what there was here when it was first asked for."""
     docker("build", "--network", "host", "--tag", IMAGE, ".")
 
 

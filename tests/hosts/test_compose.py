@@ -1,66 +1,24 @@
 """docker-compose.yml on a real engine: what a newcomer types. What faults of containers cost is in test_faults.py."""
 
-import json
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.require import require
+from tests.hosts.composed import Composed
+from tests.hosts.containers import BUILDS, docker
+from tests.hosts.node import ROOT
 
-ROOT = Path(__file__).parents[2]
-FILES = ("--file", "docker-compose.yml")
-PROJECT = "splnodetest"
-BUILDS = 600
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(BUILDS)]
-
-
-def works(*words: str) -> bool:
-    return bool(shutil.which(words[0])) and subprocess.run(words, capture_output=True, check=False).returncode == 0
-
-
-def composer() -> list[str] | None:
-    """How Compose is called here: a part of the docker command, or a program."""
-    return next((words for words in (["docker", "compose"], ["docker-compose"]) if works(*words, "version")), None)
-
-
-def docker(*words: str, check: bool = True) -> str:
-    done = subprocess.run(["docker", *words], cwd=ROOT, capture_output=True, text=True, timeout=BUILDS, check=False)
-    assert not check or done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
-    return done.stdout
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """What Compose does, and what comes of it."""
-    command = [*(composer() or []), "--project-name", PROJECT, *FILES, *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=BUILDS, check=False)
-
-
-def compose(*words: str, check: bool = True) -> str:
-    done = run(*words)
-    assert not check or done.returncode == 0, f"{' '.join(done.args)}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def shell(host: str, *words: str) -> list[Any]:
-    """The results of a splnode command on a host."""
-    return [json.loads(line) for line in compose("exec", "--no-TTY", host, "splnode", *words).splitlines()]
+compose = Composed("splnodetest", "docker-compose.yml")
+shell = compose.shell
 
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[None]:
     """All hosts, up and healthy."""
-    require(works("docker", "info"), "docker", "start a Docker engine")
-    require(composer() is not None, "docker compose", "install Docker Compose")
-    try:
-        docker("build", "--network", "host", "--tag", "splnode", ".")
-        compose("up", "--detach", "--wait", "--no-build")
+    with compose.up():
         yield
-    finally:
-        compose("down", "--volumes", "--timeout", "5", check=False)
 
 
 def container(host: str) -> str:
@@ -74,7 +32,7 @@ def test_the_image_is_small_and_runs_as_nobody_special() -> None:
     )
     size, below = (int(docker("image", "inspect", "--format", "{{.Size}}", image)) for image in ("splnode", base))
     assert size - below < 200e6
-    assert docker("run", "--rm", "--network", "none", "--entrypoint", "id", "splnode", "-u").strip() == "10001"
+    assert docker("run", "--rm", "--network", "none", "--entrypoint", "id", "splnode", "-u") == "10001"
     assert "codec: native" in docker("run", "--rm", "--network", "none", "splnode", "version")
 
 
@@ -92,7 +50,7 @@ def all_up(host: str) -> dict[str, Any]:
 @pytest.mark.usefixtures("hosts")
 def test_each_host_is_healthy_and_sees_the_others() -> None:
     for host in ("kitchen", "cellar", "attic", "garden"):
-        assert docker("inspect", "--format", "{{.State.Health.Status}}", container(host)).strip() == "healthy"
+        assert docker("inspect", "--format", "{{.State.Health.Status}}", container(host)) == "healthy"
     for host, others in (("kitchen", {"cellar": "mdns", "attic": "mdns"}), ("garden", {"kitchen": "static"})):
         nodes = all_up(host)
         assert nodes.keys() == {host, *others}
@@ -117,7 +75,7 @@ def test_another_version_of_the_contract_is_called_where_it_resolves() -> None:
     rows = {row["nodeId"]: row for row in shell("cellar", "services", "com.acme.Shop", "--json")}
     assert {name: row["fit"] for name, row in rows.items()} == {"kitchen": "SAME", "cellar": "SAME", "attic": "PARTLY"}
     assert rows["attic"]["reasons"] == ["price: response: the writer's string cannot be read as the reader's int"]
-    refused = run("exec", "--no-TTY", "cellar", "splnode", "call", "--to", "attic", "com.acme.Shop.price", *sku)
-    assert refused.returncode == 4 and refused.stdout == ""
-    assert "none of the 2 nodes of com.acme.Shop takes price" in refused.stderr  # cellar itself was not meant
-    assert "response: the writer's string cannot be read as the reader's int" in refused.stderr
+    code, said = compose.refused("cellar", "splnode", "call", "--to", "attic", "com.acme.Shop.price", *sku)
+    assert code == 4
+    assert "none of the 2 nodes of com.acme.Shop takes price" in said  # cellar itself was not meant
+    assert "response: the writer's string cannot be read as the reader's int" in said
