@@ -8,10 +8,12 @@
 No call waits for it: lines go to a thread, KEPT at most. What comes beyond them is lost: `"verdict":"lost"` says how
 many were.
 The same denial again within a second is counted, not written: `"again": 12` behind it says how often. It has no
-parameters, no metadata and no tokens. The file is the node's user's alone; `reopen` after it was renamed.
+parameters, no metadata and no tokens. The file is the node's user's alone. Whoever rotates it renames it, removes it or
+cuts it short: the next line goes to a file at that path. `reopen` begins it at once.
 """
 
 import contextlib
+import json
 import os
 import threading
 import time
@@ -126,7 +128,7 @@ class Audit:
                 lines = [self._lines.popleft() for _ in range(min(len(self._lines), 1000))]
                 lost, self._lost = (self._lost, 0) if not self._lines else (0, self._lost)
                 reopen, self._reopen = self._reopen, False
-            if reopen and file is not None:
+            if file is not None and (reopen or not _is_at(file, self.path)):
                 os.close(file)
                 file = None
             data = b"".join(_written(when, line) for when, line in lines)
@@ -167,6 +169,14 @@ class Audit:
         return file
 
 
+def _is_at(file: int, path: Path) -> bool:
+    """Whether the file is still found there: somebody may have renamed or removed it, and told nobody."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except OSError:
+        return False
+
+
 def _mend(file: int, torn: bytes) -> None:
     """Takes half a line off the end again, so that the next one is whole; not where somebody has written behind it."""
     with contextlib.suppress(OSError):
@@ -177,4 +187,8 @@ def _mend(file: int, torn: bytes) -> None:
 
 def _written(when: float, line: Mapping[str, Any]) -> bytes:
     time_ = datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return msgspec.json.encode({"time": time_, **line}) + b"\n"
+    told = {"time": time_, **line}
+    try:
+        return msgspec.json.encode(told) + b"\n"
+    except UnicodeEncodeError:  # the path of a policy may have bytes that are no text
+        return json.dumps(told).encode() + b"\n"

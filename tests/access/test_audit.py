@@ -2,6 +2,7 @@ import json
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Clock:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def test_a_line_says_who_did_what_and_why(tmp_path: Path) -> None:
@@ -108,6 +109,33 @@ def test_a_new_file_is_begun_where_the_old_one_was_renamed(tmp_path: Path) -> No
     log.close()
     assert len(lines(tmp_path / "old")) == 1
     assert [each["message"] for file in (path, other) if file.exists() for each in lines(file)] == ["n"]
+
+
+@pytest.mark.parametrize("rotate", [
+    lambda path: path.rename(path.with_suffix(".1")), lambda path: path.unlink(), lambda path: os.truncate(path, 0),
+], ids=["renamed", "removed", "cut short"])  # fmt: skip
+def test_who_rotates_it_need_tell_nobody(tmp_path: Path, rotate: Callable[[Path], Any]) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = Audit(path)
+    log.put("allowed", {**FACTS, "message": "before"})
+    while not path.exists() or not path.read_bytes().endswith(b"\n"):
+        pass
+    rotate(path)
+    log.put("allowed", {**FACTS, "message": "after"})
+    log.close()
+    assert [each["message"] for each in lines(path)] == ["after"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_every_line_is_json_whatever_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = Audit(path)
+    texts = ["a\nb", "\x00\x1b[2J\x7f", "\u2028 \u202e", "x" * 65_536, os.fsdecode(b"caf\xe9/policy.toml:3"), '"}{"']
+    for text in texts:
+        log.put("allowed", {**FACTS, "who": text, "rule": text})
+    log.close()
+    assert [each["who"] for each in lines(path)] == texts
+    assert log.lost == 0
 
 
 def test_what_cannot_be_written_is_told_and_ends_nothing(tmp_path: Path) -> None:
