@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from splnode.access.audit import Audit
 from splnode.access.policy import Policy, Verdict, default_policy
-from splnode.access.tokens import Token, Tokens
+from splnode.access.tokens import PREFIX, Token, Tokens
 from splnode.errors import CallError, Code
 from splnode.identity import AUTHORIZATION_KEY, IDENTITY_KEY, INSECURE, NODE, Identity
 from splnode.rpc.call import IN_PROCESS, Call, Peer, running
@@ -40,7 +40,8 @@ _NODE: Final = Verdict(True, "", 0, "the node itself may call everything")
 class Guard:
     """Implements `rpc.guard.Guard`. `replace` takes another policy or other tokens, and then tells `changed`.
 
-    `denied` counts calls that were refused, by their codes.
+    `denied` counts calls that were refused, by their codes. `look` is asked before a token is refused: whether there
+    are others by now, since one may be used in the moment when it was made.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Guard:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.changed: Callable[[], None] = lambda: None
+        self.look: Callable[[], bool] = lambda: False
         self.watchful = False
         self.denied = {Code.PERMISSION_DENIED.name: 0, Code.UNAUTHENTICATED.name: 0}
         self._audit = audit
@@ -94,7 +96,7 @@ class Guard:
         """See `rpc.guard.Guard`."""
         if INSECURE in peer.identity.groups:
             raise self._unauthenticated(peer, reason=PLAIN)
-        found = self._tokens.find(token, self._clock())
+        found = self._find(token)
         if found is None or found.name != name:
             raise self._unauthenticated(peer)
         return _known(peer, found)
@@ -142,9 +144,15 @@ class Guard:
             raise self._unauthenticated(peer, call, PLAIN)
         found = None
         if authorization[: len(SCHEME)].lower() == SCHEME:
-            found = self._tokens.find(authorization[len(SCHEME) :].strip(), self._clock())
+            found = self._find(authorization[len(SCHEME) :].strip())
         if found is None:
             raise self._unauthenticated(peer, call)
+        return found
+
+    def _find(self, token: str) -> Token | None:
+        found = self._tokens.find(token, self._clock())
+        if found is None and token.startswith(PREFIX) and self.look():
+            found = self._tokens.find(token, self._clock())
         return found
 
     def _unauthenticated(self, peer: Peer, call: Call | None = None, reason: str = REFUSED) -> CallError:

@@ -38,6 +38,7 @@ class Keeper:
         self._adopt(config)
         policy, tokens = self._read()
         self.guard = Guard(policy, tokens, self._audit, audit_all=self._audits_all)
+        self.guard.look = self._look_again
 
     @property
     def lost(self) -> int:
@@ -96,11 +97,17 @@ class Keeper:
         self.guard.replace(policy, tokens, audit_all=self._audits_all)
         log.info("who may call what was read again", policy=policy.source, rules=len(policy.rules), tokens=len(tokens))
 
+    def _look_again(self) -> bool:
+        """Whether a file has changed, and was read."""
+        changed = self._look() != self._seen
+        if changed:
+            self._load()
+        return changed
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            if self._look() != self._seen:
-                self._load()
+            self._look_again()
 
 
 def read_policy(path: str | os.PathLike[str] | None) -> Policy:

@@ -82,7 +82,7 @@ async def test_a_token_is_good_at_once_and_no_longer_than_it_is_there(daemon: Da
         async def bad() -> bool:
             return await code_of(data.read(topic="t")) is Code.UNAUTHENTICATED
 
-        await until(good)
+        assert await good()
         assert await code_of(data.write(**RECORD)) is Code.PERMISSION_DENIED
         tokens.revoke("ci")
         await until(bad)

@@ -9,8 +9,9 @@ from splnode.access import keeper
 from splnode.access.keeper import Keeper, read_policy
 from splnode.access.tokens import TokenFile
 from splnode.config import Config, parse
-from splnode.errors import ConfigError
+from splnode.errors import CallError, ConfigError
 from splnode.identity import Identity
+from splnode.rpc.call import Peer
 
 ANN = Identity("ann")
 ALLOWED, DENIED = '[[rule]]\nwho = ["ann"]\nallow = ["S"]\n', '[[rule]]\nwho = ["ann"]\ndeny = ["S"]\n'
@@ -42,6 +43,21 @@ async def test_a_changed_policy_holds_when_it_is_read_again(kept: Keeper, tmp_pa
     kept.reload(parse(f'[node]\ndirectory = "{tmp_path}"\n[access]\npolicy = "{tmp_path}/q.toml"\naudit_calls = "all"'))
     assert may(kept)
     assert kept.guard.watchful
+
+
+async def test_a_token_is_good_in_the_moment_when_it_was_made(kept: Keeper, tmp_path: Path) -> None:
+    peer, tokens = Peer("tcp://127.0.0.1:4"), TokenFile(tmp_path / "tokens.json")
+    with pytest.raises(CallError):
+        kept.guard.login(peer, "ci", "spl_guessed")
+    text = tokens.create("ci", ["S"], [], 0.0, None)
+    assert kept.guard.login(peer, "ci", text).identity.name == "token:ci"
+    text = tokens.create("other", ["S"], [], 0.0, None)
+    with structlog.testing.capture_logs() as said:
+        assert kept.guard.bearer(peer, f"Bearer {text}").identity.name == "token:other"
+        for guess in ("spl_guessed", "guessed"):  # who guesses has nothing read
+            with pytest.raises(CallError):
+                kept.guard.bearer(peer, f"Bearer {guess}")
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("broken", ["[[rule]]\nx = 1", "[["])
