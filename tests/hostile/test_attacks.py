@@ -1,5 +1,7 @@
 """Each attack costs the node little, is said in its metrics, and leaves it well; see attacks.py."""
 
+import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,8 +15,10 @@ MUCH = 50.0
 """MB above idle."""
 LONG = 0.1
 """Seconds: what one message may cost, and anybody else may wait for."""
-SLACK = 5
-"""How many times slower this machine may be while others use it."""
+SLACK = 10
+"""How often that here: a machine that does much else at the same time. `scripts/bench` holds a quiet one to LONG."""
+NOMINAL = 0.023
+"""Seconds of CPU that `slowness` took where LONG was measured."""
 MANY = [name for name, attack in ATTACKS.items() if not attack.one]
 SLOW = {name for name in MANY if not name.startswith(("limit", "text")) or name == "limit: client_protocols"}
 
@@ -42,6 +46,16 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             each.__exit__(None, None, None)
 
 
+def slowness() -> float:
+    """How many times slower than that machine this one is now; 1 at least."""
+    text, total = json.dumps([{"name": f"n{number}", "type": ["null", "string"]} for number in range(20_000)]), 0
+    began = time.thread_time()
+    json.loads(text)
+    for number in range(300_000):
+        total += number & 7
+    return max(1.0, (time.thread_time() - began) / NOMINAL)
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ATTACKS]
 )
@@ -55,10 +69,11 @@ def test_attack(victims: Callable[[str], Victim], name: str) -> None:
     with victim.attacked(name):
         attack.run(victim)
     assert victim.peak < MUCH
+    allowed = LONG * SLACK * slowness()
     if attack.one:
-        assert victim.spent < LONG * SLACK
+        assert victim.spent < allowed
     else:
-        assert victim.waited["p99"] < 1000 * LONG * SLACK
+        assert victim.waited["p99"] < 1000 * allowed
     assert not attack.limit or victim.met(attack.limit) > before
 
 

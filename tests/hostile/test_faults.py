@@ -126,14 +126,17 @@ def test_a_node_that_was_stopped_goes_on(tmp_path: Path) -> None:
 
 def test_no_descriptors_left(tmp_path: Path) -> None:
     with Victim(tmp_path, shell="ulimit -n 64;") as victim:
-        before, socks = victim.cpu(), []
+        socks = []
         with hello(victim.tcp) as sock:
             for _ in range(200):
                 with contextlib.suppress(OSError):
                     socks.append(dial(victim.tcp, 2))
+            sock.sendall(netty(1, b"\0\0"))
+            netty_reply(sock)  # it has looked at the others by now, too
+            before = victim.cpu()
             time.sleep(1.0)  # clock: whether it spins shows only in time
             print(f"\n200 connections, 64 descriptors: {victim.descriptors} used, {victim.cpu() - before:.2f} s of CPU")
-            assert victim.cpu() - before < 0.7
+            assert victim.cpu() - before < 0.5
             for call in ("spl/data/list", "gp/fs/list", "spl/void/noop"):  # the store and the files have theirs
                 sock.sendall(execute(call))
                 assert netty_reply(sock)[1].startswith(b"\0\0")
