@@ -155,6 +155,9 @@ def check_exposure(endpoint: Endpoint, insecure: bool, tls: Tls | None = None) -
     """ConfigError for an endpoint that other hosts can reach without TLS, unless that is wanted."""
     plain = not endpoint.is_secure or (tls is not None and tls.plain == "both")
     if plain and not endpoint.is_local and not insecure:
+        if endpoint.is_secure:
+            text = 'tls.plain = "both" lets other hosts connect unencrypted and unknown too: say --insecure'
+            raise ConfigError(f'{endpoint}: {text} (node.insecure = true) as well, or leave tls.plain "off"')
         raise ConfigError(
             f"{endpoint}: others than this host could connect, unencrypted and unknown; listen on 127.0.0.1 or a"
             " Unix socket, give it a certificate (--cert, see `splnode cert`) or a mesh key (--mesh-key), or allow it"

@@ -14,6 +14,7 @@ from splnode.net.listener import Listener
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.wire.directory import Directory
+from tests.net.certificates import Mesh
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 
@@ -42,6 +43,13 @@ async def test_a_port_in_use_is_an_error_even_of_ones_own() -> None:
 async def test_off_loopback_only_on_ones_word(endpoint: str) -> None:
     with pytest.raises(ConfigError, match="unencrypted and unknown"):
         async with splnode.listen([endpoint], {PROTOCOL: Inventory()}):
+            pass
+
+
+async def test_plain_beside_tls_only_on_ones_word(tmp_path: Path) -> None:
+    tls = Mesh(tmp_path).tls("kitchen", plain="both")
+    with pytest.raises(ConfigError, match=r'tls\.plain = "both" lets other hosts connect unencrypted'):
+        async with splnode.listen(["tcp://0.0.0.0:0"], {PROTOCOL: Inventory()}, tls=tls):
             pass
 
 
