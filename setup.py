@@ -7,18 +7,23 @@ from setuptools import Extension, setup
 
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
 NATIVE = ("splnode.avro.codec", "splnode.wire", "splnode.net")
+CODEC = "splnode/avro/codec/native"
 CALLS = "splnode/wire/native"
 SOCKETS = "splnode/net/native"
-PARTS = (
-    "module", "clock", "places", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "room", "calls",
-    "local",
-)  # fmt: skip
+PARTS = {
+    CODEC: ("module", "errors", "plan", "taking", "choice", "giving", "read", "write", "conform"),
+    CALLS: (
+        "module", "clock", "places", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "room",
+        "calls", "local",
+    ),
+    SOCKETS: ("module", "blocking", "mouth"),
+}  # fmt: skip
 
 
-def extension(name: str, sources: list[str]) -> Extension:
-    """An extension that is rebuilt when any header changes."""
-    folders = ("splnode/avro/codec", CALLS, SOCKETS)
-    headers = [str(path) for folder in folders for path in sorted(Path(folder).glob("*.h"))]
+def extension(name: str, folder: str) -> Extension:
+    """An extension of the parts in a folder, that is rebuilt when any header changes."""
+    sources = [f"{folder}/{part}.c" for part in PARTS[folder]]
+    headers = [str(path) for where in ("splnode/avro/codec", *PARTS) for path in sorted(Path(where).glob("*.h"))]
     # Without a compiler the install goes on, and the plain engine serves.
     return Extension(name, sources=sources, depends=headers, extra_compile_args=FLAGS, optional=True)
 
@@ -26,8 +31,8 @@ def extension(name: str, sources: list[str]) -> Extension:
 setup(
     package_data={package: ["_native.pyi"] for package in NATIVE},  # beside pyproject.toml's
     ext_modules=[
-        extension("splnode.avro.codec._native", ["splnode/avro/codec/_native.c"]),
-        extension("splnode.wire._native", [f"{CALLS}/{part}.c" for part in PARTS]),
-        extension("splnode.net._native", [f"{SOCKETS}/{part}.c" for part in ("module", "blocking", "mouth")]),
+        extension("splnode.avro.codec._native", CODEC),
+        extension("splnode.wire._native", CALLS),
+        extension("splnode.net._native", SOCKETS),
     ],
 )
