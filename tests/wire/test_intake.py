@@ -302,6 +302,33 @@ def test_each_call_has_a_context_of_its_own(site: Site) -> None:
     assert mark.get() == "unset"
 
 
+@pytest.mark.parametrize("kept", ["call", "copy of the context", "token", "nothing"])
+def test_what_a_handler_keeps_of_its_call_stays_as_it_was(site: Site, kept: str) -> None:
+    mark: ContextVar[str] = ContextVar("mark", default="unset")
+    found: list[Callable[[], Call]] = []
+
+    def echo(text: str) -> str:
+        call = current_call()
+        assert (call.params, call.answer_metadata, call.begun, call.ended) == ({"text": text}, {}, True, False)
+        call.route = text  # type: ignore[assignment]  # a mark of this call
+        if kept == "call":
+            found.append(lambda: call)
+        elif kept == "copy of the context":
+            context = copy_context()
+            found.append(lambda: context.run(current_call))
+        elif kept == "token":
+            mark.reset(mark.set("set"))
+        return mark.get()
+
+    site.functions["echo"] = echo
+    for text in ("first", "second", "third"):
+        site.run(netty(1, b"\0" + string("echo") + string(text)))
+    assert [(find().params["text"], find().route, find().ended) for find in found] == [
+        (text, text, True) for text in ("first", "second", "third")[: len(found)]
+    ]
+    assert len(found) == (0 if kept in ("token", "nothing") else 3)
+
+
 def test_no_more_than_were_asked_for(site: Site) -> None:
     data = add(1, 1, 2) * 5
     assert site.intake.run(data, 0, 3, 1e9) == len(add(1, 1, 2)) * 3

@@ -72,6 +72,15 @@ PyObject *new_call_like(const Template *template, PyObject *params, PyObject *de
     return call;
 }
 
+void blank_call(const Template *template, PyObject *call)
+{
+    for (Py_ssize_t i = 0; i < template->count; i++) {
+        PyObject **slot = slot_at(call, template->slots[i]), *blank = *slot_at(template->blank, template->slots[i]);
+        if (*slot != blank)
+            Py_XSETREF(*slot, Py_XNewRef(blank));
+    }
+}
+
 PyObject *known_of(const Template *template, PyObject *call, int which)
 {
     PyObject *value = Py_IS_TYPE(call, Py_TYPE(template->blank)) ? *slot_at(call, template->known[which]) : NULL;

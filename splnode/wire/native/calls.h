@@ -33,6 +33,9 @@ void drop_template(Template *template);
 PyObject *new_call_like(const Template *template, PyObject *params, PyObject *deadline, PyObject *metadata,
                         PyObject *peer);
 
+/* A call that nobody else knows of is like the blank one again. */
+void blank_call(const Template *template, PyObject *call);
+
 /* What is known of a call, whatever its class: a new reference. */
 PyObject *known_of(const Template *template, PyObject *call, int which);
 

@@ -9,6 +9,7 @@
 #include "calls.h"
 #include "places.h"
 #include "room.h"
+#include "seat.h"
 #include "stage.h"
 
 #define HEAVY 65536            /* as in intake.py */
@@ -42,6 +43,7 @@ typedef struct {
     PyObject *entry_type;
     PyObject *call, *peer, *running, *context, *clock, *allowed, *handler, *unusual; /* handed in */
     Template template; /* of the calls that are made here: begun, with `peer` */
+    Seat seat;         /* of those that end at once */
     Py_ssize_t largest;
     bool large;      /* in `run_large` */
     PyObject *parts; /* of an answer of its, to be written as they are; else NULL */
@@ -351,17 +353,21 @@ static int enter(Intake *self, const Entry *entry)
     return TAKEN;
 }
 
-/* What call(contract, message, params, deadline, metadata, peer, True) would make, begun. */
-static PyObject *new_call(Intake *self, const Entry *entry, PyObject *params, double deadline, PyObject *metadata)
+/* Makes of a blank call what call(contract, message, params, deadline, metadata, peer, True) would make, begun. */
+static int fill_call(Intake *self, const Entry *entry, PyObject *call, PyObject *params, double deadline,
+                     PyObject *metadata)
 {
+    const Template *template = &self->template;
     PyObject *until = PyFloat_FromDouble(deadline);
-    PyObject *call = until != NULL ? new_call_like(&self->template, params, until, metadata, NULL) : NULL;
-    Py_XDECREF(until);
-    if (call != NULL) {
-        set_known(&self->template, call, CONTRACT, entry->contract);
-        set_known(&self->template, call, MESSAGE, entry->message);
-    }
-    return call;
+    if (until == NULL)
+        return -1;
+    set_known(template, call, PARAMS, params);
+    set_known(template, call, METADATA, metadata);
+    set_known(template, call, CONTRACT, entry->contract);
+    set_known(template, call, MESSAGE, entry->message);
+    set_known(template, call, DEADLINE, until);
+    Py_DECREF(until);
+    return 0;
 }
 
 static void end_call(Intake *self, PyObject *call) { set_known(&self->template, call, ENDED, Py_True); }
@@ -499,26 +505,15 @@ static int64_t *in_flight(const Entry *entry) { return (int64_t *)entry->counts.
 /* Calls the handler in a copy of the host's context, where the call is the one that runs, and writes its answer. */
 static int run_sync(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
 {
-    PyObject *context = PyContext_Copy(self->context);
-    if (context == NULL || PyContext_Enter(context) < 0) {
-        Py_XDECREF(context);
+    if (take_seat(&self->seat, self->context, self->running) < 0)
         return FAILED;
-    }
-    PyObject *token = PyContextVar_Set(self->running, call);
-    int done = FAILED;
-    if (token != NULL) {
-        ++*in_flight(entry);
-        PyObject *value = call_function(entry, params);
-        --*in_flight(entry);
-        done = value != NULL ? end_well(self, entry, serial, call, value, began)
+    ++*in_flight(entry);
+    PyObject *value = call_function(entry, params);
+    --*in_flight(entry);
+    int done = value != NULL ? end_well(self, entry, serial, call, value, began)
                              : end_badly(self, entry, serial, call, began);
-        Py_XDECREF(value);
-    }
-    Py_XDECREF(token);
-    if (PyContext_Exit(context) < 0)
-        done = FAILED;
-    Py_DECREF(context);
-    return done;
+    Py_XDECREF(value);
+    return leave_seat(&self->seat, &self->template) < 0 ? FAILED : done;
 }
 
 /* ---- an async call --------------------------------------------------------------------------------- */
@@ -660,6 +655,22 @@ static PyObject *read_params(Intake *self, const Entry *entry, const uint8_t *at
     return params;
 }
 
+/* Calls the message's handler. */
+static int run_call(Intake *self, Entry *entry, uint32_t serial, PyObject *params, PyObject *metadata, double deadline,
+                    double began)
+{
+    if (!entry->asynchronous) {
+        PyObject *call = seat_call(&self->seat, &self->template);
+        bool ready = call != NULL && fill_call(self, entry, call, params, deadline, metadata) == 0;
+        return ready ? run_sync(self, entry, serial, call, params, began) : FAILED;
+    }
+    PyObject *call = new_call_like(&self->template, NULL, NULL, NULL, NULL);
+    bool ready = call != NULL && fill_call(self, entry, call, params, deadline, metadata) == 0;
+    int done = ready ? run_async(self, entry, serial, call, params, began) : FAILED;
+    Py_XDECREF(call);
+    return done;
+}
+
 /* Runs the request of a frame, unless it is LEFT to the session, and nothing has been done. `*entry` is its message.
  * `apart` is NULL, or what the frame lacks: then it is only run if it is done with at once. */
 static int take_frame(Intake *self, const Frame *frame, const Apart *apart, double now, Entry **entry)
@@ -694,16 +705,8 @@ static int take_frame(Intake *self, const Frame *frame, const Apart *apart, doub
     if (done == TAKEN)
         done = enter(self, *entry);
     PyObject *params = done == TAKEN ? read_params(self, *entry, at + length, end, apart) : NULL;
-    if (params != NULL && !self->stopped) {
-        PyObject *call = new_call(self, *entry, params, now + allowed, metadata);
-        if (call == NULL)
-            done = FAILED;
-        else if ((*entry)->asynchronous)
-            done = run_async(self, *entry, frame->serial, call, params, now);
-        else
-            done = run_sync(self, *entry, frame->serial, call, params, now);
-        Py_XDECREF(call);
-    }
+    if (params != NULL && !self->stopped)
+        done = run_call(self, *entry, frame->serial, params, metadata, now + allowed, now);
     else if (done == TAKEN)
         done = LEFT;
     Py_XDECREF(params);
@@ -1116,7 +1119,7 @@ static int intake_traverse(Intake *self, visitproc visit, void *arg)
     Py_VISIT(self->answered);
     Py_VISIT(self->unfit);
     Py_VISIT(self->outlet);
-    return 0;
+    return visit_seat(&self->seat, visit, arg);
 }
 
 /* The messages and their handlers go: every cycle through an intake goes through these, or through its hooks' owner,
@@ -1146,6 +1149,7 @@ static void intake_dealloc(Intake *self)
     Py_XDECREF(self->read_metadata);
     Py_XDECREF(self->known_metadata);
     Py_XDECREF(self->empty);
+    drop_seat(&self->seat);
     drop_template(&self->template);
     Py_XDECREF(self->gate);
     Py_XDECREF(self->stages);

@@ -14,7 +14,10 @@ int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **kept)
 
 static int make_names(State *state)
 {
-    static const char *const names[NAMES] = {"message", "name", "deadline", "metadata", "params", "enter", "leave"};
+    static const char *const names[NAMES] = {
+        "message", "name", "deadline", "metadata", "params", "enter", "leave", "_asyncio_future_blocking",
+        "get_loop", "add_done_callback",
+    };
     for (int i = 0; i < NAMES; i++)
         if ((state->names[i] = PyUnicode_InternFromString(names[i])) == NULL)
             return -1;

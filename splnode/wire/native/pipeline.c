@@ -777,7 +777,8 @@ static PyObject *pipeline_hold(Pipeline *self, PyObject *holder)
         return NULL;
     HOLDER(X)
 #undef X
-    return Py_NewRef(Py_None);
+    Py_XSETREF(self->get_loop, PyObject_GetAttr(self->done, self->state->names[NAME_GET_LOOP]));
+    return self->get_loop != NULL ? Py_NewRef(Py_None) : NULL;
 }
 
 static int expire_slot(Pipeline *pipe, Slot *slot)
@@ -901,6 +902,7 @@ static int pipeline_traverse(Pipeline *self, visitproc visit, void *arg)
     for (Py_ssize_t i = 0; i < self->size; i++)
         Py_VISIT(self->places[i].entry);
     Py_VISIT(self->outlet);
+    Py_VISIT(self->get_loop);
     Py_VISIT(self->pair);
     Py_VISIT(self->contract);
     Py_VISIT(self->ways);
@@ -922,6 +924,7 @@ static int pipeline_clear(Pipeline *self)
         Py_XDECREF(places[i].entry);
     PyMem_Free(places);
     Py_CLEAR(self->outlet);
+    Py_CLEAR(self->get_loop);
     Py_CLEAR(self->pair);
     Py_CLEAR(self->contract);
     if (self->ways != NULL)

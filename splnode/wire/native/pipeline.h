@@ -58,6 +58,7 @@ typedef struct Pipeline {
     PyObject *parts;   /* a list of what is to be sent before `out`, or NULL */
     Py_ssize_t parted; /* its bytes */
     PyObject *outlet;  /* what bytes are written with, or NULL */
+    PyObject *get_loop; /* that of `done`: it gives the loop; NULL without a holder */
     PyObject *pair, *contract; /* once the handshake is done */
     PyObject *ways;            /* dict of name to Way */
     long long lefts[HEADS];

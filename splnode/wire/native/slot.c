@@ -177,6 +177,33 @@ static PyObject *slot_is_cancelled(Slot *self, PyObject *Py_UNUSED(nothing))
     return PyBool_FromLong(self->fate == CANCELLED);
 }
 
+#define ADD_DONE_CALLBACK                                                                                              \
+    {"add_done_callback", (PyCFunction)(void (*)(void))slot_add_done_callback, METH_FASTCALL | METH_KEYWORDS, NULL}
+
+/* What a task asks of every future, without a search through the type; it gives what that would. */
+static PyObject *slot_getattro(PyObject *object, PyObject *name)
+{
+    static PyMethodDef add_done_callback = ADD_DONE_CALLBACK;
+    Slot *self = (Slot *)object;
+    PyObject *const *names = self->pipe->state->names;
+    if (name == names[NAME_BLOCKING])
+        return PyBool_FromLong(self->blocking);
+    if (name == names[NAME_GET_LOOP] && self->pipe->get_loop != NULL)
+        return Py_NewRef(self->pipe->get_loop);
+    if (name == names[NAME_ADD_CALLBACK])
+        return PyCFunction_New(&add_done_callback, object);
+    return PyObject_GenericGetAttr(object, name);
+}
+
+static int slot_setattro(PyObject *object, PyObject *name, PyObject *value)
+{
+    Slot *self = (Slot *)object;
+    if (name != self->pipe->state->names[NAME_BLOCKING] || value == NULL || !PyBool_Check(value))
+        return PyObject_GenericSetAttr(object, name, value);
+    self->blocking = value == Py_True;
+    return 0;
+}
+
 /* ---- the type -------------------------------------------------------------------------------------- */
 
 static int slot_traverse(Slot *self, visitproc visit, void *arg)
@@ -218,7 +245,7 @@ static void slot_dealloc(Slot *self)
 
 static PyMethodDef slot_methods[] = {
     {"get_loop", (PyCFunction)slot_get_loop, METH_NOARGS, NULL},
-    {"add_done_callback", (PyCFunction)(void (*)(void))slot_add_done_callback, METH_FASTCALL | METH_KEYWORDS, NULL},
+    ADD_DONE_CALLBACK,
     {"remove_done_callback", (PyCFunction)slot_remove_done_callback, METH_O, NULL},
     {"cancel", (PyCFunction)(void (*)(void))slot_cancel, METH_VARARGS | METH_KEYWORDS, NULL},
     {"cancelled", (PyCFunction)slot_is_cancelled, METH_NOARGS, NULL},
@@ -235,7 +262,8 @@ static PyMemberDef slot_members[] = {
 
 static PyType_Slot slot_slots[] = {
     {Py_tp_traverse, slot_traverse}, {Py_tp_clear, slot_clear},     {Py_tp_dealloc, slot_dealloc},
-    {Py_tp_methods, slot_methods},   {Py_tp_members, slot_members}, {0, NULL},
+    {Py_tp_methods, slot_methods},   {Py_tp_members, slot_members}, {Py_tp_getattro, slot_getattro},
+    {Py_tp_setattro, slot_setattro}, {0, NULL},
 };
 
 static PyType_Spec slot_spec = {
