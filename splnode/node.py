@@ -38,6 +38,7 @@ from splnode.net.tls import Tls
 from splnode.net.tls_watch import open_tls, watch_expiry
 from splnode.notify import notify
 from splnode.observe import logging, metrics
+from splnode.observe.leaks import watch_tasks
 from splnode.observe.metrics import Family
 from splnode.rpc.admission import Admission
 from splnode.rpc.call import Peer
@@ -326,6 +327,8 @@ class Node:
         self._directory.load = gauge.text
         self._figures.host = listener.host
         listener.host.pages = {"/metrics": self._metrics_page}
+        watching = asyncio.create_task(watch_tasks())
+        self._closing.callback(watching.cancel)
         self._closing.push_async_callback(self._settle)
         self._closing.push_async_callback(listener.close)
         return listener
