@@ -19,10 +19,10 @@ from splnode.rpc.call import TIMEOUT_KEY, Call
 from splnode.wire.client import ClientSession
 from splnode.wire.directory import parse
 from splnode.wire.events import Response
-from splnode.wire.framing import SpecReader, spec_frame
 from splnode.wire.greeting import WHOSE
 from splnode.wire.handshake import HandshakeRequest, read_response, write_request
 from splnode.wire.message import Contract
+from splnode.wire.spec import SpecReader, spec_frame
 
 ROOM: Final = 64 * 1024
 """Bytes that a body may be longer than a message: handshake, metadata and lengths."""

@@ -18,7 +18,6 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire import sasl
 from splnode.wire.detect import ALERT, SPEAKS_TLS
 from splnode.wire.events import Event, Ready, Response
-from splnode.wire.framing import SpecReader, netty_frame, spec_frame
 from splnode.wire.greeting import Greeting
 from splnode.wire.handshake import read_response
 from splnode.wire.inflow import Inflow
@@ -33,8 +32,10 @@ from splnode.wire.message import (
     Contract,
 )
 from splnode.wire.metadata import metadata_codec
+from splnode.wire.netty import netty_frame
 from splnode.wire.pipeline import write_request
 from splnode.wire.posts import Posts
+from splnode.wire.spec import SpecReader, spec_frame
 
 
 class ClientSession(Inflow):

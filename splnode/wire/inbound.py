@@ -10,8 +10,9 @@ from collections.abc import Callable
 from splnode.errors import LocalWireError, RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.events import Event, Handover
-from splnode.wire.framing import Body, NettyReader, Reader
+from splnode.wire.framing import Body, Reader
 from splnode.wire.intake import SLICE, TURN, Intake
+from splnode.wire.netty import NettyReader
 from splnode.wire.open_calls import OpenCalls
 from splnode.wire.opening import ELSEWHERE, Opening
 from splnode.wire.replies import Replies

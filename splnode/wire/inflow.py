@@ -8,9 +8,11 @@ from splnode.errors import DataError
 from splnode.limits import Limits
 from splnode.wire.answer import AnswerReader
 from splnode.wire.events import Event, Response
-from splnode.wire.framing import Apart, Body, NettyReader, Reader, SpecReader
+from splnode.wire.framing import Apart, Body, Reader
 from splnode.wire.message import ClientCall
+from splnode.wire.netty import NettyReader
 from splnode.wire.pipeline import make_pipeline
+from splnode.wire.spec import SpecReader
 
 
 class Inflow:

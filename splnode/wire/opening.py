@@ -7,8 +7,10 @@ from splnode.errors import CallError, LocalWireError, RemoteWireError
 from splnode.limits import Limits
 from splnode.wire import sasl
 from splnode.wire.detect import detect
-from splnode.wire.framing import NettyReader, Reader, SpecReader
+from splnode.wire.framing import Reader
 from splnode.wire.handshake import SHORTEST_REQUEST, read_request
+from splnode.wire.netty import NettyReader
+from splnode.wire.spec import SpecReader
 
 FRAMINGS: Final = ("netty", "spec", "sasl", "http")
 ELSEWHERE: Final = ("http", "tls")

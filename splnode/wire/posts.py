@@ -4,11 +4,11 @@ from splnode.errors import CallError, Code
 from splnode.limits import Limits
 from splnode.wire.answer import AnswerReader
 from splnode.wire.events import Event, Ready, Resend, Response
-from splnode.wire.framing import spec_frame
 from splnode.wire.greeting import Greeting
 from splnode.wire.handshake import read_response
 from splnode.wire.kept import Kept
 from splnode.wire.message import Contract
+from splnode.wire.spec import spec_frame
 
 
 class Posts:

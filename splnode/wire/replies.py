@@ -7,10 +7,12 @@ from typing import Final
 from splnode.errors import CallError, DeclaredError, LimitExceeded
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.events import Request
-from splnode.wire.framing import LARGE, netty_frame, spec_frame
+from splnode.wire.framing import LARGE
 from splnode.wire.message import failure_metadata
 from splnode.wire.metadata import metadata_codec
+from splnode.wire.netty import netty_frame
 from splnode.wire.primitive import NO_METADATA, write_string
+from splnode.wire.spec import spec_frame
 
 _SUCCESS: Final = Struct(">III2x")
 """Serial, one buffer, its length; then no metadata and the flag of a success."""

@@ -33,13 +33,14 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.bulk import Bulk, left_over, unfolding
 from splnode.wire.directory import ClientProtocols, Directory
 from splnode.wire.events import Cancel, Errand, Event, Request
-from splnode.wire.framing import Apart, Body, SpecReader
+from splnode.wire.framing import Apart, Body
 from splnode.wire.handshake import SHORTEST_REQUEST, read_request
 from splnode.wire.inbound import Inbound
 from splnode.wire.intake import HEAVY, Intake
 from splnode.wire.message import CANCEL_KEY, LOAD_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, ServerCall, ServerPair
 from splnode.wire.metadata import metadata_codec
 from splnode.wire.primitive import NO_METADATA, read_bytes
+from splnode.wire.spec import SpecReader
 from splnode.wire.welcome import Welcome
 
 LONG_TEXT: Final = 16_384

@@ -19,9 +19,9 @@ from splnode.identity import Identity
 from splnode.net.proof import proved
 from splnode.rpc.client import Client
 from splnode.sync import connect as connect_blocking
-from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import HandshakeRequest, write_request
 from splnode.wire.primitive import write_string
+from splnode.wire.spec import spec_frame
 from tests.access.conftest import FRONT, ITEM, POLICY, Place, placed
 from tests.engines import ENGINES, engine_for_a_test
 from tests.net.test_http_server import ADD, THREE, Web, post

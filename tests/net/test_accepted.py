@@ -16,9 +16,10 @@ from splnode.net.listener import Listener
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.wire.directory import Directory
-from splnode.wire.framing import netty_frame, spec_frame
 from splnode.wire.handshake import HandshakeRequest, write_request
+from splnode.wire.netty import netty_frame
 from splnode.wire.primitive import write_map, write_string
+from splnode.wire.spec import spec_frame
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 HELLO = write_request(HandshakeRequest(PROTOCOL.md5, None, PROTOCOL.md5))

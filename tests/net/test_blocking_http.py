@@ -10,9 +10,9 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code
 from splnode.net.blocking_http import BlockingHttpChannel
 from splnode.rpc.call import Call
-from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import HandshakeResponse, Match, write_response
 from splnode.wire.message import Contract
+from splnode.wire.spec import spec_frame
 from tests.background import Peer, Script, hold, read_exactly
 from tests.rpc.conftest import PROTOCOL
 

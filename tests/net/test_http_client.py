@@ -9,9 +9,9 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, EncodeError
 from splnode.net.channel import EndpointChannel
 from splnode.rpc.client import Client
-from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import HandshakeResponse, Match, write_response
 from splnode.wire.message import Contract
+from splnode.wire.spec import spec_frame
 from tests.net.conftest import QUICK, Script, peer, turns
 from tests.rpc.conftest import PROTOCOL, Inventory
 

@@ -6,8 +6,8 @@ import re
 import splnode
 from splnode.avro.protocol import Protocol
 from splnode.endpoint import Endpoint
-from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import BOTH, HandshakeResponse, Match, write_response
+from splnode.wire.spec import spec_frame
 from tests.net.conftest import peer, turns
 
 OWN = Protocol.parse('{"protocol": "Own", "messages": {"count": {"request": [], "response": "int"}}}')

@@ -15,9 +15,9 @@ from splnode.rpc.call import Peer
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.wire.directory import Directory
-from splnode.wire.framing import spec_frame
 from splnode.wire.handshake import HandshakeRequest, write_request
 from splnode.wire.primitive import write_string
+from splnode.wire.spec import spec_frame
 from tests.rpc.conftest import PROTOCOL, Inventory
 
 HELLO = write_request(HandshakeRequest(PROTOCOL.md5, None, PROTOCOL.md5))

@@ -118,3 +118,20 @@ def small_limits() -> Limits:
     return Limits(
         message_bytes=1000, message_buffers=8, protocol_bytes=4000, calls_per_connection=3, metadata_entries=4
     )
+
+
+def take_all(reader):
+    """Every whole message that a reader has, three at a time."""
+    out = []
+    while messages := reader.take(3):
+        out += messages
+    return out
+
+
+def read(reader, chunks):
+    """Every message of these chunks."""
+    out = []
+    for chunk in chunks:
+        reader.feed(chunk)
+        out += take_all(reader)
+    return out

@@ -10,26 +10,13 @@ from hypothesis import strategies as st
 
 from splnode.errors import RemoteWireError
 from splnode.limits import DEFAULT_LIMITS, Limits
-from splnode.wire.framing import Apart, NettyReader, SpecReader, netty_frame, spec_frame
+from splnode.wire.framing import Apart
+from splnode.wire.netty import NettyReader, netty_frame
 from splnode.wire.room import LEAST
-from tests.wire.conftest import netty, pieces, spec
+from splnode.wire.spec import SpecReader
+from tests.wire.conftest import netty, pieces, read, spec
 
 LIMITS = Limits(message_bytes=1000, message_buffers=8)
-
-
-def take_all(reader):
-    out = []
-    while messages := reader.take(3):
-        out += messages
-    return out
-
-
-def read(reader, chunks):
-    out = []
-    for chunk in chunks:
-        reader.feed(chunk)
-        out += take_all(reader)
-    return out
 
 
 MESSAGES = st.lists(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=8), max_size=8)
@@ -81,50 +68,6 @@ def test_take_gives_no_more_than_asked():
     reader.feed(netty_frame(9, b"y"))
     assert [serial for serial, _ in reader.take(9)] == [3, 4, 9]
     assert reader.take(9) == []
-
-
-def test_serials_are_opaque():
-    data = b"".join(netty(serial, b"x") for serial in (0, 0, 0xFFFFFFFF, 0x80000000, 3))
-    assert [serial for serial, _ in read(NettyReader(LIMITS), [data])] == [0, 0, 0xFFFFFFFF, 0x80000000, 3]
-
-
-def test_writing():
-    assert netty_frame(7, b"ab") == bytes.fromhex("00000007 00000001 00000002 6162")
-    assert netty_frame(7, b"") == bytes.fromhex("00000007 00000001 00000000")
-    assert spec_frame(b"ab", b"", b"c") == bytes.fromhex("00000002 6162 00000001 63 00000000")
-    assert spec_frame() == bytes(4)
-
-
-def test_rest_is_all_that_was_not_taken():
-    reader = SpecReader(LIMITS)
-    reader.feed(spec(b"abc") + b"junk")
-    reader.feed(b"more")
-    assert reader.take(1) == [(0, b"abc")]
-    assert reader.rest() == b"junkmore"
-    assert reader.idle
-
-
-def test_spec_skips_empty_messages():
-    data = bytes(8) + spec(b"a") + bytes(12) + spec(b"b") + bytes(4)
-    assert read(SpecReader(LIMITS), pieces(data)) == [(0, b"a"), (1, b"b")]
-
-
-def test_spec_early_completion_swallows_one_terminator():
-    wanted = [(0, b"PINGx"), (1, b"next")]
-    for middle in (b"", bytes(4)):
-        for chunks in (pieces, lambda data: [data]):
-            reader = SpecReader(LIMITS, lambda data: data == b"PINGx")
-            data = spec(b"PING", b"x")[:-4] + middle + spec(b"next")
-            assert read(reader, chunks(data)) == wanted
-
-
-def test_early_is_not_asked_for_ever():
-    asked = []
-    limits = Limits(message_buffers=1024)
-    reader = SpecReader(limits, lambda data: bool(asked.append(data)))
-    reader.feed(spec(*[b"x"] * 1024))
-    assert len(reader.take(1)) == 1
-    assert len(asked) == 16
 
 
 def test_messages_before_a_fault_come_first():

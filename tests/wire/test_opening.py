@@ -4,8 +4,9 @@ import pytest
 
 from splnode.errors import CallError, Code, LocalWireError, RemoteWireError
 from splnode.limits import DEFAULT_LIMITS
-from splnode.wire.framing import NettyReader, SpecReader
+from splnode.wire.netty import NettyReader
 from splnode.wire.opening import Opening
+from splnode.wire.spec import SpecReader
 from tests.wire.conftest import handshake, netty, pieces, spec
 
 SHAKE = handshake(b"?" * 16, b"?" * 16)
