@@ -16,7 +16,8 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.channel import EndpointChannel
 from splnode.net.securing import Securing
 from splnode.rpc.call import Call, circle, serving
-from splnode.wire.message import HOPS_KEY, Contract
+from splnode.wire.message import Contract
+from splnode.wire.metadata import HOPS_KEY
 from splnode.wire.pipeline import Track, make_track
 
 MOST_HOPS: Final = 16

@@ -22,7 +22,8 @@ from splnode.config import BalanceConfig, EjectionConfig
 from splnode.discovery.following import follow
 from splnode.discovery.resolver import Instance, Instances, Resolver
 from splnode.errors import CallError
-from splnode.wire.message import LOAD_KEY, PEER_ASKS, Contract
+from splnode.wire.message import Contract
+from splnode.wire.metadata import LOAD_KEY, PEER_ASKS
 from splnode.wire.pipeline import make_track
 
 Misfit = Callable[[Instance, Contract, str], str]

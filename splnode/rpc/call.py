@@ -13,7 +13,8 @@ from splnode.avro.protocol import Message, Protocol
 from splnode.errors import CallError, Code
 from splnode.identity import IDENTITY_KEY, NOBODY, NODE, Identity, identity_for
 from splnode.rpc.route import ANY, Route
-from splnode.wire.message import HOPS_KEY, Contract
+from splnode.wire.message import Contract
+from splnode.wire.metadata import HOPS_KEY
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds that a call may take where nobody says otherwise. There is no way to wait for ever."""

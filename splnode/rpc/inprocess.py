@@ -30,7 +30,7 @@ from splnode.rpc.handler import is_cancelled, tell
 from splnode.rpc.tally import Tally
 from splnode.rpc.timeouts import Timeouts, rest
 from splnode.wire.local import FAILED, FULL, LATE, NOT_BEGUN, UNFIT, Local, Odd, local
-from splnode.wire.message import Contract, ErrorReader
+from splnode.wire.message import Contract
 from splnode.wire.places import Places
 from splnode.wire.primitive import read_long
 
@@ -119,7 +119,7 @@ class _Route:
         self._params = self._resolve(call, call.message.request, self._message.request, into)
         result = call.contract.results.get(call.message.name)
         self._result = self._resolve(call, self._message.response, call.message.response, result)
-        self._errors = ErrorReader(call.contract, call.message, self._message)
+        self._errors = call.contract.error_reader(call.message, self._message)
         self._run = None if ready is None else self._near(ready).run
         self.call: Callable[[Call], Coroutine[Any, Any, object]] = self._whole if self._run is None else self._quick
 

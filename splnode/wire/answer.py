@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from splnode.errors import CallError, Code, DataError, RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.events import Response
-from splnode.wire.message import ClientCall, read_failure
+from splnode.wire.failure import read_failure
+from splnode.wire.message import ClientCall
 from splnode.wire.metadata import metadata_codec
 from splnode.wire.primitive import NO_METADATA, read_long
 

@@ -5,7 +5,8 @@ import sys
 from typing import Any, Final
 
 from splnode.errors import DataError, DecodeError, LimitExceeded
-from splnode.wire.message import Decode, ServerCall
+from splnode.wire.declared import Decode
+from splnode.wire.message import ServerCall
 
 BLOCK: Final = 64
 """Bytes of a Python object, about."""

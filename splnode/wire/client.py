@@ -22,16 +22,8 @@ from splnode.wire.greeting import Greeting
 from splnode.wire.handshake import read_response
 from splnode.wire.inflow import Inflow
 from splnode.wire.kept import EMPTY, PING, SILENT, Kept, Marker
-from splnode.wire.message import (
-    CANCEL_KEY,
-    PEER_ANSWERS,
-    PEER_ASKS,
-    PEER_KEY,
-    ClientCall,
-    ClientPair,
-    Contract,
-)
-from splnode.wire.metadata import metadata_codec
+from splnode.wire.message import ClientCall, ClientPair, Contract
+from splnode.wire.metadata import CANCEL_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, metadata_codec
 from splnode.wire.netty import netty_frame
 from splnode.wire.pipeline import write_request
 from splnode.wire.posts import Posts

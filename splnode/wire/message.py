@@ -13,39 +13,22 @@ resolved message by message, and each only when it is called: one that does not 
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from splnode.avro.codec import Decoder, Encoder, decoder, encoder
 from splnode.avro.protocol import Message, Protocol
 from splnode.avro.schema import Schema
-from splnode.errors import CallError, Code, DeclaredError, DecodeError, EncodeError, RemoteWireError, SchemaError
+from splnode.errors import CallError, Code, DeclaredError, RemoteWireError, SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.cache import BoundedCache
-from splnode.wire.primitive import read_string, write_long, write_string
-
-CODE_KEY: Final = "spl-code"
-RETRY_AFTER_KEY: Final = "spl-retry-after-ms"
-STARTED_KEY: Final = "spl-started"
-HOPS_KEY: Final = "spl-hops"
-"""In a request: how many nodes have called one another for its sake, ASCII decimal; absent if no handler made it. In an
-error: how many they were when one of them cut the circle."""
-CANCEL_KEY: Final = "spl-cancel"
-PEER_KEY: Final = "spl-peer"
-LOAD_KEY: Final = "spl-load"
-"""In a ping: asked with PEER_ASKS, and answered with calls a second, failed calls a second, and the share of the
-capacity in use, as decimal numbers with commas between. (`observe.load`) Who does not know it just answers the ping."""
-PEER_ASKS: Final = b"?"
-PEER_ANSWERS: Final = b"1"
-"""The answer differs from the question, since yaqd echoes metadata and is no splnode."""
+from splnode.wire.declared import Decode, Encode, ErrorReader, ErrorWriter
+from splnode.wire.primitive import write_string
 
 PAIR_TEXTS: Final = 4
 """Texts of the greatest length that one cache may hold together: a plan takes up to 50 times the memory of its text."""
 
 QUICK_NODES: Final = 32_768
 """Values that a request is read up to at once, in some 10 ms; one of more is read aside. (`limits.nodes` bounds it)"""
-
-Decode = Callable[[bytes, int], tuple[Any, int]]
-Encode = Callable[[Any], bytes]
 
 
 class ServerCall:
@@ -87,7 +70,7 @@ class ClientCall:
 
     __slots__ = ("decode", "decode_apart", "errors", "locate", "message", "request")
 
-    def __init__(self, request: "RequestWriter", response: Decoder, errors: "ErrorReader") -> None:
+    def __init__(self, request: "RequestWriter", response: Decoder, errors: ErrorReader) -> None:
         self.message = request.message
         self.request = request
         self.decode: Decode = response.decode
@@ -123,67 +106,6 @@ class RequestWriter:
             start = end
         parts.append(payload[start:])
         return parts
-
-
-class ErrorWriter:
-    """Declared errors of one message, to bytes: the index of the union and the error."""
-
-    __slots__ = ("_branches", "_classes", "_message")
-
-    def __init__(self, message: Message, classes: Mapping[str, type[DeclaredError]], limits: Limits) -> None:
-        self._message = message
-        self._classes = classes
-        self._branches: dict[str, tuple[bytes, Encode]] = {}
-        for index, branch in reversed(list(enumerate(message.errors.branches))[1:]):
-            entry = (write_long(index), encoder(branch, limits=limits).encode)
-            self._branches[branch.label.rpartition(".")[2]] = entry
-            self._branches[branch.label] = entry
-
-    def encode(self, error: DeclaredError) -> bytes:
-        """EncodeError where the message does not declare it, or its fields do not fit."""
-        names = [error.schema_name, *(name for name, each in self._classes.items() if isinstance(error, each))]
-        found = next((self._branches[name] for name in names if name in self._branches), None)
-        if found is None:
-            raise EncodeError(f"message {self._message.name} does not declare the error {error.schema_name}")
-        return found[0] + found[1](error.value)
-
-
-class ErrorReader:
-    """Errors of one message of one server: what the index of its union means here. Made when first needed."""
-
-    __slots__ = ("_contract", "_made", "_own", "_theirs")
-
-    def __init__(self, contract: "Contract", own: Message, theirs: Message) -> None:
-        self._contract = contract
-        self._own = own
-        self._theirs = theirs
-        self._made: dict[int, tuple[Decode, type[DeclaredError] | None]] = {}
-
-    def read(self, index: int, data: bytes, start: int) -> tuple[CallError | DeclaredError, int]:
-        """The declared error at this index, from 1 on, and the offset behind it. DataError for bytes that are none."""
-        branches = self._theirs.errors.branches
-        if not 0 < index < len(branches):
-            raise DecodeError(f"index {index} in a union of {len(branches)} errors")
-        made = self._made.get(index)
-        if made is None:
-            made = self._made[index] = self._make(branches[index])
-        value, end = made[0](data, start)
-        if made[1] is None or not isinstance(value, Mapping):
-            label = branches[index].label
-            return CallError(Code.UNKNOWN, f"{label}: {value!r:.1000}", remote=True), end
-        # Not through __init__: a subclass may have one of its own, and fields may have any name.
-        error = made[1].__new__(made[1], value)
-        error.value = value
-        return error, end
-
-    def _make(self, theirs: Schema) -> tuple[Decode, type[DeclaredError] | None]:
-        limits = self._contract.limits
-        for own in _likely(theirs, self._own.errors.branches[1:]):
-            try:
-                return decoder(theirs, own, limits=limits).decode, self._contract.error_class(own)
-            except SchemaError:
-                continue
-        return decoder(theirs, limits=limits).decode, None
 
 
 class ServerPair:
@@ -279,7 +201,7 @@ class ClientPair:
             decoder(own.request, theirs.request, limits=contract.limits)
         into = contract.results.get(own.name)
         read = decoder(theirs.response, own.response, into=into, limits=contract.limits)
-        return ClientCall(request, read, ErrorReader(contract, own, theirs))
+        return ClientCall(request, read, contract.error_reader(own, theirs))
 
 
 class Contract:
@@ -350,6 +272,10 @@ class Contract:
             writer = self._error_writers[message.name] = ErrorWriter(message, self.errors, self.limits)
         return writer
 
+    def error_reader(self, own: Message, theirs: Message) -> ErrorReader:
+        """How the declared errors of a server's version of a message are read."""
+        return ErrorReader(own, theirs, self.error_class, self.limits)
+
     def error_class(self, schema: Schema) -> type[DeclaredError]:
         """The class that stands for a declared error: the one given, or one made for it."""
         short = schema.label.rpartition(".")[2]
@@ -357,47 +283,6 @@ class Contract:
         if found is None:
             found = self.errors[schema.label] = type(short, (DeclaredError,), {"schema_name": schema.label})
         return found
-
-
-def failure_metadata(error: CallError) -> dict[str, bytes]:
-    """The code of a CallError, and what else the caller may act on, as response metadata."""
-    metadata = {CODE_KEY: error.code.name.encode()}
-    if error.retry_after is not None:
-        metadata[RETRY_AFTER_KEY] = b"%d" % max(0, min(round(error.retry_after * 1000), 2**53))
-    if not error.started:
-        metadata[STARTED_KEY] = b"0"
-    if error.hops:
-        metadata[HOPS_KEY] = b"%d" % error.hops
-    return metadata
-
-
-def read_failure(data: bytes, start: int, metadata: Mapping[str, bytes]) -> tuple[CallError, int]:
-    """A system error of the peer and the offset behind it. RemoteWireError for bytes that are no string."""
-    text, end = read_string(data, start)
-    name = metadata.get(CODE_KEY, b"").decode("ascii", "replace")
-    code = Code[name] if name in Code.__members__ else Code.UNKNOWN
-    delay = metadata.get(RETRY_AFTER_KEY, b"")
-    retry_after = int(delay) / 1000 if delay.isdigit() and len(delay) <= 16 else None
-    started = metadata.get(STARTED_KEY) != b"0"
-    count = metadata.get(HOPS_KEY, b"")
-    hops = int(count) if code is Code.FAILED_PRECONDITION and count.isdigit() and len(count) < 4 else 0  # yaqd echoes
-    return CallError(code, text, remote=True, retry_after=retry_after, started=started, hops=hops), end
-
-
-def _likely(theirs: Schema, own: tuple[Schema, ...]) -> list[Schema]:
-    """Our error types that the server's may be, the same full name first, then the short one, then an alias."""
-    short = theirs.label.rpartition(".")[2]
-
-    def distance(schema: Schema) -> int:
-        if schema.label == theirs.label:
-            return 0
-        if schema.label.rpartition(".")[2] == short:
-            return 1
-        names = (alias.rpartition(".")[2] for alias in schema.aliases)
-        return 2 if theirs.label in schema.aliases or short in names else 3
-
-    ranked = sorted((distance(schema), place) for place, schema in enumerate(own))
-    return [own[place] for rank, place in ranked if rank < 3]
 
 
 def _reasons(error: SchemaError) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""The metadata of a call, a map<bytes>: read and written on every call, so by the fastest that is there.
+"""The metadata of a call, a map<bytes>: what splnode's own ends say in it, which no other peer heeds; and its codec.
 
-The native engine does it in C. The plain one is made for any schema, and the wire's own loop for this one is
-twice as fast; it stands in where the native engine is not.
+It is read and written on every call, so by the fastest that is there. The native engine does it in C. The plain one is
+made for any schema, and the wire's own loop for this one is twice as fast; it stands in where the native engine is not.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,21 @@ from splnode.avro.schema import Schema
 from splnode.errors import DataError, EncodeError, LimitExceeded, RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.primitive import NO_METADATA, read_map, write_map
+
+CODE_KEY: Final = "spl-code"
+RETRY_AFTER_KEY: Final = "spl-retry-after-ms"
+STARTED_KEY: Final = "spl-started"
+HOPS_KEY: Final = "spl-hops"
+"""In a request: how many nodes have called one another for its sake, ASCII decimal; absent if no handler made it. In an
+error: how many they were when one of them cut the circle."""
+CANCEL_KEY: Final = "spl-cancel"
+PEER_KEY: Final = "spl-peer"
+LOAD_KEY: Final = "spl-load"
+"""In a ping: asked with PEER_ASKS, and answered with calls a second, failed calls a second, and the share of the
+capacity in use, as decimal numbers with commas between. (`observe.load`) Who does not know it just answers the ping."""
+PEER_ASKS: Final = b"?"
+PEER_ANSWERS: Final = b"1"
+"""The answer differs from the question, since yaqd echoes metadata and is no splnode."""
 
 _SCHEMA: Final = Schema("map")
 _SCHEMA.items = Schema("bytes")

@@ -7,8 +7,8 @@ from typing import Final
 from splnode.errors import CallError, DeclaredError, LimitExceeded
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.events import Request
+from splnode.wire.failure import failure_metadata
 from splnode.wire.framing import LARGE
-from splnode.wire.message import failure_metadata
 from splnode.wire.metadata import metadata_codec
 from splnode.wire.netty import netty_frame
 from splnode.wire.primitive import NO_METADATA, write_string

@@ -37,8 +37,8 @@ from splnode.wire.framing import Apart, Body
 from splnode.wire.handshake import SHORTEST_REQUEST, read_request
 from splnode.wire.inbound import Inbound
 from splnode.wire.intake import HEAVY, Intake
-from splnode.wire.message import CANCEL_KEY, LOAD_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, ServerCall, ServerPair
-from splnode.wire.metadata import metadata_codec
+from splnode.wire.message import ServerCall, ServerPair
+from splnode.wire.metadata import CANCEL_KEY, LOAD_KEY, PEER_ANSWERS, PEER_ASKS, PEER_KEY, metadata_codec
 from splnode.wire.primitive import NO_METADATA, read_bytes
 from splnode.wire.spec import SpecReader
 from splnode.wire.welcome import Welcome
