@@ -25,7 +25,7 @@ from splnode.avro.codec import engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.balance import report
 from splnode.balance.elsewhere import Elsewhere
-from splnode.config import Config, differences, node_id
+from splnode.config import Config, TlsConfig, differences, node_id
 from splnode.discovery.resolver import Announcer, Instance, Resolver
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
@@ -431,5 +431,6 @@ def _identify(config: Config) -> tuple[str, Tls | None]:
 
 def _fitted(config: Config) -> Config:
     """With limits that fit into the memory that the node may have."""
-    limits = fitted(config.limits, memory_limit(), config.node.workers or os.cpu_count() or 1)
+    processes, tls = config.node.workers or os.cpu_count() or 1, config.tls != TlsConfig()
+    limits = fitted(config.limits, memory_limit(), processes, tls=tls)
     return config if limits == config.limits else msgspec.structs.replace(config, limits=limits)

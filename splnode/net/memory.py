@@ -14,6 +14,12 @@ from splnode.limits import Limits
 
 PART: Final = 8
 """A process holds at most one in so many for peers, and as much of calls that run; itself it needs some 50 MB."""
+CROWD: Final = 4
+"""One in so many for the connections themselves, which cost it though they say nothing."""
+COST: Final = 8 * 1024
+"""Bytes of a connection that is idle: 4.5 kB were measured."""
+COST_TLS: Final = 24 * 1024
+"""The same over TLS: OpenSSL keeps 20 kB of each."""
 _NONE: Final = 2**60
 """What is above is no limit: cgroups of version 1 show the largest number of pages."""
 
@@ -32,13 +38,20 @@ def memory_limit(root: Path = Path("/")) -> int | None:
     return min((size for size in found if size < _NONE), default=None)
 
 
-def fitted(limits: Limits, memory: int | None, processes: int = 1) -> Limits:
-    """The same, with `held_bytes` and `connection_bytes` lowered to what so many processes may hold in that memory."""
+def fitted(limits: Limits, memory: int | None, processes: int = 1, *, tls: bool = False) -> Limits:
+    """The same, with `held_bytes` and `connection_bytes` lowered to what so many processes may hold in that memory, and
+    `connections` to what all together may have there; `tls`: these may be encrypted.
+    """
     if memory is None:
         return limits
     most = max(memory // (PART * processes), 1)
     held = min(limits.held_bytes, most)
-    return limits.replace(held_bytes=held, connection_bytes=min(limits.connection_bytes, held))
+    connections = max(memory // (CROWD * (COST_TLS if tls else COST)), 1)
+    return limits.replace(
+        held_bytes=held,
+        connection_bytes=min(limits.connection_bytes, held),
+        connections=min(limits.connections, connections),
+    )
 
 
 def give_back() -> None:

@@ -36,6 +36,9 @@ def test_limits_that_fit() -> None:
     small = fitted(limits, 128 * 2**20)
     assert (small.held_bytes, small.connection_bytes) == (16 * 2**20, 8 * 2**20)
     assert fitted(limits, 128 * 2**20, 4).held_bytes == 4 * 2**20
+    assert small.connections == 4096
+    assert fitted(limits, 128 * 2**20, tls=True).connections == 1365
+    assert fitted(limits, 2**31).connections == limits.connections
 
 
 def test_free_memory_is_given_back() -> None:
