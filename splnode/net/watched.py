@@ -26,8 +26,8 @@ class WatchedConnection(asyncio.BaseProtocol):
     """One accepted connection. Subclasses read, and say what was written and what waits to be."""
 
     __slots__ = (
-        "_closing", "_endpoint", "_errand", "_host", "_next", "_read", "_received", "_serving", "_stalled",
-        "_transport", "address",
+        "_closing", "_endpoint", "_errand", "_host", "_next", "_read", "_received", "_serving", "_spared",
+        "_stalled", "_transport", "address",
     )  # fmt: skip
 
     OWED: ClassVar[str] = "sent no whole message in time"
@@ -43,6 +43,7 @@ class WatchedConnection(asyncio.BaseProtocol):
         self._next: asyncio.Handle | Turn | None = None  # the next turn
         self._stalled = False  # the peer reads too slowly
         self._closing = False
+        self._spared = False  # once it had more time, since this end is slow
         self._received = 0  # bytes of the peer; subclasses add what comes
         self._read = 0  # bytes that the peer had read when it was last looked after
 
@@ -96,8 +97,8 @@ class WatchedConnection(asyncio.BaseProtocol):
     def out_of_patience(self) -> None:
         """It never sent what it had to, or has stopped reading: it goes."""
         before = self._read
-        if self._next is not None and not (self._stalled or self._closing):  # this end has its bytes, and takes turns
-            self._host.patience.add(self, time.monotonic() + STALLED)
+        if not (self._stalled or self._closing) and (self._next is not None or self._is_read_aside()):
+            self._host.patience.add(self, time.monotonic() + STALLED)  # this end has its bytes, and takes turns
             return
         if self._stalled or self._closing:
             self._look_again()
@@ -109,6 +110,11 @@ class WatchedConnection(asyncio.BaseProtocol):
             if self._host.greets(self):
                 self._host.reached.counts["handshake_seconds"] += 1
         self.abort()
+
+    def _is_read_aside(self) -> bool:
+        """Whether what it has sent is being read, and it was not spared for that before: others may be in front."""
+        spared, self._spared = self._spared, self._errand is not None
+        return self._spared and not spared
 
     def too_much(self, what: str) -> None:
         """All peers together hold too much, and this one the longest: it goes."""

@@ -32,7 +32,7 @@ class Done(NamedTuple):
 Shell = Callable[..., Done]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Echo, health and reflection: a Unix socket, a TCP port, HTTP on the same port."""
     folder = tmp_path_factory.mktemp("node")
@@ -40,7 +40,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         yield [*endpoints, endpoints[1].replace("tcp://", "http+avro://") + "/Echo"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Echo alone, as any Avro server would serve it."""
     folder = tmp_path_factory.mktemp("stock")
@@ -48,7 +48,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield endpoints[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """Two nodes, of which the second knows the first."""
     with running(tmp_path_factory.mktemp("mesh")) as both:

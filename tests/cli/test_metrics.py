@@ -17,7 +17,7 @@ async def families() -> list[Family]:
     return FAMILIES
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("measured")
     with serving([f"unix://{folder}/s"], more={find_protocol("splnode.Metrics"): MetricsService(families)}) as where:

@@ -18,7 +18,7 @@ from tests.hostile.test_datums import BOMBS, written
 from tests.hostile.test_frames import BROKEN, HELLO, MESSAGE, PING, flood, repeated
 from tests.hostile.test_http import head
 from tests.hostile.test_texts import new, shake
-from tests.hostile.victim import Victim, execute, parameters
+from tests.hostile.victim import START, Victim, execute, parameters
 from tests.hostile.watch import dial, exactly, hello, netty_reply
 from tests.wire.conftest import handshake, long, netty, string
 
@@ -218,12 +218,14 @@ def calls(data: bytes, code: bytes) -> Callable[[Victim], None]:
 
 def unread_answers(victim: Victim) -> None:
     """One that has large answers made, as many as may run at a time, and reads them late."""
-    record = {"topic": "t", "primaryKey": "large"}
+    record, before = {"topic": "t", "primaryKey": "large"}, victim.met("connection_bytes")
     with hello(victim.tcp) as sock:
         sock.sendall(execute("spl/data/write", record, b"\x04" + string("x" * 500_000)))
         netty_reply(sock)
         sock.sendall(b"".join(execute("spl/data/read", record, serial=n) for n in range(60)))
-        time.sleep(1.0)  # clock: the node has to find that nobody reads
+        until = time.monotonic() + START
+        while victim.met("connection_bytes") == before and time.monotonic() < until:
+            time.sleep(0.1)  # clock: the node has to find that nobody reads
         sock.shutdown(socket.SHUT_WR)
         assert b"connection_bytes" in ended(sock)
 

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +18,7 @@ from splnode.net.listener import Listener
 from splnode.rpc.router import Router
 from splnode.rpc.server import Server
 from splnode.wire.directory import Directory
+from splnode.wire.events import Errand
 from splnode.wire.handshake import HandshakeRequest, write_request
 from splnode.wire.netty import netty_frame
 from splnode.wire.primitive import write_map, write_string
@@ -26,6 +29,8 @@ HELLO = write_request(HandshakeRequest(PROTOCOL.md5, None, PROTOCOL.md5))
 PING = netty_frame(0, HELLO + b"\0\0")
 ADD = encoder(PROTOCOL.messages["add"].request).encode
 ECHO = encoder(PROTOCOL.messages["echo"].request).encode
+IMPATIENT = pytest.mark.parametrize("handshake", [0.2])
+"""For those who wait for the end of a patience; the others have time, however slow the machine is."""
 PONG = netty_frame(0, bytes.fromhex("00000000 0000"))
 
 
@@ -43,10 +48,16 @@ class Site:
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
+def handshake() -> float:
+    """Seconds that a peer has for its first message."""
+    return 20.0
+
+
+@pytest.fixture
+async def site(handshake: float) -> AsyncIterator[Site]:
     inventory = Inventory()
     server = Server(PROTOCOL, inventory)
-    limits = Limits(handshake_seconds=0.2, calls_per_connection=10)
+    limits = Limits(handshake_seconds=handshake, calls_per_connection=10)
     listener = Listener(Router({PROTOCOL.name: server}), Directory([server.contract]), limits=limits)
     endpoint = await listener.open(splnode.Endpoint.parse("tcp://127.0.0.1:0"))
     yield Site(listener, inventory, endpoint.port)
@@ -87,16 +98,19 @@ async def test_a_byte_at_a_time(line: Line) -> None:
     assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
 
 
+@IMPATIENT
 async def test_who_says_nothing_is_dropped(site: Site, line: Line) -> None:
     assert await ended(line[0]) == b""
     assert not site.listener.host.connections
 
 
+@IMPATIENT
 async def test_who_never_finishes_its_first_message_is_dropped(line: Line) -> None:
     line[1].write(PING[:-1])
     assert await ended(line[0]) == b""
 
 
+@IMPATIENT
 async def test_who_has_said_hello_may_be_silent(site: Site, line: Line) -> None:
     reader, writer = line
     writer.write(PING)
@@ -342,6 +356,27 @@ async def test_the_text_of_a_client_is_read_aside(site: Site, line: Line) -> Non
     writer.write(netty_frame(7, hello + add) + call(8, "add", a=2, b=2))
     writer.write_eof()
     assert await ended(reader) == netty_frame(7, bytes(4) + b"\0\0\x06") + netty_frame(8, b"\0\0\x08")
+
+
+@IMPATIENT
+async def test_who_waits_for_its_text_to_be_read_is_not_dropped_for_that(
+    site: Site, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errands, free = site.listener.host.errands, threading.Event()
+    run = errands.run
+
+    def late(errand: Errand, done: Callable[[bool], None]) -> asyncio.Future[None]:
+        return run(Errand(lambda: errand.run() if free.wait(20) else None, errand.size), done)
+
+    monkeypatch.setattr(errands, "run", late)
+    text = PROTOCOL.text.replace("{", '{"note": "late", ', 1)
+    line[1].write(netty_frame(7, write_request(HandshakeRequest(b"?" * 16, text, PROTOCOL.md5)) + b"\0\0"))
+    deadlines = site.listener.host.patience._deadlines
+    async with asyncio.timeout(20):
+        while not any(deadline > time.monotonic() + 10 for deadline in deadlines.values()):
+            await asyncio.sleep(0.01)  # clock: the patience of the server is what is waited for
+        free.set()
+        assert (await line[0].readexactly(4)) == (7).to_bytes(4)
 
 
 async def test_a_text_that_is_no_protocol_ends_the_connection(site: Site, line: Line) -> None:

@@ -46,10 +46,20 @@ class Web:
         return await asyncio.wait_for(self.reader.read(), 5) == b""
 
 
+IMPATIENT = pytest.mark.parametrize("handshake", [0.3])
+"""For those who wait for the end of a patience; the others have time, however slow the machine is."""
+
+
 @pytest.fixture
-async def web() -> AsyncIterator[Web]:
+def handshake() -> float:
+    """Seconds that a peer has for its first request."""
+    return 20.0
+
+
+@pytest.fixture
+async def web(handshake: float) -> AsyncIterator[Web]:
     inventory = Inventory()
-    limits = Limits(handshake_seconds=0.3, message_bytes=100_000)
+    limits = Limits(handshake_seconds=handshake, message_bytes=100_000)
     async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: inventory}, limits=limits) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port)
         yield Web(reader, writer, inventory)
@@ -132,6 +142,7 @@ async def test_a_client_that_goes_cancels_its_call(web: Web) -> None:
     await asyncio.wait_for(web.inventory.cancelled.wait(), 5)
 
 
+@IMPATIENT
 async def test_a_request_that_never_ends_is_dropped(web: Web) -> None:
     web.writer.write(post(BODY)[:-1])
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
