@@ -19,6 +19,7 @@ MAX_FIXED: Final = 2**31 - 1
 MAX_NAME: Final = 512
 """Characters of a name, and of a namespace: every type inside of a namespace has a full name that repeats it."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_DOTTED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 _ORDERS: Final = ("ascending", "descending", "ignore")
 
 
@@ -45,6 +46,7 @@ class SchemaBuilder:
         self._namespace = namespace
         self._limits = limits
         self._fields: list[tuple[Field, str]] = []
+        self._primitives = {kind: Schema(kind) for kind in PRIMITIVES}  # where they are only named, one for all
 
     def build(self, source: Any, path: str = "", namespace: str | None = None) -> Schema:
         """The schema of one piece of JSON. SchemaError carries `path`, where in the text it stood."""
@@ -101,14 +103,15 @@ class SchemaBuilder:
         schema = self.build(source["type"], path, namespace)
         aliases = _names(source.get("aliases"), "alias", path)
         field = Field(name, schema, source.get("default", MISSING), aliases, _doc(source))
-        field.properties = {key: value for key, value in source.items() if key not in _FIELD_KEYS}
+        if not _FIELD_KEYS.issuperset(source):
+            field.properties = {key: value for key, value in source.items() if key not in _FIELD_KEYS}
         if field.default is not MISSING:
             self._fields.append((field, path))
         return field
 
     def _reference(self, name: str, namespace: str, path: str) -> Schema:
-        if name in PRIMITIVES:
-            return Schema(name)
+        if name in self._primitives:
+            return self._primitives[name]
         found: Schema | None = find(name, namespace, self._namespace, self.names)
         if found is None:
             hint = " (a type is known only behind its definition)" if name not in NAMED else ""
@@ -211,7 +214,7 @@ def check_name(name: object, what: str, path: str, *, dotted: bool = False) -> s
         raise SchemaError(f"the {what} needs a name, not {shown(name)}", path)
     if len(name) > MAX_NAME:
         raise SchemaError(f"a name of {len(name)} characters (at most {MAX_NAME}): {shown(name)}", path)
-    if not all(_NAME.match(part) for part in (name.split(".") if dotted else (name,))):
+    if not (_DOTTED if dotted else _NAME).match(name):
         raise SchemaError(f"{shown(name)} is not a name: letters, digits and _, not beginning with a digit", path)
     return name
 
@@ -283,7 +286,8 @@ def _doc(source: Mapping[str, Any]) -> str:
 def _decorate(schema: Schema, source: Mapping[str, Any], path: str) -> None:
     """Doc, unknown keys, and the logical type where it is one that fits the type below it."""
     schema.doc = _doc(source)
-    schema.properties = {key: value for key, value in source.items() if key not in _KEYS}
+    if not _KEYS.issuperset(source):
+        schema.properties = {key: value for key, value in source.items() if key not in _KEYS}
     reason = misfit(schema, source)
     if reason is None:
         logical = source.get("logicalType")

@@ -22,6 +22,7 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 
 _KEYS = frozenset(("protocol", "namespace", "doc", "types", "messages"))
 _MESSAGE_KEYS = frozenset(("doc", "request", "response", "errors", "one-way"))
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Message:
@@ -208,7 +209,7 @@ def _errors(source: Any, builder: SchemaBuilder, path: str) -> Schema:
     if declared[:1] == ["string"]:  # Ruby writes the implicit one too
         declared = declared[1:]
     union = builder.build(declared, path)
-    union.branches = (Schema("string"), *union.branches)
+    union.branches = (builder.build("string"), *union.branches)
     check_branches(union.branches, path)
     return union
 
@@ -218,4 +219,6 @@ def _text(doc: Any) -> str:
 
 
 def _others(source: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+    if known.issuperset(source):
+        return _NOTHING
     return MappingProxyType({key: value for key, value in source.items() if key not in known})

@@ -8,6 +8,7 @@ Source: Apache Avro 1.12 specification, "Schema Declaration", "Names", "Aliases"
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from splnode.limits import DEFAULT_LIMITS, Limits
@@ -24,6 +25,7 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Field:
@@ -39,7 +41,7 @@ class Field:
         self.default = default
         self.aliases = aliases
         self.doc = doc
-        self.properties: Mapping[str, Any] = {}
+        self.properties: Mapping[str, Any] = _NOTHING
 
     def __repr__(self) -> str:
         return f"Field({self.name!r}, {self.schema!r})"
@@ -81,7 +83,7 @@ class Schema:
         self.precision = 0
         self.scale = 0
         self.doc = ""
-        self.properties: Mapping[str, Any] = {}
+        self.properties: Mapping[str, Any] = _NOTHING
 
     @property
     def label(self) -> str:

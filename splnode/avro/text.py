@@ -7,13 +7,17 @@ any parser that recurses sees it.
 import json
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, Final, NoReturn
 
 from splnode.errors import SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
 
-# A string (possessive, and taking an unfinished one to the end, so that no text makes it look twice), or a bracket.
-_TOKENS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|([\[{])|[\]}]', re.DOTALL)
+# A string: possessive, and taking an unfinished one to the end, so that no text makes it look twice.
+_STRING: Final = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+_NO_BRACKETS: Final = re.compile(rf"(?:[^\[\]{{}}\"]++|{_STRING})++", re.DOTALL)
+_TOKENS: Final = re.compile(rf"{_STRING}|([\[{{])|[\]}}]", re.DOTALL)
+_STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def read_text(source: str | bytes, what: str = "schema", limits: Limits = DEFAULT_LIMITS) -> str:
@@ -54,6 +58,9 @@ def place(text: str, offset: int) -> str:
 
 
 def _check_nesting(text: str, what: str, limits: Limits) -> None:
+    brackets = _NO_BRACKETS.sub("", text)
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) <= limits.schema_depth:
+        return
     depth = 0
     for token in _TOKENS.finditer(text):
         if token[1]:

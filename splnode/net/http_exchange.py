@@ -143,7 +143,7 @@ def _greet(
         response, _ = read_response(message, limits)
         if response.server_protocol is None:
             return None
-        return parse(response.server_protocol, WHOSE, limits, referee=False)
+        return parse(response.server_protocol, WHOSE, limits)
     except (RemoteWireError, IndexError) as error:
         raise CallError(Code.UNAVAILABLE, f"{endpoint}: no handshake in the answer: {error}") from error
 

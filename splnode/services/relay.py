@@ -60,9 +60,9 @@ class Relay:
         if contract is None:
             try:
                 if len(text) < LONG_TEXT:
-                    protocol = Protocol.parse(text, limits=self._limits)
+                    protocol = Protocol.parse(text, limits=self._limits, referee=False)
                 else:
-                    protocol = await asyncio.to_thread(Protocol.parse, text, limits=self._limits)
+                    protocol = await asyncio.to_thread(Protocol.parse, text, limits=self._limits, referee=False)
             except (SchemaError, DataError) as error:
                 raise ValueError(f"protocol: {error}") from None
             contract = Contract(protocol, limits=self._limits)

@@ -50,7 +50,7 @@ class Greeting:
         told = None
         if text is not None:
             # Only read here, and told to nobody but the server, whose own it is: our parser's word is enough.
-            protocol = self._own if text == self._own.text else parse(text, WHOSE, self._limits, referee=False)
+            protocol = self._own if text == self._own.text else parse(text, WHOSE, self._limits)
             told = (said or protocol.md5, protocol)
         if response.match is Match.NONE:
             self._told = told or self._told  # avsc says it once, and not again to a client that has it right

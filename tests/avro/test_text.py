@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from splnode.avro.text import place, read_json, read_text
@@ -59,3 +61,11 @@ def test_half_a_pair_is_refused_and_a_whole_one_is_not() -> None:
 def test_a_place_is_a_line_and_a_column() -> None:
     assert place("ab\ncd", 0) == "line 1 column 1"
     assert place("ab\ncd", 4) == "line 2 column 2"
+
+
+@pytest.mark.parametrize("text", ['{"a\\"[[[[": "]]]][[[["}', '["[[[[", {}, [], {"[{": [1]}]', '"[[[[\\\\"'])
+def test_brackets_within_strings_do_not_nest(text: str) -> None:
+    limits = Limits(schema_depth=3)
+    assert read_json(text, limits=limits) == json.loads(text)
+    with pytest.raises(SchemaError, match="nests deeper than 3 levels at line 1"):
+        read_json(f"[[[{text}, [[]]]]]", limits=limits)
