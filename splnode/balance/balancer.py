@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import structlog
 
-from splnode.balance.choice import Choice, asked_for, is_named, is_pinned, sticky_key
+from splnode.balance.choice import Choice, asked_for, sticky_key
+from splnode.balance.explain import unavailable
 from splnode.balance.member import Dial, Member
 from splnode.balance.pick import least_request
 from splnode.balance.pool import Misfit, Pool
@@ -24,7 +25,7 @@ from splnode.discovery.resolver import Resolver
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.rpc.call import Call
 from splnode.rpc.failure import FAULTS, again
-from splnode.rpc.route import ANY, NODE_KEY, NOT_ASKED_FOR, Route
+from splnode.rpc.route import ANY, NODE_KEY, Route
 from splnode.wire.message import Contract
 from splnode.wire.pipeline import Track
 
@@ -110,7 +111,7 @@ class Balancer:
         another = self._choose(call, course.tried) is not None
         if what is Again.ELSEWHERE:
             if not another or len(course.tried) >= MOST_TRIED:
-                raise self._unavailable(call, course.attempts, error) from None
+                raise unavailable(self.pool, call, course.attempts, self._now(), error) from None
             return None
         # What this node asked for holds for it alone.
         wait = pause(self._retry, course.pauses, self._draw.random(), None if another else error.retry_after)
@@ -330,57 +331,7 @@ class Balancer:
                     if member is not None:
                         return member
                     await changed.wait()
-        raise self._unavailable(call, attempts)
-
-    # -- errors
-
-    def _unavailable(self, call: Call, attempts: Sequence[str], last: CallError | None = None) -> CallError:
-        """Why no node took the call: every one that is known, and what is wrong with it."""
-        pool = self.pool
-        had = {name: said for name, _, said in (attempt.partition(": ") for attempt in attempts)}
-        known = sorted(pool.members, key=lambda each: each.name not in had)
-        lines = [f"{each.name}: {self._left_out(call, each, had.pop(each.name, ''))}" for each in known]
-        lines += [f"{name}: {said}" for name, said in had.items()]  # those that are not known any more
-        if pool.members:
-            text = f"none of the {len(pool.members)} nodes of {pool.service} takes {call.message.name}"
-        else:
-            text = f"no node serves {pool.service}"
-        if pool.problem:
-            text = f"{text}; fewer are found than there may be: {pool.problem}"
-        delay = last.retry_after if last is not None else None
-        return CallError(Code.UNAVAILABLE, text, attempts=lines, retry_after=delay, started=False)
-
-    def _left_out(self, call: Call, member: Member, said: str) -> str:
-        """How one is, and why the call was not given to it, or what it `said` to that."""
-        route = call.route
-        asked = is_named(member, route.to) and is_pinned(member, self.pool.service, route.pin)
-        unfit, problem = self.pool.unfit(member, call.message.name), member.instance.problem
-        if member.leaving and member.leaving in said:
-            said = ""  # which is the reason for which it is left out
-        reasons = [
-            member.state.name,
-            problem or (f"does not fit: {unfit}" if unfit else ""),
-            "" if asked else NOT_ASKED_FOR,
-            *self.left_out(member),
-            said or ("" if problem else member.why()),
-        ]
-        endpoints = ", ".join(str(endpoint) for endpoint in member.lines)
-        told = "; ".join(reason for reason in reasons if reason)
-        return told if endpoints == member.name else f"{endpoints}: {told}"
-
-    def left_out(self, member: Member) -> list[str]:
-        """Why the member gets no calls while there are others, whatever they ask for; empty if it gets some."""
-        now, until, reasons = self._now(), member.accrual.until, []
-        if member.leaving or member.instance.state != "up":
-            reasons.append(f"leaving: {member.leaving or 'it says so'}")
-        if until is not None:
-            left = f"for {until - now:.1f} s more" if now < until else "until a call to it goes well"
-            reasons.append(f"left out {left}")
-        if now < member.rests:
-            reasons.append(f"full, as it said: it rests for {member.rests - now:.1f} s more")
-        if not member.instance.weight:
-            reasons.append("its weight is 0")
-        return reasons
+        raise unavailable(pool, call, attempts, self._now())
 
 
 class _Course:

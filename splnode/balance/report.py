@@ -7,6 +7,7 @@ from typing import Any
 from splnode.avro.fingerprint import wire_fingerprint
 from splnode.balance.accrual import Standing
 from splnode.balance.balancer import Balancer
+from splnode.balance.explain import left_out
 from splnode.balance.member import Line, Member
 from splnode.endpoint import Endpoint
 
@@ -60,7 +61,7 @@ def _node(balancer: Balancer, member: Member, now: float, clock: float) -> dict[
         "weight": member.instance.weight,
         "reported": member.reported.weight(now, balancer.settings),
         "load": None if last is None else last.utilization,
-        "leftOut": [*_unfit(balancer, member), *balancer.left_out(member)],
+        "leftOut": [*_unfit(balancer, member), *left_out(member, now)],
         "lastError": member.last_error,
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from splnode.balance.accrual import Standing
+from splnode.balance.explain import left_out as left_out_of
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.net.channel import State
 from splnode.rpc.call import Call
@@ -483,21 +484,6 @@ async def test_the_deadline_of_the_call_is_shorter_than_patience(mesh: Mesh):
         await mesh.ask(timeout=0.001)
 
 
-async def test_unavailable_lists_every_node_and_why(mesh: Mesh):
-    mesh.misfits["n3", "buy"] = "sku: string is no int"
-    n1, n2, _ = mesh.add("n1", "n2", "n3")
-    n1.reachable = False
-    n2.answer = stopping
-    with pytest.raises(CallError) as caught:
-        await mesh.ask()
-    text = str(caught.value)
-    assert "none of the 3 nodes of com.acme.Shop takes buy" in text
-    assert "n1: " in text and "connection refused" in text
-    assert "n1: tcp://10.0.0.1:9090: TRANSIENT_FAILURE; UNAVAILABLE: connection refused" in text
-    assert "n2: tcp://10.0.0.2:9090: READY; leaving: node is stopping" in text
-    assert "n3: tcp://10.0.0.3:9090: READY; does not fit: sku: string is no int" in text
-
-
 async def test_a_node_that_is_gone_gets_nothing_and_is_closed_when_its_calls_are_over(mesh: Mesh):
     n1, n2 = mesh.add("n1", "n2")
     await mesh.settled()
@@ -672,7 +658,7 @@ async def test_one_that_could_not_be_reached_for_long_is_back_as_soon_as_it_can(
             await asyncio.sleep(0.01)  # clock: its ejection lasts 0.1 s of the real one
         await asyncio.sleep(0.2)  # clock: several looks at it, in vain
         assert member.accrual.until == until
-        assert mesh.balancer.left_out(member) == ["left out until a call to it goes well"]
+        assert left_out_of(member, until + 1.0) == ["left out until a call to it goes well"]
         n1.reachable = n1.answers_pings = True
         while member.accrual.until is not None:
             await mesh.ask()
