@@ -10,6 +10,7 @@ from typing import Any, Final
 from splnode.avro import defaults, referee
 from splnode.avro.schema import MISSING, NAMED, PRIMITIVES, Field, Schema, full_name, namespace_of
 from splnode.avro.text import read_json, read_text
+from splnode.collector import CollectorPaused
 from splnode.errors import SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
 
@@ -25,12 +26,13 @@ _ORDERS: Final = ("ascending", "descending", "ignore")
 
 def parse(source: str | bytes, limits: Limits = DEFAULT_LIMITS, second_opinion: bool = True) -> Schema:
     """The schema of an .avsc text; `schema.parse_schema` is its public face."""
-    document = read_json(read_text(source, limits=limits), limits=limits)
-    builder = SchemaBuilder(limits=limits)
-    schema = builder.build(document)
-    builder.finish()
-    if second_opinion:
-        referee.check_schema(document, builder.names)
+    with CollectorPaused():
+        document = read_json(read_text(source, limits=limits), limits=limits)
+        builder = SchemaBuilder(limits=limits)
+        schema = builder.build(document)
+        builder.finish()
+        if second_opinion:
+            referee.check_schema(document, builder.names)
     return schema
 
 

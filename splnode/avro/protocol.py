@@ -17,6 +17,7 @@ from splnode.avro.builder import SchemaBuilder, check_branches, check_name, join
 from splnode.avro.digest import md5
 from splnode.avro.schema import NAMED, Schema, full_name, namespace_of
 from splnode.avro.text import read_json, read_text
+from splnode.collector import CollectorPaused
 from splnode.errors import SchemaError
 from splnode.limits import DEFAULT_LIMITS, Limits
 
@@ -84,7 +85,8 @@ class Protocol:
         """
         try:
             text = read_text(text, "protocol", limits)
-            protocol = _build(cls, text, read_json(text, "protocol", limits), limits, referee)
+            with CollectorPaused():
+                protocol = _build(cls, text, read_json(text, "protocol", limits), limits, referee)
         except SchemaError as error:
             if not source:
                 raise

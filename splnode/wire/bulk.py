@@ -1,9 +1,9 @@
 """Parameters of more values than are read at once: they are read aside, and weigh what they take in memory."""
 
-import gc
 import sys
 from typing import Any, Final
 
+from splnode.collector import CollectorPaused
 from splnode.errors import DataError, DecodeError, LimitExceeded
 from splnode.wire.declared import Decode
 from splnode.wire.message import ServerCall
@@ -38,18 +38,15 @@ class Bulk:
 
     def run(self) -> None:
         """Reads them."""
-        before, collecting = sys.getallocatedblocks(), gc.isenabled()
-        gc.disable()  # there are no cycles in it, and to look for them takes ten times as long as to read it
+        before = sys.getallocatedblocks()
         try:
-            self.params, end = self._decode(self._body, self._start)
+            with CollectorPaused():
+                self.params, end = self._decode(self._body, self._start)
         except DataError as caught:
             self.error = caught.with_traceback(None)  # whose frames hold all that was read
         else:
             if end != len(self._body):
                 self.error = left_over(len(self._body) - end)
-        finally:
-            if collecting:
-                gc.enable()
         self.weight = max(0, sys.getallocatedblocks() - before) * BLOCK + self._nodes * POINTER
 
 
