@@ -292,14 +292,17 @@ def _context(protocol: int) -> Context:
     context = Context(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if protocol == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0  # each connection proves anew who is there: nothing is taken up again, nor sent early
     return context
 
 
 def _mesh_of(context: Context) -> str:
     """The mesh whose authority it trusts; "" for any other authority."""
-    found = {mesh for mesh, node in map(names_in, context.get_ca_certs()) if mesh and not node}
+    found = {mesh if not node else "" for mesh, node in map(names_in, context.get_ca_certs())}
     if len(found) > 1:
-        raise ConfigError(f"tls: the authorities are of several meshes: {', '.join(sorted(found))}")
+        named = ", ".join(sorted(mesh or "none" for mesh in found))
+        raise ConfigError(f"tls: the authorities are of several meshes ({named}): each could make nodes of the others")
     return found.pop() if found else ""
 
 

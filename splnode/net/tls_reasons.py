@@ -34,6 +34,7 @@ _ALERTS: Final = {
     "CERTIFICATE_EXPIRED": "our certificate has expired: renew it (splnode cert node)",
     "BAD_CERTIFICATE": "it does not accept our certificate",
     "CERTIFICATE_UNKNOWN": "it does not accept our certificate",
+    "UNSUPPORTED_CERTIFICATE": "our certificate is not for this use (extended key usage), it says",
     "DECRYPT_ERROR": "it could not check our signature",
     "PROTOCOL_VERSION": "it has no version of TLS in common with us",
 }
