@@ -20,12 +20,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
+import structlog
+
 from splnode.errors import CallError, Code, ConfigError
 from splnode.services import store_format, store_queries
 from splnode.services.store_queries import Data, OtherSchema, StoreFault
 from splnode.services.store_reader import StoreReader
 
 T = TypeVar("T")
+
+log = structlog.get_logger("splnode.services")
 
 BATCH: Final = 1000
 """Writes in one transaction at most: what one failing sync can take down with it."""
@@ -146,7 +150,9 @@ class Store(StoreReader):
             for job in jobs:
                 _apply(job, connection)
             connection.execute("COMMIT")
-            self._failing = None
+            if self._failing is not None:
+                self._failing = None
+                log.info("data store can be written again", path=str(self.path))
         except Exception as error:  # noqa: BLE001 - the thread must live; the callers get what happened
             self._roll_back()
             if len(jobs) > 1:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import structlog
 
 from splnode.modules.files import FileFault, Folder
 from splnode.services.store import Store
@@ -191,8 +192,11 @@ async def test_a_full_disk_with_many_writers_and_space_again(small: Path) -> Non
     page = await store.read("t", limit=1000)
     assert [each["primaryKey"] for each in page.items] == kept
     remount(small, "size=8m")
-    await write("again", 5000)
-    assert kept[-1] == "again"
+    with structlog.testing.capture_logs() as said:
+        await write("again", 5000)
+        await write("and again", 5000)
+    assert [each["event"] for each in said] == ["data store can be written again"]
+    assert kept[-2:] == ["again", "and again"]
     await store.close()
     store = Store.open(small / "data")
     assert (await store.read("t")).total == len(kept)
