@@ -70,7 +70,11 @@ class Balancer:
         self._closed = False
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
-        """Carries the call to one node after the other, as far as that is allowed, until one has answered it."""
+        """Carries the call to one node after the other, as far as that is allowed, until one has answered it.
+
+        CallError(UNAVAILABLE, started=False) with an attempt for each node where none has taken it; else what the last
+        one said, with what came of those before. Cancelling is safe.
+        """
         if self._closed:
             raise CallError(Code.UNAVAILABLE, "this channel is closed", started=False)
         self.pool.use(self._now())
@@ -84,7 +88,7 @@ class Balancer:
         return self.pool.track if contract is self.contract else None
 
     async def close(self) -> None:
-        """Calls in flight fail with UNAVAILABLE, new ones too."""
+        """Calls in flight fail with UNAVAILABLE, new ones too. May be repeated."""
         self._closed = True
         await self.pool.close()
 

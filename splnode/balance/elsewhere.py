@@ -65,7 +65,10 @@ class Elsewhere:
         return tuple(self._balancers.values())
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
-        """Carries the call to a node that serves its protocol. FAILED_PRECONDITION: the nodes call in a circle."""
+        """Carries the call to a node that serves its protocol, as `Balancer.call` does. Cancelling is safe.
+
+        CallError(FAILED_PRECONDITION): the nodes call one another in a circle.
+        """
         contract = call.contract
         if HOPS_KEY in call.metadata or serving() is not None:
             _count_hop(call)

@@ -197,7 +197,10 @@ class Member:
         self.failing = ""
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
-        """Sends the call to the node, and connects before that if need be. CallError as of a channel."""
+        """Sends the call to the node, and connects before that if need be; CallError as of a channel.
+
+        Cancelling is safe.
+        """
         line = self._ready()
         return line.call(call) if line is not None else self._connect_and_call(call)
 

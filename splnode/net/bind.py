@@ -35,7 +35,8 @@ Address = tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[int, by
 def bind_unix(endpoint: Endpoint) -> socket.socket:
     """A listening socket, readable and writable for user and group alone; a file left by a dead node is replaced.
 
-    Of two nodes that want the same path at the same moment one gets it. Blocks shortly.
+    Of two nodes that want the same path at the same moment one gets it; ConfigError for the other, and for a path that
+    cannot be used. Blocks shortly. Whoever calls closes it, and removes its file (`unlink_own`).
     """
     path = Path(endpoint.path)
     try:
@@ -60,7 +61,7 @@ def bind_unix(endpoint: Endpoint) -> socket.socket:
 def bind_tcp(endpoint: Endpoint, addresses: Iterable[Address]) -> list[socket.socket]:
     """Listening sockets on all `addresses` of the endpoint's host that this machine has, and on the same port of each.
 
-    Port 0 lets the system choose it. A port that anybody listens on is an error.
+    Port 0 lets the system choose it. A port that anybody listens on is a ConfigError. Whoever calls closes them.
     """
     found = list(dict.fromkeys(addresses))
     for left in reversed(range(ATTEMPTS)):
@@ -75,7 +76,7 @@ def bind_tcp(endpoint: Endpoint, addresses: Iterable[Address]) -> list[socket.so
 def share_tcp(endpoint: Endpoint, addresses: Iterable[Address]) -> list[socket.socket]:
     """One more listening socket on each of `addresses`, port included, beside those of this user that are shared.
 
-    All of them have SO_REUSEPORT; ConfigError where one has not, or another user listens.
+    All of them have SO_REUSEPORT; ConfigError where one has not, or another user listens. Whoever calls closes them.
     """
     sockets: list[socket.socket] = []
     try:

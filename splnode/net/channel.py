@@ -99,7 +99,10 @@ class EndpointChannel:
         return connection.server if isinstance(connection, ClientConnection) else None
 
     async def connect(self) -> None:
-        """Connects now and finishes the handshake, within `connect_timeout`. CallError(UNAVAILABLE) says why not."""
+        """Connects now and finishes the handshake, within `connect_timeout`. CallError(UNAVAILABLE) says why not.
+
+        Several at a time wait for one dial. Cancelling is safe: it ends the waiting, and the dial goes on.
+        """
         await self._connected(math.inf, "connect")
 
     async def ping(self, timeout: float, metadata: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
@@ -129,14 +132,18 @@ class EndpointChannel:
         return self._track if contract is self.contract else None
 
     def call(self, call: Call) -> Coroutine[Any, Any, object]:
-        """Carries the call over the present connection or a new one."""
+        """Carries the call over the present connection or a new one.
+
+        CallError: UNAVAILABLE (`started` says whether it may have run) and DEADLINE_EXCEEDED, besides what comes back.
+        Cancelling is safe, and cancels the call at the other end where that understands it.
+        """
         if call.metadata:
             check_bearer(call, self.endpoint, self._tls)
         connection = self._connection
         return connection.call(call) if connection is not None and connection.is_open else self._call_anew(call)
 
     async def close(self) -> None:
-        """Calls in flight fail with UNAVAILABLE, new ones too."""
+        """Calls in flight fail with UNAVAILABLE, new ones too. May be repeated; on return the socket is closed."""
         self._become(State.SHUTDOWN)
         if self._dial is not None:
             self._dial.cancel()

@@ -31,7 +31,8 @@ async def discover(
     """The protocol that `endpoint` serves under the full or short name `service`.
 
     It is whatever the server says: the caller looks whether its name is the one asked for. CallError(UNAVAILABLE)
-    where nobody answers within `timeout` seconds; SchemaError if `service` is no name.
+    where nobody answers within `timeout` seconds; SchemaError if `service` is no name. The connection is closed on
+    return. Cancelling is safe.
     """
     namespace, _, short = service.rpartition(".")
     empty = {"protocol": short or "Discovery", "namespace": namespace, "types": [], "messages": {}}

@@ -60,11 +60,14 @@ class HttpPool:
         return not self._failure
 
     async def connect(self) -> None:
-        """Opens the first connection, so that an endpoint that is not there shows at once."""
+        """Opens the first connection, so that an endpoint that is not there shows at once: CallError(UNAVAILABLE)."""
         self._idle.append(await self._dial())
 
     async def call(self, call: Call) -> object:
-        """Carries the call over an idle connection or a new one, within its deadline."""
+        """Carries the call over an idle connection or a new one, within its deadline; CallError as of a channel.
+
+        Cancelling is safe: the connection that it was on is closed, which cancels the call at the other end.
+        """
         begun = False
         try:
             async with asyncio.timeout(max(0.0, call.remaining)), self._places:
