@@ -13,6 +13,7 @@ cuts it short: the next line goes to a file at that path. `reopen` begins it at 
 """
 
 import contextlib
+import ipaddress
 import json
 import os
 import threading
@@ -91,7 +92,7 @@ class Audit:
 
     def _is_again(self, verdict: str, facts: Mapping[str, Any]) -> bool:
         """Whether it is only counted: the same of the same peer, whatever its port."""
-        peer = str(facts.get("peer", "")).rpartition(":")[0]
+        peer = _origin(str(facts.get("peer", "")))
         key = (verdict, peer, *(str(facts.get(name)) for name in ("who", "service", "message", "rule")))
         now = self._clock()
         since, times = self._seen.get(key, (0.0, 0))
@@ -167,6 +168,17 @@ class Audit:
             return None
         self._failing = False
         return file
+
+
+def _origin(peer: str) -> str:
+    """Whence it comes: without its port, and of an IPv6 address the network, whose addresses are all its owner's."""
+    host = peer.rpartition(":")[0]
+    scheme, bracket, address = host.partition("[")
+    if bracket:
+        with contextlib.suppress(ValueError):
+            network = ipaddress.IPv6Network((address.rstrip("]").partition("%")[0], 64), strict=False)
+            return f"{scheme}[{network}]"
+    return host
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -67,6 +67,19 @@ def test_the_same_denial_is_counted(tmp_path: Path) -> None:
     ]
 
 
+def test_the_addresses_of_one_network_are_one_peer(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "audit.jsonl"
+    log = Audit(path, clock=clock)
+    for host in range(1, 100):
+        log.put("denied", {**FACTS, "peer": f"tcp://[2001:db8::{host:x}]:{host}"})
+    for other in ("tcp://[2001:db8:0:1::1]:9", "tcp://[fe80::1%eth0]:9", "unix (uid 7)", "tls://10.0.0.1:9"):
+        log.put("denied", {**FACTS, "peer": other})
+    log.close()
+    found = lines(path)
+    assert len(found) == 1 + 4 + 1
+    assert (found[-1]["peer"], found[-1]["again"]) == ("tcp://[2001:db8::/64]", 98)
+
+
 def test_different_denials_are_counted_in_bounds(tmp_path: Path) -> None:
     log = Audit(tmp_path / "audit.jsonl", clock=Clock())
     for number in range(audit.SAME * 3):
