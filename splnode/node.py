@@ -24,16 +24,15 @@ from splnode.access.keeper import Keeper
 from splnode.avro.codec import engines
 from splnode.avro.protocol import Protocol, ProtocolLike, find_protocol
 from splnode.balance import report
-from splnode.balance.elsewhere import Elsewhere
+from splnode.balance.elsewhere import open_elsewhere
 from splnode.config import Config, TlsConfig, differences, node_id
-from splnode.discovery.resolver import Announcer, Instance, Resolver
+from splnode.discovery.resolver import Announcer, Resolver
 from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.limits import Limits
 from splnode.modules.catalogue import Modules
 from splnode.net.listener import Listener
 from splnode.net.memory import fitted, memory_limit
-from splnode.net.securing import Securing
 from splnode.net.tls import Tls
 from splnode.net.tls_watch import open_tls, watch_expiry
 from splnode.notify import notify
@@ -285,7 +284,7 @@ class Node:
             check_up=lambda: check_up(self._tls, self.endpoints, self._keeper),
         )
         self._closing.push_async_callback(mesh.close)
-        elsewhere = open_elsewhere(config, mesh, self._tls)
+        elsewhere = open_elsewhere(config, mesh.roster, mesh.verdicts, self._tls)
         self._router.elsewhere, self._router.here = elsewhere, mesh.service.is_here
         self._closing.push_async_callback(elsewhere.close)
         self.serve("SPLNodeService", mesh.service)
@@ -396,28 +395,6 @@ class Node:
 
     def _protocols(self) -> list[Protocol]:
         return [contract.protocol for contract in self._directory.contracts]
-
-
-def open_elsewhere(config: Config, mesh: MeshMember, tls: Securing | None = None) -> Elsewhere:
-    """A channel to all services of others, as `mesh` knows them. Whoever opens it closes it, before the mesh."""
-    verdicts = mesh.verdicts
-
-    def misfit(instance: Instance, contract: Contract, message: str) -> str:
-        lie = verdicts.lie(instance, contract.protocol.name)
-        return lie or verdicts.misfit(contract.protocol, instance, message)
-
-    elsewhere = Elsewhere(
-        mesh.roster,
-        misfit=misfit,
-        channels=config.channels,
-        balance=config.balance,
-        ejection=config.ejection,
-        retry=config.retry,
-        limits=config.limits,
-        tls=tls,
-    )
-    verdicts.changed = elsewhere.change
-    return elsewhere
 
 
 def _identify(config: Config) -> tuple[str, Tls | None]:

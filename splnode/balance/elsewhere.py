@@ -9,8 +9,9 @@ import structlog
 from splnode.balance.balancer import Balancer
 from splnode.balance.member import Dial
 from splnode.balance.pool import Misfit
-from splnode.config import BalanceConfig, ChannelsConfig, EjectionConfig, RetryConfig
-from splnode.discovery.resolver import Resolver
+from splnode.config import BalanceConfig, ChannelsConfig, Config, EjectionConfig, RetryConfig
+from splnode.discovery.resolver import Instance, Resolver
+from splnode.discovery.verdicts import Verdicts
 from splnode.errors import CallError, Code
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.channel import EndpointChannel
@@ -128,6 +129,30 @@ class Elsewhere:
         return lambda endpoint, changed: EndpointChannel(
             endpoint, contract, settings=self._channels, limits=self._limits, changed=changed, tls=self._tls
         )
+
+
+def open_elsewhere(config: Config, resolver: Resolver, verdicts: Verdicts, tls: Securing | None = None) -> Elsewhere:
+    """All services of others, as `resolver` finds them and `verdicts` judges what they announce.
+
+    Whoever opens it closes it, before those two.
+    """
+
+    def misfit(instance: Instance, contract: Contract, message: str) -> str:
+        lie = verdicts.lie(instance, contract.protocol.name)
+        return lie or verdicts.misfit(contract.protocol, instance, message)
+
+    elsewhere = Elsewhere(
+        resolver,
+        misfit=misfit,
+        channels=config.channels,
+        balance=config.balance,
+        ejection=config.ejection,
+        retry=config.retry,
+        limits=config.limits,
+        tls=tls,
+    )
+    verdicts.changed = elsewhere.change
+    return elsewhere
 
 
 def _key(contract: Contract) -> str | Contract:

@@ -4,7 +4,6 @@ Commands make one call after another, so they block: a loop and its imports woul
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from splnode.net.blocking import BlockingChannel, channel_to
 from splnode.net.carrier import Carrier
 from splnode.net.securing import Securing
 from splnode.sync import Client
+from splnode.wire.greeting import nameless
 from splnode.wire.message import Contract
 
 REFLECTION: Final = "splnode.Reflection"
@@ -126,7 +126,7 @@ def discover(target: Target, service: str, phases: Phases | None = None) -> tupl
 
     Nobody is called with a protocol that it has not shown: some servers (avsc's) take that for a fault and log it.
     """
-    contract = Contract(nameless(service))
+    contract = Contract(nameless(service, referee=False))
     with connected(target, contract, phases) as dialled:
         return dialled.endpoint, dialled.server or _discover_http(dialled, target.connect_timeout)
 
@@ -205,13 +205,6 @@ def _discover_http(dialled: Dialled, timeout: float) -> Protocol:
 
     assert isinstance(dialled.channel, BlockingHttpChannel)
     return dialled.channel.discover(time.monotonic() + timeout)
-
-
-def nameless(service: str) -> Protocol:
-    """A protocol of that name without messages: whoever comes with it gets the server's own text."""
-    namespace, _, short = service.rpartition(".")
-    document = {"protocol": short or "Discovery", "types": [], "messages": {}}
-    return Protocol.parse(json.dumps(document | ({"namespace": namespace} if namespace else {})), referee=False)
 
 
 def split_name(text: str) -> tuple[str, str]:

@@ -86,8 +86,8 @@ async def looking(seconds: float | None = None, tls: Securing | None = None) -> 
     """A part in the mesh that is no node: it finds others, and passes calls on to them. It waits for them before, for
     so many seconds; None: as long as they need."""
     from splnode.avro.protocol import find_protocol
+    from splnode.balance.elsewhere import open_elsewhere
     from splnode.net.tls import Tls
-    from splnode.node import open_elsewhere
     from splnode.services.checkup import check_up
 
     async def modules() -> list[str]:
@@ -106,7 +106,7 @@ async def looking(seconds: float | None = None, tls: Securing | None = None) -> 
         tls=tls,
         check_up=lambda: check_up(tls if isinstance(tls, Tls) else None),
     )
-    router.elsewhere = elsewhere = open_elsewhere(config, member, tls)
+    router.elsewhere = elsewhere = open_elsewhere(config, member.roster, member.verdicts, tls)
     try:
         await member.start("", [])
         await asyncio.sleep(LOOKING if seconds is None else seconds)

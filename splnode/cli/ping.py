@@ -57,11 +57,12 @@ def run(args: argparse.Namespace) -> int:
 
 def pinger(where: target.Target) -> tuple[Endpoint, Callable[[float], object], Callable[[], None]]:
     """Connects to the first endpoint that answers: what pings it once, until a moment, and what closes it."""
-    from splnode.cli.dial import dial_first, nameless
+    from splnode.cli.dial import dial_first
     from splnode.net.blocking import BlockingChannel
+    from splnode.wire.greeting import nameless
     from splnode.wire.message import Contract
 
-    dialled = dial_first(where, Contract(nameless("Ping")))
+    dialled = dial_first(where, Contract(nameless("Ping", referee=False)))
     channel, endpoint = dialled.channel, dialled.endpoint
     ping: Callable[[float], object]
     if isinstance(channel, BlockingChannel):

@@ -5,7 +5,6 @@ gives the one whose name the client bears; a stock server gives the only one it 
 """
 
 import asyncio
-import json
 
 from splnode.avro.protocol import Protocol
 from splnode.config import ChannelsConfig
@@ -17,6 +16,7 @@ from splnode.net.connection import ClientConnection
 from splnode.net.http_client import HttpPool
 from splnode.net.securing import Securing
 from splnode.wire.client import ClientSession
+from splnode.wire.greeting import nameless
 from splnode.wire.message import Contract
 
 
@@ -34,9 +34,7 @@ async def discover(
     where nobody answers within `timeout` seconds; SchemaError if `service` is no name. The connection is closed on
     return. Cancelling is safe.
     """
-    namespace, _, short = service.rpartition(".")
-    empty = {"protocol": short or "Discovery", "namespace": namespace, "types": [], "messages": {}}
-    contract = Contract(Protocol.parse(json.dumps(empty)), limits=limits)
+    contract = Contract(nameless(service), limits=limits)
     try:
         async with asyncio.timeout(timeout):
             if endpoint.framing == "http":

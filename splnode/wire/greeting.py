@@ -14,6 +14,7 @@ Step 3 is for peers that answer NONE to any other hash than theirs (yaqd); step 
 port of many services their first guess may be another service than ours.
 """
 
+import json
 from typing import Final
 
 from splnode.avro.protocol import Protocol
@@ -81,3 +82,13 @@ class Greeting:
         told = f"it speaks {self._told[1].name}" if self._told else "it does not say what it speaks"
         text = f"the server refused our protocol {self._own.name}; {told}"
         return CallError(Code.FAILED_PRECONDITION, text, started=False)
+
+
+def nameless(service: str, *, referee: bool = True) -> Protocol:
+    """A protocol of that full or short name without messages: whoever comes with it is told the server's own text.
+
+    SchemaError for what is no name, unless no `referee` is asked (see `Protocol.parse`).
+    """
+    namespace, _, short = service.rpartition(".")
+    document = {"protocol": short or "Discovery", "types": [], "messages": {}}
+    return Protocol.parse(json.dumps(document | ({"namespace": namespace} if namespace else {})), referee=referee)

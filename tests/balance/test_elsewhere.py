@@ -11,9 +11,10 @@ import pytest
 import splnode
 from splnode.avro.protocol import Protocol
 from splnode.balance import elsewhere
-from splnode.balance.elsewhere import Elsewhere
-from splnode.config import BalanceConfig, EjectionConfig
+from splnode.balance.elsewhere import Elsewhere, open_elsewhere
+from splnode.config import BalanceConfig, Config, EjectionConfig
 from splnode.discovery.resolver import Address, Board, Instance
+from splnode.discovery.verdicts import Verdicts
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, EncodeError
 from splnode.net.channel import State
@@ -363,3 +364,15 @@ async def test_closed_nothing_is_lent(lent: Client, mesh: Elsewhere) -> None:
         await holding
     with pytest.raises(CallError, match="closing"):
         await lent.am_i(1)
+
+
+async def test_it_is_opened_with_what_a_node_knows_of_the_others() -> None:
+    async def fetch(instance: Instance, service: str) -> Protocol:
+        raise CallError(Code.UNAVAILABLE, f"{instance.node} does not tell of {service}")
+
+    verdicts = Verdicts(fetch)
+    opened = open_elsewhere(Config(), Board(), verdicts)
+    assert verdicts.changed == opened.change
+    with pytest.raises(CallError, match="no node serves"):
+        await Client(opened, PROTOCOL, timeout=0.05).call("hold", {})
+    await opened.close()

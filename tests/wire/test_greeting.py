@@ -2,9 +2,9 @@
 
 import pytest
 
-from splnode.errors import Code, RemoteWireError
+from splnode.errors import Code, RemoteWireError, SchemaError
 from splnode.limits import DEFAULT_LIMITS
-from splnode.wire.greeting import Greeting
+from splnode.wire.greeting import Greeting, nameless
 from splnode.wire.handshake import HandshakeResponse, Match
 from tests.wire.conftest import CALCULATOR, OTHER, calculator, handshake, protocol
 
@@ -75,3 +75,14 @@ def test_what_a_server_may_not_say():
     for match in Match:
         with pytest.raises(RemoteWireError, match="the server's protocol cannot be read"):
             greeting().learn(HandshakeResponse(match, "{", KEY))
+
+
+@pytest.mark.parametrize(("service", "name"), [("com.acme.Shop", "com.acme.Shop"), ("Shop", "Shop"), ("", "Discovery")])
+def test_who_asks_comes_with_a_protocol_of_no_messages(service, name):
+    protocol = nameless(service)
+    assert (protocol.name, dict(protocol.messages)) == (name, {})
+
+
+def test_what_is_no_name_is_refused():
+    with pytest.raises(SchemaError):
+        nameless("com.acme.1 Shop")
