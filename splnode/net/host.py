@@ -188,7 +188,7 @@ class Host:
             connection.abort()  # it was being accepted while this closed
         elif limit := self._places.enter(connection, connection.address):
             self.refused += 1
-            what = "the limit of open files is near" if limit is OPEN_FILES else f"there are {limit} already"
+            what = "the limit of open files is near" if limit is OPEN_FILES else f"there are as many as {limit} allows"
             event = f"connections are refused: {what}"
             self.reached(limit, event, fix=FIXES[limit], address=connection.address, open=len(self.connections))
             connection.abort()

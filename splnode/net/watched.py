@@ -106,9 +106,10 @@ class WatchedConnection(asyncio.BaseProtocol):
                 return
         if not self._closing:
             what = "did not read what waits for it" if self._stalled else self.OWED
-            log.info("connection dropped", peer=str(self._peer()), reason=what)
             if self._host.greets(self):
+                what += f" (limit handshake_seconds = {self._host.limits.handshake_seconds:g})"
                 self._host.reached.counts["handshake_seconds"] += 1
+            log.info("connection dropped", peer=str(self._peer()), reason=what)
         self.abort()
 
     def _is_read_aside(self) -> bool:

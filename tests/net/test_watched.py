@@ -55,7 +55,7 @@ async def test_who_owes_something_and_does_not_pay_is_dropped(watched: tuple[Wat
     with structlog.testing.capture_logs() as logs:
         connection.out_of_patience()
     assert transport.said == ["abort"]
-    assert logs[0]["reason"] == Watched.OWED
+    assert logs[0]["reason"] == f"{Watched.OWED} (limit handshake_seconds = 5)"
 
 
 async def test_who_is_kept_waiting_by_this_end_is_not(watched: tuple[Watched, Noting]) -> None:
