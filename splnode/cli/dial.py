@@ -126,7 +126,7 @@ def discover(target: Target, service: str, phases: Phases | None = None) -> tupl
 
     Nobody is called with a protocol that it has not shown: some servers (avsc's) take that for a fault and log it.
     """
-    contract = Contract(nameless(service, referee=False))
+    contract = Contract(nameless(service))
     with connected(target, contract, phases) as dialled:
         return dialled.endpoint, dialled.server or _discover_http(dialled, target.connect_timeout)
 

@@ -62,7 +62,7 @@ def pinger(where: target.Target) -> tuple[Endpoint, Callable[[float], object], C
     from splnode.wire.greeting import nameless
     from splnode.wire.message import Contract
 
-    dialled = dial_first(where, Contract(nameless("Ping", referee=False)))
+    dialled = dial_first(where, Contract(nameless("Ping")))
     channel, endpoint = dialled.channel, dialled.endpoint
     ping: Callable[[float], object]
     if isinstance(channel, BlockingChannel):

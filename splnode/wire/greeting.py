@@ -84,11 +84,11 @@ class Greeting:
         return CallError(Code.FAILED_PRECONDITION, text, started=False)
 
 
-def nameless(service: str, *, referee: bool = True) -> Protocol:
+def nameless(service: str) -> Protocol:
     """A protocol of that full or short name without messages: whoever comes with it is told the server's own text.
 
-    SchemaError for what is no name, unless no `referee` is asked (see `Protocol.parse`).
+    SchemaError for what cannot be one.
     """
     namespace, _, short = service.rpartition(".")
     document = {"protocol": short or "Discovery", "types": [], "messages": {}}
-    return Protocol.parse(json.dumps(document | ({"namespace": namespace} if namespace else {})), referee=referee)
+    return Protocol.parse(json.dumps(document | ({"namespace": namespace} if namespace else {})), referee=False)

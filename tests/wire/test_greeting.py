@@ -85,4 +85,4 @@ def test_who_asks_comes_with_a_protocol_of_no_messages(service, name):
 
 def test_what_is_no_name_is_refused():
     with pytest.raises(SchemaError):
-        nameless("com.acme.1 Shop")
+        nameless("com..Shop")
