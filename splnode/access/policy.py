@@ -136,11 +136,12 @@ def default_text() -> str:
 @cache
 def is_shipped(service: str) -> bool:
     """Whether a service of this full name is splnode's own."""
-    return service in UNSHIPPED or service.startswith("splnode.") or service in _shipped()
+    return service in UNSHIPPED or service.startswith("splnode.") or service in shipped()
 
 
 @cache
-def _shipped() -> frozenset[str]:
+def shipped() -> frozenset[str]:
+    """The full names of splnode's own protocols."""
     files = resources.files("splnode").joinpath("protocols").iterdir()
     return frozenset(file.name.removesuffix(".avpr") for file in files)
 

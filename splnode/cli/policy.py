@@ -16,11 +16,12 @@ from typing import Final
 from splnode import config
 from splnode.access.guard import Guard
 from splnode.access.keeper import read_policy
-from splnode.access.policy import DEFAULT, TOKEN, Policy, Verdict, default_policy, default_text
+from splnode.access.policy import DEFAULT, TOKEN, Policy, Verdict, default_policy, default_text, shipped
 from splnode.access.tokens import TokenFile, Tokens
+from splnode.avro.protocol import find_protocol
 from splnode.cli import output
 from splnode.cli.dial import split_name
-from splnode.cli.failure import UsageError
+from splnode.cli.failure import UsageError, say
 from splnode.identity import INSECURE, LOOPBACK, MESH, NODE, OWN, UNIX, Identity
 
 DENIED: Final = 1
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if not (args.identity and args.message):
         raise UsageError("policy test IDENTITY SERVICE.MESSAGE: say who calls what")
     who = identity_of(args.identity, args.group)
+    hint(args.message)
     verdict = decide(policy, TokenFile(settings.tokens_file), who, args.message)
     if output.wants_text(args.json):
         word = output.paint("allowed", output.GREEN) if verdict.allowed else output.paint("denied", output.RED)
@@ -59,6 +61,18 @@ def run(args: argparse.Namespace) -> int:
         told = {"identity": who.name, "groups": sorted(who.groups), "message": args.message}
         output.emit({"allowed": verdict.allowed, **told, **_why(verdict)})
     return 0 if verdict.allowed else DENIED
+
+
+def hint(message: str) -> None:
+    """Says where it can hardly be what is meant: a policy has full names alone, and only messages that there are. A
+    service that is not splnode's own is not known here. UsageError.
+    """
+    service, name = split_name(message)
+    full = next((each for each in shipped() if service == each.rpartition(".")[2]), service)
+    if full != service:
+        say(f"this is asked of a service {service} without a namespace; if you mean splnode's own, say {full}.{name}")
+    elif full in shipped() and name not in (messages := find_protocol(full).messages):
+        say(f"{full} has no message {name!r}; it has {', '.join(messages)}")
 
 
 def decide(policy: Policy, tokens: TokenFile, who: Identity, message: str) -> Verdict:

@@ -42,6 +42,18 @@ def test_which_rule_decides(shell: Shell, rules: str) -> None:
     assert (done.code, done.results[0]["line"], done.results[0]["allowed"]) == (1, None, False)
 
 
+@pytest.mark.parametrize(("message", "said"), [
+    ("Health.check", "say splnode.Health.check"),
+    ("SPLDataService.raed", "SPLDataService has no message 'raed'; it has write, read"),
+    ("SPLDataService.read", ""),
+    ("com.acme.Shop.raed", ""),
+])  # fmt: skip
+def test_what_can_hardly_be_meant_is_said(shell: Shell, rules: str, message: str, said: str) -> None:
+    done = shell("policy", "test", "loopback", message)
+    assert said in done.err if said else not done.err
+    assert done.results[0]["message"] == message
+
+
 def test_by_the_settings_of_a_node(shell: Shell, rules: str, home: Path) -> None:
     node = str(home / "node.toml")
     TokenFile(home / "state" / "tokens.json").create("ci", ["Shop.buy"], [], 0.0, None)
