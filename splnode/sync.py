@@ -165,6 +165,7 @@ def connect(  # noqa: PLR0913 - what a script may want to say, each by its name
     limits: Limits = DEFAULT_LIMITS,
     tls: Securing | None = None,
     token: str | None = None,
+    login: tuple[str, str] | None = None,
 ) -> Iterator[Client]:
     """A Client of `protocol` (a Protocol, the path of an `.avpr` file, or the name of a protocol that is shipped) at
     `endpoint`.
@@ -172,14 +173,14 @@ def connect(  # noqa: PLR0913 - what a script may want to say, each by its name
     `timeout` in seconds is what each call gets that names none. `results` gives the msgspec.Struct for a message's
     response, `errors` the classes to raise for declared errors. `tls` is what a `tls://` endpoint is shown and must
     show (`splnode.Tls`; without it the authorities of the system are believed). `token` goes with each call, but over
-    no plain link between hosts (CallError(UNAUTHENTICATED), and nothing was sent). Connects on entering, within
-    `connect_timeout` seconds, so that CallError(UNAVAILABLE) comes from here; connects again by itself; closes on
-    leaving.
+    no plain link between hosts (CallError(UNAUTHENTICATED), and nothing was sent). `login`: see `splnode.connect`.
+    Connects on entering, within `connect_timeout` seconds, so that CallError(UNAVAILABLE) comes from here; connects
+    again by itself; closes on leaving.
     """
     where = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
     named = {error.schema_name: error for error in errors}
     contract = Contract(find_protocol(protocol), results=results or {}, errors=named, limits=limits)
-    channel = channel_to(where, contract, connect_timeout, tls)
+    channel = channel_to(where, contract, connect_timeout, tls, login)
     client = Client(channel, contract, timeout=timeout, metadata=bearer(token) if token is not None else NO_METADATA)
     try:
         channel.connect()

@@ -23,7 +23,7 @@ from typing import Any, Final
 from splnode.avro.protocol import Message, Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, RemoteWireError, SplnodeError
-from splnode.net.bearing import check_bearer
+from splnode.net.bearing import check_bearer, check_login
 from splnode.net.carrier import Carrier
 from splnode.net.engine import native_net
 from splnode.net.reasons import lost, said_tls
@@ -49,20 +49,29 @@ LEAST: Final = 0.2
 
 
 def channel_to(
-    endpoint: Endpoint, contract: Contract, connect_timeout: float = CONNECT_TIMEOUT, tls: Securing | None = None
+    endpoint: Endpoint,
+    contract: Contract,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    tls: Securing | None = None,
+    login: tuple[str, str] | None = None,
 ) -> Carrier:
-    """A channel to the endpoint, in its framing, not connected yet. `tls`: see `stream.dial`."""
+    """A channel to the endpoint, in its framing, not connected yet. `tls`: see `stream.dial`.
+
+    `login`: see `splnode.connect`.
+    """
+    if login is not None:
+        check_login(endpoint, tls)
     if endpoint.framing == "http":
         from splnode.net.blocking_http import BlockingHttpChannel  # noqa: PLC0415 - with h11, for those who need it
 
         return BlockingHttpChannel(endpoint, contract, connect_timeout=connect_timeout, tls=tls)
-    return BlockingChannel(endpoint, contract, connect_timeout=connect_timeout, tls=tls)
+    return BlockingChannel(endpoint, contract, connect_timeout=connect_timeout, tls=tls, login=login)
 
 
 class BlockingChannel(Carrier):
     """One endpoint in netty, spec or sasl framing. Not thread-safe; whoever made it closes it."""
 
-    __slots__ = ("_netty", "_session")
+    __slots__ = ("_login", "_netty", "_session")
 
     def __init__(
         self,
@@ -71,8 +80,10 @@ class BlockingChannel(Carrier):
         *,
         connect_timeout: float = CONNECT_TIMEOUT,
         tls: Securing | None = None,
+        login: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(endpoint, contract, connect_timeout=connect_timeout, tls=tls)
+        self._login = login
         self._netty = endpoint.framing in (None, "netty")
         self._session: ClientSession | None = None  # it outlives its connection, for what it learned
         native = native_net()
@@ -101,7 +112,11 @@ class BlockingChannel(Carrier):
         assert stream is not None  # `dial` was called
         known = (before.server_hash, before.server) if before is not None and before.server is not None else None
         session = ClientSession(
-            self.contract, framing=self.endpoint.framing or "netty", remembered=known, limits=self.contract.limits
+            self.contract,
+            framing=self.endpoint.framing or "netty",
+            remembered=known,
+            limits=self.contract.limits,
+            login=self._login,
         )
         try:
             _greet(session, stream, until)

@@ -27,7 +27,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, DeclaredError
 from splnode.identity import bearer
 from splnode.limits import DEFAULT_LIMITS, Limits
-from splnode.net.bearing import check_bearer
+from splnode.net.bearing import check_bearer, check_login
 from splnode.net.connect import open_transport
 from splnode.net.connection import ClientConnection
 from splnode.net.http_client import HttpPool
@@ -54,7 +54,7 @@ class State(enum.Enum):
 class EndpointChannel:
     """Dials on the first call or on `connect`, reconnects with backoff; whoever made it closes it.
 
-    `changed` is called after each change of its state.
+    `changed` is called after each change of its state. `login`: see `connect`.
     """
 
     def __init__(
@@ -66,7 +66,10 @@ class EndpointChannel:
         limits: Limits = DEFAULT_LIMITS,
         changed: Callable[[], None] = lambda: None,
         tls: Securing | None = None,
+        login: tuple[str, str] | None = None,
     ) -> None:
+        if login is not None:
+            check_login(endpoint, tls)
         self.endpoint = endpoint
         self.contract = contract
         self._settings = settings
@@ -74,6 +77,7 @@ class EndpointChannel:
         self._state = State.IDLE
         self._changed = changed
         self._tls = tls
+        self._login = login
         self._connection: ClientConnection | HttpPool | None = None
         self._dial: asyncio.Task[ClientConnection | HttpPool | CallError] | None = None
         self._backoff = settings.backoff_initial
@@ -222,7 +226,7 @@ class EndpointChannel:
             pool = HttpPool(self.endpoint, self.contract, settings, self._limits, self._lost, self._tls)
             await pool.connect()
             return pool
-        session = ClientSession(self.contract, framing=framing, limits=self._limits)
+        session = ClientSession(self.contract, framing=framing, limits=self._limits, login=self._login)
         started = time.monotonic()
         connection = await open_transport(
             self.endpoint,
@@ -270,6 +274,7 @@ async def connect(  # noqa: PLR0913 - what a program may want to say, each by it
     limits: Limits = DEFAULT_LIMITS,
     tls: Securing | None = None,
     token: str | None = None,
+    login: tuple[str, str] | None = None,
 ) -> AsyncIterator[Client]:
     """A Client of `protocol` (a Protocol, the path of an `.avpr` file, or the name of a protocol that is shipped) at
     `endpoint`, for programs without a node.
@@ -280,13 +285,15 @@ async def connect(  # noqa: PLR0913 - what a program may want to say, each by it
     `timeout` in seconds is what each call gets that names none. `results` gives the msgspec.Struct for a
     message's response, `errors` the classes to raise for declared errors. `tls` is what a `tls://` endpoint is
     shown and must show (`splnode.Tls`; without it the authorities of the system are believed). `token` goes with each
-    call, but over no plain link between hosts (CallError(UNAUTHENTICATED), and nothing was sent). Connects on entering,
-    so that CallError(UNAVAILABLE) comes from here; reconnects by itself; closes on leaving.
+    call, but over no plain link between hosts (CallError(UNAUTHENTICATED), and nothing was sent). `login`, a name and a
+    password, is proved by SASL PLAIN where the endpoint says `?framing=sasl`: to a splnode those of a token, to another
+    server what it knows. Connects on entering, so that CallError(UNAVAILABLE) comes from here; reconnects by itself;
+    closes on leaving.
     """
     where = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)
     named = {error.schema_name: error for error in errors}
     contract = Contract(find_protocol(protocol), results=results or {}, errors=named, limits=limits)
-    channel = EndpointChannel(where, contract, settings=settings, limits=limits, tls=tls)
+    channel = EndpointChannel(where, contract, settings=settings, limits=limits, tls=tls, login=login)
     try:
         await channel.connect()
         bringing = (Beside(bearer(token)),) if token is not None else ()

@@ -35,14 +35,15 @@ class ClientSession(Inflow):
 
     `framing`: netty, spec and sasl are stateful (call `start` first); http makes each call one stateless
     message: responses come in the order of the calls, and `receive_eof` ends each body. `remembered` is what an
-    earlier session to the same place learned, its `server_hash` and `server`: it saves a round trip.
+    earlier session to the same place learned, its `server_hash` and `server`: it saves a round trip. `login` is a name
+    and a password that sasl proves by PLAIN, to whom nobody else listens.
 
     The holder sends `data_to_send` after `start`, `call`, `cancel`, `ping` and `receive_data`. After a
     RemoteWireError it closes; what was not answered is its own to fail, as it is at the end of the stream.
     """
 
     __slots__ = (
-        "_answered", "_attempt", "_denied", "_due", "_greeting", "_hello", "_limits", "_metadata", "_netty",
+        "_answered", "_attempt", "_denied", "_due", "_greeting", "_hello", "_limits", "_login", "_metadata", "_netty",
         "_pair", "_peer", "_posts", "_shaking", "_stateless", "_waiting", "contract", "failed", "framing",
     )  # fmt: skip
 
@@ -53,10 +54,14 @@ class ClientSession(Inflow):
         framing: str = "netty",
         remembered: tuple[bytes, Protocol] | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        login: tuple[str, str] | None = None,
     ) -> None:
         if framing not in ("netty", "spec", "sasl", "http"):
             raise LocalWireError(f"unknown framing {framing!r}; there are netty, spec, sasl and http")
+        if login is not None and framing != "sasl":
+            raise LocalWireError(f"a login is proved by sasl, and this framing is {framing}")
         super().__init__(limits, netty=framing == "netty")
+        self._login = login
         self.contract = contract
         self.framing = framing
         self.failed: RemoteWireError | None = None
@@ -123,7 +128,7 @@ class ClientSession(Inflow):
         if self._stateless or self._attempt:
             raise LocalWireError("start is for stateful framings, and once only")
         if self.framing == "sasl":
-            self.pipeline.write(sasl.start())
+            self.pipeline.write(sasl.start() if self._login is None else sasl.start_plain(*self._login))
         self._shake()
 
     def call(self, message: str, params: Mapping[str, Any], metadata: Mapping[str, bytes] | None = None) -> int:
@@ -315,7 +320,7 @@ class ClientSession(Inflow):
         """SASL: what follows the server's consent."""
         assert self._hello is not None  # its caller looked
         self._hello += data
-        end = sasl.read_reply(self._hello)
+        end = sasl.read_reply(self._hello, sasl.ANONYMOUS if self._login is None else sasl.PLAIN)
         if end is None:
             return b""
         data, self._hello = self._hello[end:], None

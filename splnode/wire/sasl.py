@@ -1,4 +1,4 @@
-"""The SASL negotiation that may precede spec framing: ANONYMOUS, both ends, and PLAIN, the server's.
+"""The SASL negotiation that may precede spec framing: ANONYMOUS and PLAIN, both ends.
 
 ```
 client   00 | i32 | mechanism | i32 | initial response       START
@@ -11,7 +11,7 @@ PLAIN's initial response is `[identity] 00 name 00 password`. (Avro 1.12 specifi
 
 from typing import Final
 
-from splnode.errors import RemoteWireError
+from splnode.errors import LocalWireError, RemoteWireError
 
 START: Final = 0
 CONTINUE: Final = 1
@@ -30,6 +30,16 @@ COMPLETED: Final = b"\x03\0\0\0\0"
 def start(trace: bytes = b"") -> bytes:
     """The client's START for ANONYMOUS; `trace` says who it is, unproven."""
     return b"".join((bytes((START,)), _block(ANONYMOUS), _block(trace)))
+
+
+def start_plain(name: str, password: str) -> bytes:
+    """The client's START for PLAIN. LocalWireError for what cannot be said; it does not say what that is."""
+    if not (name and password) or "\0" in name + password:
+        raise LocalWireError("SASL PLAIN has a name and a password, and neither has a zero character")
+    said = f"\0{name}\0{password}".encode("utf-8", "replace")
+    if len(said) > LONGEST:
+        raise LocalWireError(f"a name and a password of SASL PLAIN have {LONGEST} bytes at most")
+    return b"".join((bytes((START,)), _block(PLAIN), _block(said)))
 
 
 def fail(text: str) -> bytes:
@@ -59,7 +69,7 @@ def read_plain(response: bytes) -> tuple[str, str]:
         raise RemoteWireError("SASL PLAIN has a name and a password in UTF-8") from None
 
 
-def read_reply(data: bytes) -> int | None:
+def read_reply(data: bytes, mechanism: bytes = ANONYMOUS) -> int | None:
     """The offset behind the server's COMPLETE; None where it is not whole yet. RemoteWireError: it refused."""
     if not data:
         return None
@@ -69,9 +79,10 @@ def read_reply(data: bytes) -> int | None:
     if block is None:
         return None
     if data[0] == FAIL:
-        raise RemoteWireError(f"the server refused SASL ANONYMOUS: {block[0].decode(errors='replace') or 'no reason'}")
+        why = block[0].decode(errors="replace") or "no reason"
+        raise RemoteWireError(f"the server refused SASL {mechanism.decode()}: {why}")
     if data[0] == CONTINUE:
-        raise RemoteWireError("the server goes on with SASL ANONYMOUS, which has one step only")
+        raise RemoteWireError(f"the server goes on with SASL {mechanism.decode()}, which has one step only")
     return block[1]
 
 

@@ -335,6 +335,30 @@ async def test_plain_with_another_name_or_token_is_refused(place: Place, name: s
     assert place.inventory.ran == []
 
 
+async def test_a_client_of_our_own_logs_in_by_plain(place: Place) -> None:
+    token = place.token("ci", "com.acme.Inventory.add")
+    where = place.tcp.replace(framing="sasl")
+
+    def blocking(password: str) -> object:
+        with splnode.sync.connect(where, PROTOCOL, login=("ci", password)) as client:
+            return client.add(a=1, b=2)
+
+    async with splnode.connect(where, PROTOCOL, login=("ci", token)) as client:
+        assert await client.add(a=1, b=2) == 3
+        with pytest.raises(CallError) as caught:
+            await client.wait(name="")
+        assert caught.value.code is Code.PERMISSION_DENIED
+    assert await asyncio.to_thread(blocking, token) == 3
+    for refused in (
+        asyncio.to_thread(blocking, token + "x"),
+        splnode.connect(where, PROTOCOL, login=("ci", token + "x")).__aenter__(),
+    ):
+        with pytest.raises(CallError, match=r"refused SASL PLAIN: .*no token that is good here") as caught:
+            await refused
+        assert token not in str(caught.value)
+    assert place.inventory.ran == ["add", "add"]
+
+
 # --- HTTP
 
 

@@ -5,8 +5,8 @@ import pytest
 
 import splnode
 from splnode.endpoint import Endpoint
-from splnode.errors import CallError, Code
-from splnode.net.bearing import check_bearer, is_private
+from splnode.errors import CallError, Code, ConfigError
+from splnode.net.bearing import check_bearer, check_login, is_private
 from splnode.net.blocking import channel_to
 from splnode.net.channel import EndpointChannel
 from splnode.rpc.client import Client
@@ -48,6 +48,21 @@ def test_where_nobody_else_reads(endpoint: str, private: bool) -> None:
         with pytest.raises(CallError, match="unencrypted link") as caught:
             check_bearer(a_call(1, BEARER), where, None)
         assert (caught.value.code, caught.value.started) == (Code.UNAUTHENTICATED, False)
+
+
+async def test_a_password_goes_by_sasl_alone_and_nowhere_that_others_read() -> None:
+    for where, error, words in (
+        ("tls://10.0.0.1:1", ConfigError, "add [?]framing=sasl"),
+        ("https+avro://10.0.0.1:1/", ConfigError, "add [?]framing=sasl"),
+        ("tcp://192.0.2.1:1?framing=sasl", CallError, "a password is not sent over an unencrypted link"),
+    ):
+        with pytest.raises(error, match=words):
+            async with splnode.connect(where, PROTOCOL, login=("ci", "secret")):
+                pass
+        with pytest.raises(error, match=words), splnode.sync.connect(where, PROTOCOL, login=("ci", "secret")):
+            pass
+    for where in ("tcp://127.0.0.1:1?framing=sasl", "tls://192.0.2.1:1?framing=sasl"):
+        check_login(Endpoint.parse(where), None)
 
 
 @pytest.mark.parametrize(

@@ -355,6 +355,18 @@ def test_sasl_is_refused():
             peer.feed(byte)
 
 
+def test_a_login_is_proved_by_plain():
+    peer = Peer(framing="sasl", login=("ci", "secret"))
+    peer.client.start()
+    said = b"\0\0\0\0\x05PLAIN\0\0\0\x0a\0ci\0secret"
+    assert peer.sent() == said + spec(handshake(OWN, OWN), b"\0", b"\0")
+    with pytest.raises(RemoteWireError, match="refused SASL PLAIN: who are you"):
+        peer.feed(b"\x02\0\0\0\x0bwho are you")
+    with pytest.raises(LocalWireError, match="proved by sasl, and this framing is netty") as caught:
+        Peer(login=("ci", "secret"))
+    assert "secret" not in str(caught.value)
+
+
 # -- limits and cancelling
 
 

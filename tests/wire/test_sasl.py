@@ -1,6 +1,6 @@
 import pytest
 
-from splnode.errors import RemoteWireError
+from splnode.errors import LocalWireError, RemoteWireError
 from splnode.wire import sasl
 
 START = b"\0" + b"\0\0\0\x09ANONYMOUS" + b"\0\0\0\0"
@@ -37,6 +37,21 @@ def test_refusals(data, told):
 @pytest.mark.parametrize("whose", [b"", b"ci"])
 def test_plain(whose):
     assert sasl.read_plain(whose + b"\0ci\0spl_\xc3\xa9") == ("ci", "spl_\xe9")
+
+
+def test_plain_is_said_as_it_is_read():
+    name, response, end = sasl.read_start(sasl.start_plain("ci", "spl_\xe9") + b"more")
+    assert (name, sasl.read_plain(response)) == (b"PLAIN", ("ci", "spl_\xe9"))
+    assert end == len(sasl.start_plain("ci", "spl_\xe9"))
+
+
+@pytest.mark.parametrize(("name", "password"), [("", "secret"), ("ci", ""), ("c\0i", "secret"), ("ci", "secret\0x")])
+def test_what_plain_cannot_say(name, password):
+    with pytest.raises(LocalWireError, match="neither has a zero character") as caught:
+        sasl.start_plain(name, password)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(LocalWireError, match="4096 bytes at most"):
+        sasl.start_plain("ci", "x" * 4096)
 
 
 @pytest.mark.parametrize("said", [b"", b"ci", b"\0ci", b"\0ci\0", b"\0\0x", b"me\0ci\0x", b"\0ci\0x\0y", b"\0ci\0\xff"])
