@@ -44,3 +44,7 @@ def check_size(size: int, limits: Limits) -> None:
 def too_deep(limits: Limits) -> LimitExceeded:
     """What a RecursionError becomes."""
     return LimitExceeded("depth", limits.depth, "nested deeper than the interpreter's stack")
+
+
+def nothing() -> None:
+    """The native engine calls it now and then: as a function of Python's begins, whoever waits for his turn has it."""

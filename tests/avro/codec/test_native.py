@@ -3,11 +3,13 @@
 What both must do is in test_engines.py.
 """
 
+import _thread
 import contextlib
 import gc
 import json
 import os
 import random
+import signal
 import sys
 import threading
 import weakref
@@ -28,6 +30,7 @@ from splnode.errors import DataError, DecodeError, EncodeError, LimitExceeded, S
 from splnode.limits import DEFAULT_LIMITS, Limits
 from tests.avro.codec import arbitrary
 from tests.require import require
+from tests.wire.conftest import long
 
 try:
     from splnode.avro.codec import _native
@@ -614,3 +617,30 @@ def test_recent_strings_are_told_apart() -> None:
         for start in range(0, len(words), 500):
             part = words[start : start + 500]
             assert decode(encode(part))[0] == part
+
+
+def test_others_have_their_turn_while_a_large_datum_is_read() -> None:
+    """A signal's handler is run where other threads would be: behind some items, and before the last of them."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(number: int, frame: object) -> None:
+        raise Stop
+
+    count, marks = 20_000, list[int]()
+    pairs = {"type": "record", "name": "P", "fields": [{"name": "a", "type": "int"}, {"name": "b", "type": "long"}]}
+    plan = read_plan(parse_schema(json.dumps({"type": "array", "items": pairs})))
+    assert plan.items is not None
+    # Functions of Python's would let others run too; this one does nothing of a signal that nobody handles
+    plan.items.steps[0][1].logical = _thread.interrupt_main
+    plan.items.steps[1][1].logical = marks.append
+    rest = long(signal.SIGUSR2) + b"\0"
+    data = long(count) + long(signal.SIGUSR1) + b"\0" + rest * (count - 1) + b"\0"
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(Stop):
+            _native.Decoder(plan, DEFAULT_LIMITS).decode(data)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert 0 < len(marks) < count

@@ -55,6 +55,7 @@ typedef struct {
     PyObject *enum_class;
     PyObject *struct_class; /* msgspec.Struct, once somebody has imported that: see struct_class_of */
     PyObject *branch_of, *symbol_of, *struct_attributes; /* of choice.py */
+    PyObject *nothing; /* of budget.py */
     Recent recent[RECENT];    /* short strings, by hash */
     uint8_t *spare;           /* the output buffer that no Encoder is using now, or NULL */
     Py_ssize_t spare_size;

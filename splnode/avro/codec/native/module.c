@@ -145,6 +145,7 @@ static int module_exec(PyObject *module)
         || (state->branch_of = imported("splnode.avro.codec.choice", "branch_of")) == NULL
         || (state->symbol_of = imported("splnode.avro.codec.choice", "symbol_of")) == NULL
         || (state->struct_attributes = imported("splnode.avro.codec.choice", "struct_attributes")) == NULL
+        || (state->nothing = imported("splnode.avro.codec.budget", "nothing")) == NULL
         || (state->enum_class = imported("enum", "Enum")) == NULL
         || check_enum("Op", ops, Py_ARRAY_LENGTH(ops)) < 0
         || check_enum("Promote", promotions, Py_ARRAY_LENGTH(promotions)) < 0)
@@ -167,6 +168,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->branch_of);
     Py_VISIT(state->symbol_of);
     Py_VISIT(state->struct_attributes);
+    Py_VISIT(state->nothing);
     return 0;
 }
 
@@ -183,6 +185,7 @@ static void module_free(void *module)
     Py_CLEAR(state->branch_of);
     Py_CLEAR(state->symbol_of);
     Py_CLEAR(state->struct_attributes);
+    Py_CLEAR(state->nothing);
     for (int i = 0; i < RECENT; i++)
         Py_CLEAR(state->recent[i].string);
     PyMem_Free(state->spare);

@@ -87,13 +87,17 @@ static inline const uint8_t *read_sized(Reader *in, Py_ssize_t *length)
     return read_raw(in, size);
 }
 
-/* Lets other threads run, once in 2^BREATH items: what one datum may unfold to takes a quarter of a second. */
-static inline void breathe(int64_t left)
+/* Lets other threads run, once in 2^BREATH items, if one has waited for its turn: what one datum may unfold to takes a
+ * tenth of a second. A function of Python's does so as it begins. To release the interpreter's lock and take it again
+ * would not: it wakes who waits for it, finds it free, and who waits begins to count its 5 ms anew. -1 with the
+ * exception of a signal's handler. */
+static inline int breathe(State *state, int64_t left)
 {
-    if ((left & ((1 << BREATH) - 1)) == 0) {
-        Py_BEGIN_ALLOW_THREADS;
-        Py_END_ALLOW_THREADS;
-    }
+    if ((left & ((1 << BREATH) - 1)) != 0)
+        return 0;
+    PyObject *none = PyObject_CallNoArgs(state->nothing);
+    Py_XDECREF(none);
+    return none != NULL ? 0 : -1;
 }
 
 static int spend_reading(Budget *budget, int64_t count, int64_t each)
@@ -101,9 +105,7 @@ static int spend_reading(Budget *budget, int64_t count, int64_t each)
     Py_ssize_t before = budget->nodes_left >> BREATH;
     if (spend_items(budget, count, each) < 0)
         return -1;
-    if (before != budget->nodes_left >> BREATH)
-        breathe(0);
-    return 0;
+    return before != budget->nodes_left >> BREATH ? breathe(budget->state, 0) : 0;
 }
 
 /* The count of the next block of an array or a map; `block_end` is NULL where the writer gave no size. */
@@ -151,7 +153,8 @@ static int read_items(Reader *in, const ReadNode *node, PyObject **list)
         if (count == 0)
             return end_block(in, block_end);
         for (; count > 0; count--) {
-            breathe(count);
+            if (breathe(in->budget.state, count) < 0)
+                return -1;
             PyObject *value = read_value(in, node->items);
             if (value == NULL)
                 at_index(in->budget.state, PyList_GET_SIZE(*list));
@@ -189,8 +192,7 @@ static int read_entries(Reader *in, const ReadNode *node, PyObject *dict)
         if (count == 0)
             return end_block(in, block_end);
         for (; count > 0; count--) {
-            breathe(count);
-            if (read_entry(in, node->items, dict) < 0)
+            if (breathe(in->budget.state, count) < 0 || read_entry(in, node->items, dict) < 0)
                 return -1;
         }
         if (end_block(in, block_end) < 0)
