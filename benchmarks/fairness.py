@@ -41,6 +41,9 @@ FLOODS: Final = ("pipelined", "large", "many", "texts")
 CONNECTIONS, IN_FLIGHT = 64, 8
 """Of the flood named many."""
 CHUNK: Final = 256 * 1024
+SYSTEM_CALL: Final = 16 * 1024
+"""Bytes that the flood sends or receives at a time. Many kernels let nobody run before a system call is done, and the
+victim is where the flood is: with a megabyte at a time it waits for that, whatever the server does."""
 
 
 def call_bytes(session: ClientSession, size: str = "small", count: int = 1) -> bytes:
@@ -134,14 +137,16 @@ def flood(host: str, port: int, kind: str, plain: bool) -> None:
 
     def send() -> None:
         with contextlib.suppress(OSError):
+            view = memoryview(data)
             while True:
-                sock.sendall(data)
+                for place in range(0, len(view), SYSTEM_CALL):
+                    sock.sendall(view[place : place + SYSTEM_CALL])
 
     received = 0
 
     def receive() -> None:
         nonlocal received
-        buffer = bytearray(1 << 20)
+        buffer = bytearray(SYSTEM_CALL)
         with contextlib.suppress(OSError):
             while size := sock.recv_into(buffer):
                 received += size

@@ -41,7 +41,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
 
     __slots__ = (
         "_direct", "_eof", "_flowing", "_full", "_greeted", "_guard", "_held", "_intake", "_mouth", "_outbox",
-        "_parcel", "_piece", "_session", "_taking", "_turns", "buffer_updated", "get_buffer", "known",
+        "_parcel", "_piece", "_ripe", "_session", "_taking", "_turns", "buffer_updated", "get_buffer", "known",
     )  # fmt: skip
 
     # The mouth's own: for what is ordinary no Python stands between it and the loop.
@@ -75,6 +75,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._turns = self._mouth.turns = host.turns
         self._piece = sys.maxsize  # bytes of a large value that are read at a time
         self._parcel: Room | None = None  # what is here of a large request that the intake will run
+        self._ripe = False  # all of it is here, and it waits for its turn
         self._taking = False  # what came is being given to handlers; some of it may be answered at once
         self._intake: Intake | None = None
 
@@ -106,9 +107,11 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if nbytes >= GLANCE:
             if self._turns.polite(self._mouth):
                 self._piece = PIECE
+                self._session.turn = 0  # it was a turn to read, and others are to run what came
                 self._breathe()
             else:
                 self._piece = sys.maxsize
+                self._session.turn, self._session.slice = TURN, SLICE
         if self._parcel is not None:
             self._parcel.add(nbytes)
             self._more(self._parcel)
@@ -130,7 +133,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._taking = True
         intake.turn, intake.slice = FEW, QUICK
         try:
-            taken = mouth.feed(mouth.buffer, nbytes)
+            taken = mouth.feed(mouth.buffer, nbytes) if nbytes < GLANCE else 0
         finally:
             intake.turn, intake.slice, self._taking = TURN, SLICE, False
         if taken < nbytes:
@@ -150,8 +153,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             return
         self._flowing = nbytes >= FLOWING
         self.data_received(buffer[taken:nbytes].tobytes())
-        if nbytes == GLANCE and self._session.unread < GLANCE // 2:  # many small ones, and there may be more
-            self._mouth.buffer = shared_buffer(LOOK)
+        if nbytes == GLANCE and self._session.unread < GLANCE // 2 and not self._turns.polite(self._mouth):
+            self._mouth.buffer = shared_buffer(LOOK)  # many small ones, and there may be more
 
     def _more(self, parcel: Room) -> None:
         """A large request has grown: it is run if it is whole."""
@@ -160,6 +163,11 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
                 self._held = True
                 self._host.unread.hold(self, parcel.filled)
             return
+        if self._piece == PIECE and not self._ripe:  # it was a turn to receive it, and is one to answer it
+            self._ripe = True
+            self._breathe()
+            return
+        self._ripe = False
         self._parcel = None
         self._taking = True
         try:
@@ -238,7 +246,11 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             self._go_on()
             return
         self._next = None
-        if self._transport is not None and not (self._stalled or self._closing):
+        if self._ripe and self._parcel is not None:
+            self._breathe()
+            self._more(self._parcel)
+        elif self._transport is not None and not (self._stalled or self._closing):
+            self._mouth.buffer = shared_buffer(GLANCE)
             self._transport.resume_reading()
 
     def eof_received(self) -> bool:
@@ -392,6 +404,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if self._closing or self._transport is None:
             return
         self._full = False
+        if not self._session.turn:
+            self._session.turn, self._session.slice = FEW, QUICK
         self.data_received(b"")
         if not self._full and not self._stalled and not self._closing:
             if self._session.turn == FEW and self._turns.polite(self._mouth):

@@ -2,9 +2,9 @@
 
 The loop gives every connection that has something a turn. A turn is long (TURN messages, SLICE seconds in
 wire/inbound.py) while nobody else is there, since each costs a look at all sockets. While there is somebody who sends a
-little at a time, the others are polite: each takes FEW messages or QUICK seconds, and those who have more wait in one
-queue, to be read as to be served, of which each round of the loop takes the first ones: ROUND of them, or QUICK
-seconds. So who sends a little waits for a few of them, however many they are.
+little at a time, the others are polite: a turn reads a PIECE, or runs FEW messages for QUICK seconds, or answers one
+large message, and those who have more wait in one queue, of which each round of the loop takes the first ones: ROUND of
+them, or QUICK seconds. So who sends a little waits for a few of them, however many they are.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ QUICK: Final = 60e-6
 """Seconds after which a polite turn ends, and with it the queue's in one round of the loop."""
 ROUND: Final = 2
 """Turns of the queue in one round of the loop."""
-PIECE: Final = 128 * 1024
-"""Bytes that are read at a time of who is polite: as many as are copied in a polite turn."""
+PIECE: Final = 64 * 1024
+"""Bytes of a large message that are read at a time of who is polite: as many as are copied in a polite turn."""
 
 
 class Turn:

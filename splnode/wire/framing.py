@@ -154,6 +154,11 @@ class Reader:
         return self._total if self._parts else 0
 
     @property
+    def between(self) -> bool:
+        """False where a part of a message was taken."""
+        return True
+
+    @property
     def idle(self) -> bool:
         """True where the stream may end without cutting a message."""
         raise NotImplementedError

@@ -157,7 +157,8 @@ class Inbound:
                 left -= taken
                 continue
             else:
-                messages = reader.take(1 if room < 1 or not self._known else min(room, left))
+                one = room < 1 or not self._known or (self._intake is not None and not reader.between)
+                messages = reader.take(1 if one else min(room, left))  # one that has begun, and the intake has the rest
             if not messages:
                 break
             left -= len(messages)

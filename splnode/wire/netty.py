@@ -36,6 +36,11 @@ class NettyReader(Reader):
         """True where the stream may end without cutting a message."""
         return not self.held and not self._left
 
+    @property
+    def between(self) -> bool:
+        """False where a part of a message was taken."""
+        return not self._left
+
     def window(self) -> tuple[bytes, int]:
         """All that is held in one piece, and where it begins there; b"" within a message, or where too little is."""
         if self._left or self.held < self._need:

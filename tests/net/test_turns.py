@@ -7,7 +7,9 @@ import pytest
 import splnode
 from splnode.net import turns
 from splnode.net.mouth import STEADY
-from splnode.net.turns import FEW, POLITE, ROUND, Turns
+from splnode.net.receiving import GLANCE
+from splnode.net.turns import FEW, PIECE, POLITE, ROUND, Turns
+from splnode.wire.room import LEAST
 from tests.net.test_accepted import PING, PONG, call
 from tests.rpc.conftest import PROTOCOL, Inventory
 
@@ -55,8 +57,10 @@ def test_polite_while_another_sends_a_little(monkeypatch: pytest.MonkeyPatch) ->
     assert all_turns.light is None
 
 
-@pytest.mark.parametrize("size", [10, 5000])
-async def test_who_sends_a_little_is_served_between_two_turns_of_who_floods(size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "count"), [(10, 40 * FEW), (5000, 40 * FEW), (LEAST + 100, 100), (GLANCE + 2 * PIECE, 100), (2**20, 20)]
+)
+async def test_who_sends_a_little_is_served_between_two_turns_of_who_floods(size: int, count: int) -> None:
     order: list[str] = []
 
     class Noting(Inventory):
@@ -74,15 +78,15 @@ async def test_who_sends_a_little_is_served_between_two_turns_of_who_floods(size
             quiet_writer.write(call(1, "echo", value="q"))
             await asyncio.wait_for(quiet.readuntil(b"q"), 5)
         order.clear()
-        loud_writer.write(b"".join(call(n, "echo", value="l" * size) for n in range(40 * FEW)))
+        loud_writer.write(b"".join(call(n, "echo", value="l" * size) for n in range(count)))
         while not order:
             await asyncio.sleep(0)
         quiet_writer.write(call(2, "echo", value="q"))
         await asyncio.wait_for(quiet.readuntil(b"q"), 5)
         place = order.index("q")
-        assert place < 20 * FEW
+        assert place < count // 2
         got: Any = 0
-        while got < 40 * FEW * size:  # all the others are answered too
+        while got < count * size:  # all the others are answered too
             got += len(await asyncio.wait_for(loud.read(1 << 20), 10))
         for writer in (quiet_writer, loud_writer):
             writer.close()

@@ -1,5 +1,7 @@
 """Messages out of bytes, a turn at a time; what they mean is `test_server`'s."""
 
+from typing import Any
+
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.wire.events import Event
 from splnode.wire.framing import Body
@@ -58,6 +60,46 @@ def test_without_room_only_what_may_pass_goes_on() -> None:
     inbound._open.count = 1
     assert inbound.feed() == [b"call", b"ping"]
     assert not inbound.full
+
+
+class Eager:
+    """An intake that runs all there is."""
+
+    over, room = False, 0
+
+    def __init__(self) -> None:
+        self.served = self.all = 0
+
+    def run(self, data: bytes, start: int, most: int, seconds: float) -> int:
+        self.served = 0
+        while self.served < most and len(data) - start >= 12:
+            length = int.from_bytes(data[start + 8 : start + 12])
+            if len(data) - start - 12 < length:
+                break
+            start += 12 + length
+            self.served += 1
+        self.all += self.served
+        return start
+
+
+def test_of_a_message_that_was_cut_only_itself_goes_past_the_intake() -> None:
+    """Those behind it are as ordinary as those before; an intake takes them a few times faster."""
+    inbound = Heard()
+    inbound._intake = eager = Eager()  # type: ignore[assignment]  # as much of an intake as is asked here
+    data = b"".join(netty(serial, b"message") for serial in range(20))
+    inbound.receive_data(data[:-5])
+    assert (inbound.heard, eager.all, inbound.clear) == ([], 19, False)
+    inbound.receive_data(data[-5:] + data)
+    assert (inbound.heard, eager.all, inbound.clear) == ([b"message"], 39, True)
+
+
+def test_what_was_dropped_is_not_kept() -> None:
+    inbound = Heard()
+    inbound.receive_data(netty(1, bytes(1_000_000))[:900_000])
+    assert inbound.unread
+    inbound.drop()
+    reader: Any = inbound._reader
+    assert not any((inbound._stalled, reader._chunks, reader._parts, reader._data, reader._room))
 
 
 def test_nothing_is_clear_without_an_intake() -> None:
