@@ -5,6 +5,7 @@ At the start a file that cannot be used is an error. Later it is told to the log
 
 import asyncio
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -111,12 +112,18 @@ class Keeper:
 
 
 def read_policy(path: str | os.PathLike[str] | None) -> Policy:
-    """The policy of a file, or the one that is shipped. ConfigError, with the line if it is one's."""
+    """The policy of a file, or the one that is shipped. ConfigError, with the line if it is one's, and for a file that
+    everybody may write.
+    """
     if path is None:
         return default_policy()
     path = Path(path)
     try:
-        return parse(path.read_text("utf-8"), str(path))
+        with path.open(encoding="utf-8") as file:
+            if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                fix = f"chmod o-w {path}"
+                raise ConfigError(f"policy {str(path)!r}: everybody may write it, and so call everything: {fix}")
+            return parse(file.read(), str(path))
     except OSError as error:
         raise ConfigError(f"policy {str(path)!r} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -92,6 +92,16 @@ async def test_files_that_change_are_read_by_themselves(
     assert kept.guard._tokens.find(text, 1.0) is None
 
 
+def test_a_policy_that_everybody_may_write_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(ALLOWED)
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match=r"everybody may write it.*chmod o-w"):
+        read_policy(path)
+    path.chmod(0o664)
+    assert len(read_policy(path).rules) == 1
+
+
 def test_without_a_policy_of_ones_own_the_shipped_one_holds(tmp_path: Path) -> None:
     made = Keeper(parse(f'[node]\ndirectory = "{tmp_path}"\n[access]\naudit_calls = "all"'), audit_all=False)
     assert made.guard.verdict(ANN, "splnode.Health", "check").allowed
