@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from splnode.endpoint import Endpoint
 
 T = TypeVar("T")
-PATIENCE = 10
+PATIENCE = 30
 """Seconds for anything that a test waits for."""
 
 

@@ -94,7 +94,7 @@ async def test_stopping_lets_what_runs_end_and_refuses_the_new(tmp_path: Path) -
     await asyncio.wait_for(entered.wait(), 10)
     async with splnode.connect(endpoints[0], PROTOCOL) as client:
         running = asyncio.create_task(client.wait(name="x"))
-        await asyncio.wait_for(inventory.began.wait(), 5)
+        await asyncio.wait_for(inventory.began.wait(), 20)
         nodes[0].stop()
         while True:  # until the drain has begun to refuse
             await asyncio.sleep(0)  # a call in process may end without ever leaving its task
@@ -105,7 +105,7 @@ async def test_stopping_lets_what_runs_end_and_refuses_the_new(tmp_path: Path) -
                 break
         assert not left.is_set()
         inventory.waiting["x"].set_result("done")
-        assert await asyncio.wait_for(running, 5) == "done"
+        assert await asyncio.wait_for(running, 20) == "done"
     await asyncio.wait_for(living, 10)
     assert inventory.closed
 
@@ -116,7 +116,7 @@ async def test_stopping_cancels_what_does_not_end(tmp_path: Path) -> None:
         node.serve(PROTOCOL, inventory)
         async with splnode.connect(node.endpoints[0], PROTOCOL) as client:
             running = asyncio.create_task(client.wait(name="x"))
-            await asyncio.wait_for(inventory.began.wait(), 5)
+            await asyncio.wait_for(inventory.began.wait(), 20)
             node.stop()
             await node.stopped()
             # leaving both: the node drains first
@@ -207,7 +207,7 @@ async def test_a_handler_that_is_cancelled_may_still_clean_up(tmp_path: Path) ->
         data = node.client("SPLDataService")
         async with splnode.connect(node.endpoints[0], PROTOCOL) as client:
             running = asyncio.create_task(client.wait(name="x"))
-            await asyncio.wait_for(inventory.began.wait(), 5)
+            await asyncio.wait_for(inventory.began.wait(), 20)
             await node.__aexit__(None, None, None)
             assert cleaned.is_set()
             with pytest.raises(CallError):
@@ -221,7 +221,7 @@ async def test_a_body_that_raises_ends_it_at_once(tmp_path: Path) -> None:
             node.serve(PROTOCOL, inventory)
             endpoint = node.endpoints[0]
             running = asyncio.create_task(node.client(PROTOCOL).wait(name="x"))
-            await asyncio.wait_for(inventory.began.wait(), 5)
+            await asyncio.wait_for(inventory.began.wait(), 20)
             inventory.waiting["x"].set_result("")
             await running
             raise ValueError("mine")
@@ -286,7 +286,7 @@ async def test_told_to_stop_before_it_has_started(tmp_path: Path) -> None:
     node.stop()
     node.stop()
     async with node:
-        await asyncio.wait_for(node.stopped(), 5)
+        await asyncio.wait_for(node.stopped(), 20)
     with pytest.raises(RuntimeError, match="entered once"):
         await node.__aenter__()
 

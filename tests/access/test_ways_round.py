@@ -67,7 +67,7 @@ async def test_who_is_allowed_everything_is_so_by_another_way(place: Place, engi
     async with place.client("unix") as client:
         assert (await client.reserve(**ITEM))["sku"] == "A1"
         await client.tell(text="x")
-        await asyncio.wait_for(place.inventory.heard.wait(), 5)
+        await asyncio.wait_for(place.inventory.heard.wait(), 20)
 
 
 async def test_a_blocking_client_is_denied_too(place: Place, engine: str) -> None:
@@ -104,7 +104,7 @@ def request(protocol: Any, message: str, params: dict[str, Any], *, text: bool =
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    serial, buffers = struct.unpack(">II", await asyncio.wait_for(reader.readexactly(8), 5))
+    serial, buffers = struct.unpack(">II", await asyncio.wait_for(reader.readexactly(8), 20))
     parts = []
     for _ in range(buffers):
         (length,) = struct.unpack(">I", await reader.readexactly(4))
@@ -311,12 +311,12 @@ async def test_plain_opens_a_connection_until_its_token_ends(place: Place) -> No
     reader, writer = await asyncio.open_connection("127.0.0.1", place.tcp.port)
     try:
         writer.write(plain("ci", token) + spec_frame(ADD))
-        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"\x03\0\0\0\0"
-        assert (await asyncio.wait_for(reader.readexactly(len(THREE)), 5)) == THREE
+        assert await asyncio.wait_for(reader.readexactly(5), 20) == b"\x03\0\0\0\0"
+        assert (await asyncio.wait_for(reader.readexactly(len(THREE)), 20)) == THREE
         place.tokens.revoke("ci")
         place.reload()
         writer.write(spec_frame(ADD))
-        assert b"no token that is good here" in await asyncio.wait_for(reader.read(1000), 5)
+        assert b"no token that is good here" in await asyncio.wait_for(reader.read(1000), 20)
     finally:
         writer.close()
 
@@ -327,7 +327,7 @@ async def test_plain_with_another_name_or_token_is_refused(place: Place, name: s
     reader, writer = await asyncio.open_connection("127.0.0.1", place.tcp.port)
     try:
         writer.write(plain(name, token if name != "ci" else token + "x") + spec_frame(ADD))
-        said = await asyncio.wait_for(reader.read(), 5)
+        said = await asyncio.wait_for(reader.read(), 20)
         assert said[:1] == b"\x02"
         assert b"no token that is good here" in said
     finally:
@@ -438,7 +438,7 @@ async def test_other_rules_hold_for_the_next_call_of_an_open_connection(place: P
         for _ in range(3):
             assert await client.add(**ADD_PARAMS) == 3
             waiting = asyncio.ensure_future(client.wait(name="w"))
-            await asyncio.wait_for(place.inventory.began.wait(), 5)
+            await asyncio.wait_for(place.inventory.began.wait(), 20)
             place.inventory.began.clear()
             place.reload('[[rule]]\nwho = ["loopback"]\ndeny = ["*.add"]\n[[rule]]\nwho = ["*"]\nallow = ["*"]\n')
             error = await denied(client.add(**ADD_PARAMS))
@@ -533,7 +533,7 @@ async def test_a_token_over_a_plain_link_is_refused_and_burnt(place: Place, far:
         assert "use TLS, and take another token" in error.message
     reader, writer = await asyncio.open_connection("127.0.0.1", place.tcp.port)
     writer.write(plain("ci", token) + spec_frame(ADD))
-    assert (await asyncio.wait_for(reader.read(), 5))[:1] == b"\x02"
+    assert (await asyncio.wait_for(reader.read(), 20))[:1] == b"\x02"
     writer.close()
     place.reload('[[rule]]\nwho = ["*"]\nallow = ["*"]\n')
     async with place.client(protocol="SPLNodeService") as node:

@@ -204,7 +204,7 @@ async def test_five_failures_in_a_row_leave_a_node_out_and_a_probe_brings_it_bac
     assert {await mesh.ask() for _ in range(30)} == {"n2"}
     assert member.accrual.standing(0) is Standing.EJECTED
     n1.answer = lambda _call: "n1 again"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await mesh.ask() != "n1 again":
             await asyncio.sleep(0.005)  # clock: its ejection lasts 0.1 s of the real one
     assert member.accrual.standing(1e9) is Standing.LIVE
@@ -224,7 +224,7 @@ async def test_a_node_that_answers_no_probes_is_cut_off(mesh: Mesh):
     n1, _ = mesh.add("n1", "n2")
     await mesh.settled()
     n1.answers_pings = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not n1.lines[0].aborted:
             await mesh.ask()
             await asyncio.sleep(0.005)  # clock: probes come each 0.02 s of the real one
@@ -329,14 +329,14 @@ async def test_a_node_that_is_broken_while_others_are_not_is_left_out(mesh: Mesh
     n1, *_ = mesh.add("n1", "n2", "n3")
     await mesh.settled()
     n1.answer = fails(code)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while left_out(mesh) != {"n1"}:
             await outcomes(mesh, 10, "A1")
     (member,) = (member for member in mesh.balancer.pool.members if member.name == "n1")
     assert "calls failed of late, far more than on other nodes" in member.last_error
     assert f"it is {code.name}" in member.last_error
     n1.answer = lambda _call: "n1 again"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while left_out(mesh):
             await outcomes(mesh, 10, "A1")
 
@@ -375,7 +375,7 @@ async def test_a_node_that_the_network_had_left_out_is_back_when_it_answers_what
     mesh.balancer.pool.eject(member, "connection lost")
     n1.answer = fails(Code.INTERNAL)
     n1.calls.clear()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not n1.calls:
             await outcomes(mesh, 10, "A1")
     assert member.accrual.until is None or member.accrual.outdone
@@ -503,7 +503,7 @@ async def test_a_node_that_is_gone_gets_nothing_and_is_closed_when_its_calls_are
     assert not n1.lines[0].closed
     over.set()
     assert await running == "done"
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while not n1.lines[0].closed:
             await asyncio.sleep(0)
 
@@ -512,7 +512,7 @@ async def test_unused_it_lets_everything_go_and_comes_back():
     mesh = Mesh(idle_seconds=0.03)
     (node,) = mesh.add("n1")
     await mesh.ask()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not node.lines[0].closed:
             await asyncio.sleep(0.005)  # clock: it looks each 0.02 s of the real one
     assert await mesh.ask() == "n1"
@@ -652,7 +652,7 @@ async def test_one_that_could_not_be_reached_for_long_is_back_as_soon_as_it_can(
     mesh.balancer.pool.eject(member, "no answer")
     n1.lines[0].lose("no answer")
     until = member.accrual.until
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while member.last_error != "n1 is not connected":  # its time is over, and it was tried
             await mesh.ask()
             await asyncio.sleep(0.01)  # clock: its ejection lasts 0.1 s of the real one

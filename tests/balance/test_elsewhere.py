@@ -238,7 +238,7 @@ async def lent(hosts: Hosts, mesh: Elsewhere) -> Client:
     client = Client(mesh, PROTOCOL)
     await client.am_i(1)
     await connected(mesh, 3)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(mesh.balancers[0].pool.track.lines) < 3:
             await asyncio.sleep(0.01)  # clock: what was connected in real time has settled
             await client.am_i(1)

@@ -161,6 +161,6 @@ async def test_the_rounds_go_on_by_themselves_or_not_at_all(monkeypatch: pytest.
     world, done = World(), asyncio.Event()
     monkeypatch.setattr(world.liveness, "round", done.set)
     world.liveness.start()
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 20)
     await world.liveness.close()
     assert not world.liveness._tasks

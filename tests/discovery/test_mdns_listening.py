@@ -198,7 +198,7 @@ async def test_questions_become_seldom_and_the_more_so_the_larger_they_are(monke
     monkeypatch.setattr(one.listening, "ask", lambda: asked.pop(0))
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
     one.listening.start()
-    await asyncio.wait_for(rounds.wait(), 5)
+    await asyncio.wait_for(rounds.wait(), 20)
     monkeypatch.undo()
     first, *others = slept
     assert 0.02 <= first <= 0.12

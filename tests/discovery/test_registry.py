@@ -40,7 +40,7 @@ async def test_a_timer_looks_after_them(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "EXPIRY", 0.001)
     registry = Registry()
     registry.register(instance("a"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async for found in registry.watch():
             if not found:
                 break

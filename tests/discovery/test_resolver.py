@@ -58,7 +58,7 @@ async def test_a_board_gives_whole_sets_and_only_those_that_changed() -> None:
     await asyncio.sleep(0)
     assert seen == [0, 1, 0]
     board.close()
-    await asyncio.wait_for(watching, 5)
+    await asyncio.wait_for(watching, 20)
 
 
 async def test_what_is_posted_while_a_watcher_is_busy_is_not_lost() -> None:
@@ -67,7 +67,7 @@ async def test_what_is_posted_while_a_watcher_is_busy_is_not_lost() -> None:
     assert await anext(sets) == frozenset()
     board.post([instance(A)])
     board.post([instance(A), instance(B)])
-    assert len(await asyncio.wait_for(anext(sets), 5)) == 2
+    assert len(await asyncio.wait_for(anext(sets), 20)) == 2
 
 
 FOLDER = """

@@ -62,7 +62,7 @@ async def test_a_node_of_this_host_is_called_over_its_socket(tmp_path: Path, nod
     nodes.says[listening.path] = ("n", 7)
     heard = instance()
     assert one.nearer(heard) == heard  # nothing is believed before it was asked
-    await asyncio.wait_for(nodes.changed.wait(), 5)
+    await asyncio.wait_for(nodes.changed.wait(), 20)
     near = one.nearer(heard)
     assert [(str(each.endpoint), each.source) for each in near.addresses] == [
         (f"unix://{listening.path}", "host"), (str(HERE), "mdns"),
@@ -116,13 +116,13 @@ async def test_one_that_does_not_answer_is_asked_again(
     while len(nodes.asked) < 2:
         await asyncio.sleep(0)
     nodes.says[listening.path] = ("n", 7)
-    await asyncio.wait_for(nodes.changed.wait(), 5)
+    await asyncio.wait_for(nodes.changed.wait(), 20)
     assert near.nearer(instance()).endpoints[0] == listening
     near._known.clear()
     nodes.says.clear()
     near.nearer(instance())
     near.take_down()
-    await asyncio.wait_for(asked(near), 5)  # a sign that was taken down ends it
+    await asyncio.wait_for(asked(near), 20)  # a sign that was taken down ends it
     assert not near._asking
     await near.close()
 

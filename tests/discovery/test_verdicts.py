@@ -68,7 +68,7 @@ async def test_what_is_not_known_is_not_refused_but_asked() -> None:
     changed = asyncio.Event()
     verdicts = Verdicts(Asked(STRANGE), changed.set)
     assert verdicts.misfit(OURS, instance(STRANGE), "ask") == ""
-    await asyncio.wait_for(changed.wait(), 5)
+    await asyncio.wait_for(changed.wait(), 20)
     assert verdicts.misfit(OURS, instance(STRANGE), "ask")
     assert verdicts.misfit(OURS, instance(None), "ask") == ""
     await verdicts.close()

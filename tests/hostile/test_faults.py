@@ -277,7 +277,7 @@ def test_a_second_sigterm_ends_it_at_once(tmp_path: Path, modules: Path) -> None
             victim.process.send_signal(signal.SIGTERM)
             wait_for('"stopping"', victim)
             victim.process.send_signal(signal.SIGTERM)
-            assert victim.process.wait(5) == -signal.SIGTERM
+            assert victim.process.wait(START) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -77,7 +77,7 @@ Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def ended(reader: asyncio.StreamReader) -> bytes:
     """What still comes until the server closes."""
     try:
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), 20)
     except ConnectionError:
         return b""
 
@@ -86,7 +86,7 @@ async def test_answers_a_handshake_and_calls_written_at_once(line: Line) -> None
     reader, writer = line
     writer.write(PING + call(1, "add", a=1, b=2) + call(2, "add", a=2, b=40))
     expected = PONG + netty_frame(1, b"\0\0\x06") + netty_frame(2, b"\0\0\x54")
-    assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
+    assert await asyncio.wait_for(reader.readexactly(len(expected)), 20) == expected
 
 
 async def test_a_byte_at_a_time(line: Line) -> None:
@@ -95,7 +95,7 @@ async def test_a_byte_at_a_time(line: Line) -> None:
         writer.write(bytes([byte]))
         await writer.drain()
     expected = PONG + netty_frame(1, b"\0\0\x06")
-    assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
+    assert await asyncio.wait_for(reader.readexactly(len(expected)), 20) == expected
 
 
 @IMPATIENT
@@ -128,7 +128,7 @@ async def test_garbage_ends_its_own_connection_alone(site: Site, line: Line, jun
     line[1].write(junk)
     await ended(line[0])
     other_writer.write(call(1, "add", a=1, b=2))
-    assert await asyncio.wait_for(other_reader.readexactly(15), 5) == netty_frame(1, b"\0\0\x06")
+    assert await asyncio.wait_for(other_reader.readexactly(15), 20) == netty_frame(1, b"\0\0\x06")
     other_writer.close()
 
 
@@ -136,7 +136,7 @@ async def test_a_half_closed_connection_gets_its_answers_then_ends(site: Site, l
     reader, writer = line
     writer.write(netty_frame(7, HELLO + b"\0" + write_string("wait") + write_string("x")))
     writer.write_eof()
-    await asyncio.wait_for(site.inventory.began.wait(), 5)
+    await asyncio.wait_for(site.inventory.began.wait(), 20)
     site.inventory.waiting["x"].set_result("late")
     assert await ended(reader) == netty_frame(7, bytes.fromhex("00000000 0000") + write_string("late"))
 
@@ -161,11 +161,11 @@ async def test_half_closed_within_a_message(line: Line) -> None:
 async def test_a_client_that_resets_ends_its_handlers(site: Site) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(PING + call(1, "wait", name="x"))
-    await asyncio.wait_for(site.inventory.began.wait(), 5)
+    await asyncio.wait_for(site.inventory.began.wait(), 20)
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing sends a reset
     writer.transport.abort()
-    await asyncio.wait_for(site.inventory.cancelled.wait(), 5)
+    await asyncio.wait_for(site.inventory.cancelled.wait(), 20)
 
 
 async def test_more_calls_than_may_run_wait_in_the_socket(site: Site, line: Line) -> None:
@@ -176,10 +176,10 @@ async def test_more_calls_than_may_run_wait_in_the_socket(site: Site, line: Line
     for number in range(1, 31):
         while str(number) not in waiting:
             site.inventory.began.clear()
-            await asyncio.wait_for(site.inventory.began.wait(), 5)
+            await asyncio.wait_for(site.inventory.began.wait(), 20)
         assert len([f for f in waiting.values() if not f.done()]) <= 10
         waiting[str(number)].set_result("")
-        assert await asyncio.wait_for(reader.readexactly(15), 5) == netty_frame(number, b"\0\0\0")
+        assert await asyncio.wait_for(reader.readexactly(15), 20) == netty_frame(number, b"\0\0\0")
 
 
 async def test_who_does_not_read_gets_no_more_run_and_is_dropped(
@@ -212,17 +212,17 @@ async def test_spec_framing_answers_in_order(site: Site, line: Line) -> None:
     encode = encoder(PROTOCOL.messages["wait"].request).encode
     writer.write(spec_frame(HELLO, b"\0\0"))
     pong = spec_frame(bytes(4), b"\0", b"\0", b"")
-    assert await asyncio.wait_for(reader.readexactly(len(pong)), 5) == pong
+    assert await asyncio.wait_for(reader.readexactly(len(pong)), 20) == pong
     for name in ("first", "second"):
         writer.write(spec_frame(b"\0" + write_string("wait") + encode({"name": name})))
     waiting = site.inventory.waiting
     while len(waiting) < 2:
         site.inventory.began.clear()
-        await asyncio.wait_for(site.inventory.began.wait(), 5)
+        await asyncio.wait_for(site.inventory.began.wait(), 20)
     waiting["second"].set_result("2")
     waiting["first"].set_result("1")
     expected = b"".join(spec_frame(b"\0", b"\0", write_string(text)) for text in "12")
-    assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
+    assert await asyncio.wait_for(reader.readexactly(len(expected)), 20) == expected
 
 
 async def test_a_peer_in_the_middle_of_a_message_is_acknowledged(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,10 +231,10 @@ async def test_a_peer_in_the_middle_of_a_message_is_acknowledged(line: Line, mon
     monkeypatch.setattr(accepted, "acknowledge", lambda transport: seen.set())
     reader, writer = line
     writer.write(PING + call(1, "add", a=1, b=2))
-    await asyncio.wait_for(reader.readexactly(len(PONG) + len(netty_frame(1, b"\0\0\x06"))), 5)
+    await asyncio.wait_for(reader.readexactly(len(PONG) + len(netty_frame(1, b"\0\0\x06"))), 20)
     assert not seen.is_set()
     writer.write(call(2, "add", a=1, b=2)[:-1])
-    await asyncio.wait_for(seen.wait(), 5)
+    await asyncio.wait_for(seen.wait(), 20)
 
 
 async def test_who_reads_slowly_gets_everything(site: Site, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ async def test_who_reads_slowly_gets_everything(site: Site, line: Line, monkeypa
         writer.write(call(serial, "echo", value="x" * 4_000_000))
     got = 0
     while got < 16_000_000:
-        data = await asyncio.wait_for(reader.read(200_000), 5)
+        data = await asyncio.wait_for(reader.read(200_000), 20)
         assert data
         got += len(data)
         await asyncio.sleep(0.01)  # clock: a slow reader
@@ -270,7 +270,7 @@ async def test_calls_held_back_by_a_slow_reader_run_once_it_reads(site: Site, li
     expected = netty_frame(serial, b"\0\0" + encoder(PROTOCOL.messages["add"].response).encode(serial))
     got = b""
     while not got.endswith(expected):
-        data = await asyncio.wait_for(reader.read(1_000_000), 5)
+        data = await asyncio.wait_for(reader.read(1_000_000), 20)
         assert data
         got = (got + data)[-100:]
 
@@ -345,7 +345,7 @@ async def test_a_burst_of_calls_leaves_the_others_their_turn(site: Site, line: L
     count = 1000
     writer.write(PING + b"".join(netty_frame(serial, b"\0\0") for serial in range(count)))
     expected = PONG + b"".join(netty_frame(serial, b"\0\0") for serial in range(count))
-    assert await asyncio.wait_for(reader.readexactly(len(expected)), 5) == expected
+    assert await asyncio.wait_for(reader.readexactly(len(expected)), 20) == expected
 
 
 async def test_the_text_of_a_client_is_read_aside(site: Site, line: Line) -> None:

@@ -70,7 +70,7 @@ def test_of_many_that_start_together_one_wins(tmp_path: Path) -> None:
     lost: list[str] = []
 
     def start() -> None:
-        together.wait(5)
+        together.wait(20)
         try:
             won.append(bind_unix(at(tmp_path / "s")))
         except ConfigError as error:

@@ -52,7 +52,7 @@ class Reached:
         """Returns when so many of the server's handlers wait."""
         while len(self.inventory.waiting) < count:
             self.inventory.began.clear()
-            await asyncio.wait_for(self.inventory.began.wait(), 5)
+            await asyncio.wait_for(self.inventory.began.wait(), 20)
 
     async def silent(self) -> None:
         """Returns when nothing is in flight, what was cancelled included."""
@@ -83,7 +83,7 @@ async def test_everything_that_takes_a_coroutine_takes_it() -> None:
         assert await asyncio.create_task(add(1, 2), name="of its own") == 3
         assert await loop.create_task(add(1, 2)) == 3
         assert await asyncio.ensure_future(add(1, 2)) == 3
-        assert await asyncio.wait_for(add(1, 2), 5) == 3
+        assert await asyncio.wait_for(add(1, 2), 20) == 3
         assert await asyncio.shield(add(1, 2)) == 3
         assert await asyncio.gather(*(add(i, i) for i in range(100))) == [2 * i for i in range(100)]
         done, _ = await asyncio.wait([asyncio.create_task(add(i, 1)) for i in range(3)])
@@ -92,7 +92,7 @@ async def test_everything_that_takes_a_coroutine_takes_it() -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(reached.client.call("add", {"a": i, "b": 0})) for i in range(3)]
         assert [task.result() for task in tasks] == [0, 1, 2]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await add(1, 2) == 3
         asked = reached.client.prepare("seen", metadata={"k": b"v"})
         assert await reached.client.send(asked) == {"k": b"v"}
@@ -169,7 +169,7 @@ async def test_stepped_by_hand() -> None:
         await reached.begun()
         with pytest.raises(ValueError, match="mine"):
             call.throw(ValueError("mine"))
-        await asyncio.wait_for(reached.inventory.cancelled.wait(), 5)
+        await asyncio.wait_for(reached.inventory.cancelled.wait(), 20)
         for wrong in (lambda: call.send(None), lambda: call.throw(ValueError("late"))):
             with pytest.raises(RuntimeError, match="cannot reuse"):
                 wrong()
@@ -180,7 +180,7 @@ async def test_stepped_by_hand() -> None:
         reached.inventory.waiting.clear()
         await reached.begun()
         call.close()
-        await asyncio.wait_for(reached.inventory.cancelled.wait(), 5)
+        await asyncio.wait_for(reached.inventory.cancelled.wait(), 20)
         await reached.silent()
 
 
@@ -191,7 +191,7 @@ async def test_dropped_while_it_waits_the_server_is_told() -> None:
         await reached.begun()
         del call, future
         gc.collect()
-        await asyncio.wait_for(reached.inventory.cancelled.wait(), 5)
+        await asyncio.wait_for(reached.inventory.cancelled.wait(), 20)
         await reached.silent()
 
 
@@ -223,7 +223,7 @@ async def test_a_timeout_of_asyncios_cancels_it_at_the_server() -> None:
             reached.inventory.cancelled.clear()
             with pytest.raises(TimeoutError):
                 await wait()
-            await asyncio.wait_for(reached.inventory.cancelled.wait(), 5)
+            await asyncio.wait_for(reached.inventory.cancelled.wait(), 20)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await reached.client.wait(name="x")
@@ -321,7 +321,7 @@ async def test_its_context_is_its_tasks_own() -> None:
                 task = asyncio.current_task()
                 assert task is not None
                 assert task.get_name() == f"task {number}"
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     await reached.client.add(1, number)
 
         await asyncio.gather(*(asyncio.create_task(one(i), name=f"task {i}") for i in range(20)))
@@ -398,7 +398,7 @@ async def test_a_caller_that_has_data_received_while_it_runs() -> None:
         await reached.begun()
         connection.data_received, connection._mouth.feed = keep, None
         reached.inventory.waiting["x"].set_result("there")
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), 20)
         del connection.data_received
         connection._mouth.feed = connection._pipeline.feed
         for data in received:
@@ -457,7 +457,7 @@ async def test_one_way_calls_return_at_once() -> None:
     async with reach() as reached:
         assert await reached.client.tell(text="a") is None
         assert await reached.client.call("tell", {"text": "b"}) is None
-        await asyncio.wait_for(reached.inventory.heard.wait(), 5)
+        await asyncio.wait_for(reached.inventory.heard.wait(), 20)
         assert await reached.client.add(1, 2) == 3
         assert reached.inventory.told == ["a", "b"]
 

@@ -222,7 +222,7 @@ async def test_closed_while_it_dials_nothing_stays_open() -> None:
             assert not caught.value.started
             assert channel.state is State.SHUTDOWN
             if accepted.is_set():
-                await asyncio.wait_for(ended.wait(), 5)
+                await asyncio.wait_for(ended.wait(), 20)
             accepted.clear()
             ended.clear()
 

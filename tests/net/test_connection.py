@@ -23,7 +23,7 @@ async def test_calls_in_flight_fail_when_the_server_goes_and_say_that_they_may_h
     async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: inventory}) as server:
         async with splnode.connect(server.endpoints[0], PROTOCOL) as client:
             calls = [asyncio.create_task(client.wait(name=str(i))) for i in range(3)]
-            await asyncio.wait_for(inventory.began.wait(), 5)
+            await asyncio.wait_for(inventory.began.wait(), 20)
             await server.close()
             for call in calls:
                 with pytest.raises(CallError, match="the call may have run") as caught:
@@ -79,13 +79,13 @@ async def test_more_calls_than_fit_wait_for_room() -> None:
             blocked = [asyncio.create_task(client.wait(name=str(i))) for i in range(2)]
             while len(inventory.waiting) < 2:
                 inventory.began.clear()
-                await asyncio.wait_for(inventory.began.wait(), 5)
+                await asyncio.wait_for(inventory.began.wait(), 20)
             third = asyncio.create_task(client.add(1, 2))
             with pytest.raises(CallError, match="not sent before the deadline") as caught:
                 await client.call("add", {"a": 1}, timeout=0.05)
             assert not caught.value.started
             inventory.waiting["0"].set_result("")
-            assert await asyncio.wait_for(third, 5) == 3
+            assert await asyncio.wait_for(third, 20) == 3
             inventory.waiting["1"].set_result("")
             await asyncio.gather(*blocked)
 
@@ -130,13 +130,13 @@ async def test_who_waits_for_room_is_told_when_the_connection_is_lost() -> None:
         limits = Limits(calls_per_connection=1)
         async with splnode.connect(server.endpoints[0], PROTOCOL, limits=limits) as client:
             blocked = asyncio.create_task(client.wait(name=""))
-            await asyncio.wait_for(inventory.began.wait(), 5)
+            await asyncio.wait_for(inventory.began.wait(), 20)
             waiting = [asyncio.create_task(client.add(1, 2)) for _ in range(3)]
             await turns()
             await server.close()
             for call in waiting:
                 with pytest.raises(CallError) as caught:
-                    await asyncio.wait_for(call, 5)
+                    await asyncio.wait_for(call, 20)
                 assert (caught.value.code, caught.value.started) == (Code.UNAVAILABLE, False)
             await asyncio.gather(blocked, return_exceptions=True)
 
@@ -176,8 +176,8 @@ async def test_cancelled_at_any_moment_it_leaves_nothing(when: int) -> None:
         await turns(when)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        assert await asyncio.wait_for(second, 5) == 3
-        assert await asyncio.wait_for(client.add(2, 2), 5) == 4
+        assert await asyncio.wait_for(second, 20) == 3
+        assert await asyncio.wait_for(client.add(2, 2), 20) == 4
         assert line.in_flight == line._line.called == len(line._line.waiting) == 0
         while line._session.in_flight:
             await asyncio.sleep(0)  # what was cancelled is answered all the same
@@ -214,7 +214,7 @@ async def test_closing_waits_for_what_was_written() -> None:
         await client.tell(text="x" * 4_000_000)
         await channel.close()
         assert line._gone.is_set()
-        await asyncio.wait_for(inventory.heard.wait(), 5)
+        await asyncio.wait_for(inventory.heard.wait(), 20)
 
 
 async def test_closing_does_not_wait_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ async def test_closing_does_not_wait_for_who_does_not_read(monkeypatch: pytest.M
             line = channel._connection
             while not line._paused:
                 await client.tell(text="x" * 1_000_000)
-            await asyncio.wait_for(channel.close(), 5)
+            await asyncio.wait_for(channel.close(), 20)
             await turns()
             assert line._gone.is_set()
             deaf.set()

@@ -10,7 +10,7 @@ from splnode.wire.events import Errand
 async def run(errands: Errands, errand: Errand) -> bool:
     done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     errands.run(errand, done.set_result)
-    return await asyncio.wait_for(done, 5)
+    return await asyncio.wait_for(done, 20)
 
 
 async def test_they_run_in_threads_and_end_in_the_loop() -> None:
@@ -26,11 +26,11 @@ async def test_a_short_one_does_not_wait_for_a_long_one() -> None:
     errands = Errands()
     go = threading.Event()
     ended = asyncio.Event()
-    errands.run(Errand(lambda: go.wait(5) and None, SHORT + 1), lambda well: ended.set())
+    errands.run(Errand(lambda: go.wait(20) and None, SHORT + 1), lambda well: ended.set())
     assert await run(errands, Errand(lambda: None, SHORT))
     assert not ended.is_set()
     go.set()
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 20)
     errands.close()
 
 
@@ -46,7 +46,7 @@ async def test_one_that_was_cancelled_is_not_told_of() -> None:
     errands = Errands()
     go = threading.Event()
     told: list[bool] = []
-    first = errands.run(Errand(lambda: go.wait(5) and None, 1), told.append)
+    first = errands.run(Errand(lambda: go.wait(20) and None, 1), told.append)
     second = errands.run(Errand(lambda: told.append(False), 1), told.append)
     second.cancel()
     await asyncio.sleep(0)  # until the thread's own future knows of it

@@ -218,7 +218,7 @@ async def test_what_a_handler_hangs_on_its_task_is_done_when_it_ends(stand: Stan
 
     stand.play.waits["x"] = hangs
     assert await stand.client.later(what="x") == "done"
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 20)
 
 
 async def test_a_handler_that_cancels_itself_harms_no_other(stand: Stand) -> None:
@@ -355,7 +355,7 @@ async def test_the_deadline_cancels_what_waits(stand: Stand) -> None:
     for _ in range(3):
         call = stand.client.call("later", {"what": "x"}, timeout=0.05)
         assert await code_of(call) is Code.DEADLINE_EXCEEDED
-        await asyncio.wait_for(cancelled.wait(), 5)
+        await asyncio.wait_for(cancelled.wait(), 20)
         cancelled.clear()
 
 
@@ -373,15 +373,15 @@ async def test_what_nobody_waits_for_is_cancelled(stand: Stand) -> None:
 
     stand.play.waits["x"] = waits
     call = asyncio.create_task(stand.client.later(what="x"))
-    await asyncio.wait_for(began.wait(), 5)
+    await asyncio.wait_for(began.wait(), 20)
     call.cancel()
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(cancelled.wait(), 20)
     cancelled.clear()
     began.clear()
     async with splnode.connect(stand.listener.endpoints[0], PROTOCOL) as other:
         call = asyncio.create_task(other.later(what="x"))
-        await asyncio.wait_for(began.wait(), 5)
-    await asyncio.wait_for(cancelled.wait(), 5)
+        await asyncio.wait_for(began.wait(), 20)
+    await asyncio.wait_for(cancelled.wait(), 20)
     with pytest.raises(CallError):
         await call
 

@@ -63,25 +63,25 @@ async def test_at_the_deadline_every_handler_of_the_chain_is_cancelled(chain: Ch
     with pytest.raises(CallError) as caught:
         await chain.client.call("wait", {"name": "x"}, timeout=0.3)
     assert caught.value.code is Code.DEADLINE_EXCEEDED
-    await asyncio.wait_for(chain.back.cancelled.wait(), 5)
+    await asyncio.wait_for(chain.back.cancelled.wait(), 20)
 
 
 async def test_cancelling_goes_all_the_way(chain: Chain) -> None:
     call = asyncio.create_task(chain.client.call("wait", {"name": "x"}))
-    await asyncio.wait_for(chain.back.began.wait(), 5)
+    await asyncio.wait_for(chain.back.began.wait(), 20)
     call.cancel()
-    await asyncio.wait_for(chain.front.cancelled.wait(), 5)
-    await asyncio.wait_for(chain.back.cancelled.wait(), 5)
+    await asyncio.wait_for(chain.front.cancelled.wait(), 20)
+    await asyncio.wait_for(chain.back.cancelled.wait(), 20)
     with pytest.raises(asyncio.CancelledError):
         await call
 
 
 async def test_a_client_that_dies_ends_the_whole_chain(chain: Chain) -> None:
     call = asyncio.create_task(chain.client.call("wait", {"name": "x"}))
-    await asyncio.wait_for(chain.back.began.wait(), 5)
+    await asyncio.wait_for(chain.back.began.wait(), 20)
     channel = chain.client._proceed.__self__  # type: ignore[attr-defined]  # the channel behind the client
     channel._connection._transport.abort()
-    await asyncio.wait_for(chain.back.cancelled.wait(), 5)
+    await asyncio.wait_for(chain.back.cancelled.wait(), 20)
     with pytest.raises(CallError, match="the call may have run"):
         await call
 

@@ -31,7 +31,7 @@ class Waiting(Inventory):
 async def greeted(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(PING)
-    assert await asyncio.wait_for(reader.readexactly(len(PONG)), 5) == PONG
+    assert await asyncio.wait_for(reader.readexactly(len(PONG)), 20) == PONG
     return reader, writer
 
 

@@ -90,7 +90,7 @@ async def test_connections_are_kept_and_many_calls_run_at_a_time() -> None:
             calls = [asyncio.create_task(client.wait(name=str(i))) for i in range(40)]
             while len(inventory.waiting) < 32:  # so many connections at the most
                 inventory.began.clear()
-                await asyncio.wait_for(inventory.began.wait(), 5)
+                await asyncio.wait_for(inventory.began.wait(), 20)
             done = 0
             while done < 40:
                 for future in [f for f in inventory.waiting.values() if not f.done()]:
@@ -139,7 +139,7 @@ async def test_a_server_that_talks_unasked_is_hung_up_on() -> None:
 
     async with peer(talking) as endpoint, splnode.connect(over_http(endpoint), PROTOCOL) as client:
         assert await client.add(1, 2) == 3
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 20)
 
 
 async def test_closing_ends_calls_that_run_and_those_that_wait_for_a_connection() -> None:
@@ -150,9 +150,9 @@ async def test_closing_ends_calls_that_run_and_those_that_wait_for_a_connection(
         calls = [asyncio.create_task(client.wait(name=str(i))) for i in range(40)]
         while len(inventory.waiting) < 32:  # so many connections at the most
             inventory.began.clear()
-            await asyncio.wait_for(inventory.began.wait(), 5)
+            await asyncio.wait_for(inventory.began.wait(), 20)
         await channel.close()
-        results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+        results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 20)
         assert all(isinstance(r, CallError) and r.code is Code.UNAVAILABLE for r in results)
         assert [r.started for r in results if isinstance(r, CallError)] == [True] * 32 + [False] * 8
 
@@ -164,7 +164,7 @@ async def test_out_of_time_before_it_was_sent() -> None:
             calls = [asyncio.create_task(client.wait(name=str(i))) for i in range(32)]
             while len(inventory.waiting) < 32:
                 inventory.began.clear()
-                await asyncio.wait_for(inventory.began.wait(), 5)
+                await asyncio.wait_for(inventory.began.wait(), 20)
             with pytest.raises(CallError) as caught:
                 await client.call("add", {"a": 1}, timeout=0.05)
             assert (caught.value.code, caught.value.started) == (Code.DEADLINE_EXCEEDED, False)

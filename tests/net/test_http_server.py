@@ -36,14 +36,14 @@ class Web:
         self.reader, self.writer, self.inventory = reader, writer, inventory
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode()
+        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20)).decode()
         status, *lines = head.strip().split("\r\n")
         headers = {key.lower(): value.strip() for key, value in (line.split(":", 1) for line in lines)}
-        body = await asyncio.wait_for(self.reader.readexactly(int(headers.get("content-length", 0))), 5)
+        body = await asyncio.wait_for(self.reader.readexactly(int(headers.get("content-length", 0))), 20)
         return int(status.split()[1]), headers, body
 
     async def ended(self) -> bool:
-        return await asyncio.wait_for(self.reader.read(), 5) == b""
+        return await asyncio.wait_for(self.reader.read(), 20) == b""
 
 
 IMPATIENT = pytest.mark.parametrize("handshake", [0.3])
@@ -96,7 +96,7 @@ async def test_one_connection_many_calls_written_at_once(web: Web) -> None:
 async def test_asking_first_whether_to_send_the_body(web: Web) -> None:
     whole = post(BODY, more="Expect: 100-continue\r\n")
     web.writer.write(whole[: -len(BODY)])
-    assert (await asyncio.wait_for(web.reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 100")
+    assert (await asyncio.wait_for(web.reader.readuntil(b"\r\n\r\n"), 20)).startswith(b"HTTP/1.1 100")
     web.writer.write(BODY)
     assert (await web.answer())[2] == THREE
 
@@ -137,9 +137,9 @@ async def test_what_is_refused_says_why_and_closes(web: Web, request_bytes: byte
 
 async def test_a_client_that_goes_cancels_its_call(web: Web) -> None:
     web.writer.write(post(spec_frame(HELLO + b"\0" + write_string("wait") + write_string("x"))))
-    await asyncio.wait_for(web.inventory.began.wait(), 5)
+    await asyncio.wait_for(web.inventory.began.wait(), 20)
     web.writer.close()
-    await asyncio.wait_for(web.inventory.cancelled.wait(), 5)
+    await asyncio.wait_for(web.inventory.cancelled.wait(), 20)
 
 
 @IMPATIENT
@@ -211,7 +211,7 @@ async def test_who_reads_slowly_gets_everything(monkeypatch: pytest.MonkeyPatch)
         writer.write(echo(4_000_000) * 4)
         got = 0
         while got < 16_000_000:
-            data = await asyncio.wait_for(reader.read(200_000), 5)
+            data = await asyncio.wait_for(reader.read(200_000), 20)
             assert data
             got += len(data)
             await asyncio.sleep(0.01)  # clock: a slow reader

@@ -44,9 +44,9 @@ async def test_who_sends_on_all_the_same_is_not_read() -> None:
     async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}, limits=limits) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port)
         writer.write(PING)
-        assert await asyncio.wait_for(reader.readexactly(len(PONG)), 5) == PONG
+        assert await asyncio.wait_for(reader.readexactly(len(PONG)), 20) == PONG
         writer.write(call(1, "echo", value="x" * 15_000) + call(2, "echo", value="x" * 15_000))
-        first = await asyncio.wait_for(reader.readexactly(4), 5)
+        first = await asyncio.wait_for(reader.readexactly(4), 20)
         writer.write(call(3, "echo", value="y" * 30_000))
         writer.write_eof()
         rest = await asyncio.wait_for(ended(reader), 10)

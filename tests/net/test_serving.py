@@ -48,7 +48,7 @@ class Pair:
         return list(self.client.receive_data(b"".join(self.session.data_to_send())))
 
     async def answer(self) -> Response:
-        await asyncio.wait_for(self.answered.wait(), 5)
+        await asyncio.wait_for(self.answered.wait(), 20)
         self.answered.clear()
         heard = [event for event in self.exchange() if isinstance(event, Response)]
         assert len(heard) == 1
@@ -63,7 +63,7 @@ async def test_the_deadline_of_the_metadata_ends_the_call_here_too() -> None:
     error = (await pair.answer()).error
     assert isinstance(error, CallError)
     assert (error.code, error.remote) == (Code.DEADLINE_EXCEEDED, True)
-    await asyncio.wait_for(inventory.cancelled.wait(), 5)
+    await asyncio.wait_for(inventory.cancelled.wait(), 20)
     assert pair.serving.running == 0
 
 
@@ -92,11 +92,11 @@ async def test_cancelled_by_the_client_it_is_answered_all_the_same() -> None:
     pair = Pair(inventory)
     serial = pair.client.call("wait", {"name": "x"})
     pair.exchange()
-    await asyncio.wait_for(inventory.began.wait(), 5)
+    await asyncio.wait_for(inventory.began.wait(), 20)
     pair.client.cancel(serial)
     pair.exchange()
-    await asyncio.wait_for(inventory.cancelled.wait(), 5)
-    await asyncio.wait_for(pair.answered.wait(), 5)
+    await asyncio.wait_for(inventory.cancelled.wait(), 20)
+    await asyncio.wait_for(pair.answered.wait(), 20)
     assert pair.exchange() == []  # the client had forgotten it
     assert pair.session.in_flight == 0
 
@@ -133,9 +133,9 @@ async def test_closing_cancels_what_runs_and_answers_nothing() -> None:
     pair = Pair(inventory)
     pair.client.call("wait", {"name": "x"})
     pair.exchange()
-    await asyncio.wait_for(inventory.began.wait(), 5)
+    await asyncio.wait_for(inventory.began.wait(), 20)
     pair.serving.close()
-    await asyncio.wait_for(inventory.cancelled.wait(), 5)
+    await asyncio.wait_for(inventory.cancelled.wait(), 20)
     assert not pair.answered.is_set()
 
 
@@ -204,7 +204,7 @@ async def test_one_that_is_held_back_may_go_without_the_others() -> None:
     pair.serving.release()
     heard = []
     while len(heard) < 2:
-        await asyncio.wait_for(pair.answered.wait(), 5)
+        await asyncio.wait_for(pair.answered.wait(), 20)
         pair.answered.clear()
         heard += [(event.serial, event.value) for event in pair.exchange() if isinstance(event, Response)]
     assert sorted(heard) == [(serials[0], 0), (serials[2], 2)]
@@ -280,7 +280,7 @@ async def test_what_one_call_sets_in_its_context_no_other_sees() -> None:
     who.set("the reader's")
     pair.client.call("tell", {"text": "first"})
     pair.exchange()
-    await asyncio.wait_for(following.wait(), 5)
+    await asyncio.wait_for(following.wait(), 20)
     while len(seen) < 2:
         await asyncio.sleep(0)
     assert seen == ["the listener's"] * 2
@@ -292,7 +292,7 @@ async def test_cancelled_with_the_very_bytes_that_brought_it() -> None:
     serial = pair.client.call("wait", {"name": "x"})
     pair.client.cancel(serial)
     pair.exchange()
-    await asyncio.wait_for(pair.answered.wait(), 5)
+    await asyncio.wait_for(pair.answered.wait(), 20)
     assert pair.exchange() == []  # the client had forgotten it
     assert pair.session.in_flight == pair.serving.running == pair.client.in_flight == 0
     assert not inventory.waiting

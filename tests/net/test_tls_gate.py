@@ -174,7 +174,7 @@ class TestRefusals:
                     writer.write(first)
                     writer.write_eof()
                     with suppress(ConnectionResetError):
-                        await asyncio.wait_for(reader.read(), 5)
+                        await asyncio.wait_for(reader.read(), 20)
                     writer.close()
                 await until(lambda: hosts[0].unshaken.total() == 40)
         assert hosts[0].unshaken["plain"] == 20
@@ -312,7 +312,7 @@ class TestSeveralCertificates:
         async with serving(server) as endpoint:
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
             writer.write(with_name(name))
-            assert (await asyncio.wait_for(reader.read(1), 5))[:1] in (b"\x15", b"\x16")
+            assert (await asyncio.wait_for(reader.read(1), 20))[:1] in (b"\x15", b"\x16")
             writer.close()
             assert await echo(endpoint, mesh.tls("cellar")) == b"hello"
         assert "Traceback" not in capfd.readouterr().err
@@ -335,7 +335,7 @@ class TestHandshakesThatDoNotEnd:
             reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
             writer.write(first)
             with suppress(ConnectionResetError):
-                assert await asyncio.wait_for(reader.read(), 5) == b""
+                assert await asyncio.wait_for(reader.read(), 20) == b""
             writer.close()
             assert await echo(endpoint, mesh.tls("cellar")) == b"hello"
 
@@ -368,7 +368,7 @@ class TestHandshakesThatDoNotEnd:
             await asyncio.sleep(0)
         for reader, writer in held:
             with suppress(ConnectionResetError):
-                assert await asyncio.wait_for(reader.read(), 5) == b""
+                assert await asyncio.wait_for(reader.read(), 20) == b""
             writer.close()
 
     async def test_many_of_them_make_room_for_who_is_honest(self, mesh: Mesh) -> None:
@@ -378,7 +378,7 @@ class TestHandshakesThatDoNotEnd:
                 held = [await asyncio.open_connection(endpoint.host, endpoint.port) for _ in range(20)]
                 for reader, writer in held[:10]:
                     with suppress(ConnectionResetError):
-                        assert await asyncio.wait_for(reader.read(), 5) == b""
+                        assert await asyncio.wait_for(reader.read(), 20) == b""
                     writer.close()
                 assert await echo(endpoint, mesh.tls("cellar")) == b"hello"
                 for _, writer in held[10:]:

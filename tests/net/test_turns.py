@@ -73,16 +73,16 @@ async def test_who_sends_a_little_is_served_between_two_turns_of_who_floods(size
         (quiet, quiet_writer), (loud, loud_writer) = [await asyncio.open_connection("127.0.0.1", port) for _ in "12"]
         for reader, writer in ((quiet, quiet_writer), (loud, loud_writer)):
             writer.write(PING)
-            await asyncio.wait_for(reader.readexactly(len(PONG)), 5)
+            await asyncio.wait_for(reader.readexactly(len(PONG)), 20)
         for _ in range(STEADY + 1):
             quiet_writer.write(call(1, "echo", value="q"))
-            await asyncio.wait_for(quiet.readuntil(b"q"), 5)
+            await asyncio.wait_for(quiet.readuntil(b"q"), 20)
         order.clear()
         loud_writer.write(b"".join(call(n, "echo", value="l" * size) for n in range(count)))
         while not order:
             await asyncio.sleep(0)
         quiet_writer.write(call(2, "echo", value="q"))
-        await asyncio.wait_for(quiet.readuntil(b"q"), 5)
+        await asyncio.wait_for(quiet.readuntil(b"q"), 20)
         place = order.index("q")
         assert place < count // 2
         got: Any = 0

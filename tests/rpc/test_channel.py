@@ -84,7 +84,7 @@ async def test_the_deadline_ends_the_call_and_the_handler(reached: Reach) -> Non
     with pytest.raises(CallError) as caught:
         await reached.client.call("wait", {"name": "x"}, timeout=0.2)
     assert caught.value.code is Code.DEADLINE_EXCEEDED
-    await asyncio.wait_for(reached.inventory.cancelled.wait(), 5)
+    await asyncio.wait_for(reached.inventory.cancelled.wait(), 20)
 
 
 async def test_a_deadline_around_calls_wins_over_their_own(reached: Reach) -> None:
@@ -101,7 +101,7 @@ async def test_what_is_left_of_the_deadline_travels(reached: Reach) -> None:
 
 async def test_cancelling_reaches_the_handler(reached: Reach) -> None:
     call = asyncio.create_task(reached.client.call("wait", {"name": "x"}))
-    await asyncio.wait_for(reached.inventory.began.wait(), 5)
+    await asyncio.wait_for(reached.inventory.began.wait(), 20)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -109,7 +109,7 @@ async def test_cancelling_reaches_the_handler(reached: Reach) -> None:
         # Avro has no word for it, and in these framings a reply is due for every request: it runs to its deadline.
         assert not reached.inventory.cancelled.is_set()
     else:
-        await asyncio.wait_for(reached.inventory.cancelled.wait(), 5)
+        await asyncio.wait_for(reached.inventory.cancelled.wait(), 20)
 
 
 async def test_calls_overlap(reached: Reach) -> None:
@@ -118,7 +118,7 @@ async def test_calls_overlap(reached: Reach) -> None:
     waiting = reached.inventory.waiting
     while len(waiting) < 2:
         reached.inventory.began.clear()
-        await asyncio.wait_for(reached.inventory.began.wait(), 5)
+        await asyncio.wait_for(reached.inventory.began.wait(), 20)
     waiting["second"].set_result("2")
     waiting["first"].set_result("1")
     assert await asyncio.gather(first, second) == ["1", "2"]
@@ -139,7 +139,7 @@ async def test_metadata_goes_both_ways(reached: Reach) -> None:
 
 async def test_one_way_is_heard_and_gives_nothing(reached: Reach) -> None:
     assert await reached.client.tell(text="hello") is None
-    await asyncio.wait_for(reached.inventory.heard.wait(), 5)
+    await asyncio.wait_for(reached.inventory.heard.wait(), 20)
     assert reached.inventory.told == ["hello"]
     assert await reached.client.add(1, 1) == 2
 

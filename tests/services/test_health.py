@@ -79,5 +79,5 @@ async def test_who_watches_keeps_no_node_from_stopping() -> None:
     watching = asyncio.ensure_future(health.watch("", known["revision"], 60_000))
     await asyncio.sleep(0)
     health.end()
-    assert await asyncio.wait_for(watching, 5) == known
-    assert await asyncio.wait_for(health.watch("", known["revision"], 60_000), 5) == known
+    assert await asyncio.wait_for(watching, 20) == known
+    assert await asyncio.wait_for(health.watch("", known["revision"], 60_000), 20) == known

@@ -71,7 +71,7 @@ async def test_what_it_tells_of_itself() -> None:
     assert one.own is None
     one.change()
     await one.start("n", [Endpoint("tcp", "0.0.0.0", 9090)])
-    await asyncio.wait_for(mdns.heard.wait(), 5)
+    await asyncio.wait_for(mdns.heard.wait(), 20)
     first = mdns.said[0]
     assert first is not None
     assert (first.node, first.state, first.weight, str(first.endpoints[0])) == ("n", "up", 2.0, "tcp://0.0.0.0:9090")
@@ -79,10 +79,10 @@ async def test_what_it_tells_of_itself() -> None:
     served.append(find_protocol("splnode.Health"))
     mdns.heard.clear()
     one.change()
-    await asyncio.wait_for(mdns.heard.wait(), 5)
+    await asyncio.wait_for(mdns.heard.wait(), 20)
     mdns.heard.clear()
     one.leave()
-    await asyncio.wait_for(mdns.heard.wait(), 5)
+    await asyncio.wait_for(mdns.heard.wait(), 20)
     assert [(each.state, len(each.services or ())) for each in mdns.said if each] == [
         ("up", 1),
         ("up", 2),
@@ -113,9 +113,9 @@ async def test_an_announcer_that_fails_is_told_again_and_holds_up_nobody(monkeyp
     bad, good = Unwilling(), Announced()
     one = member("", None, bad, good)
     await one.start("n", [Endpoint("tcp", "0.0.0.0", 9090)])
-    await asyncio.wait_for(bad.heard.wait(), 5)
+    await asyncio.wait_for(bad.heard.wait(), 20)
     assert [each and each.node for each in bad.said] == [None, "n"]
-    await asyncio.wait_for(one.close(), 5)
+    await asyncio.wait_for(one.close(), 20)
     assert good.said[-1] is None
 
 

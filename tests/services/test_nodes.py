@@ -118,7 +118,7 @@ class World:
 
 async def heard(world: World, *instances: Instance) -> None:
     world.heard.post(instances)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async for found in world.roster.watch():
             if {each.addresses for each in found} >= {each.addresses for each in instances}:
                 return
@@ -136,12 +136,12 @@ async def test_this_node(serve: Serve) -> None:
         await asyncio.sleep(0)
         (own,) = world.own.present
         world.own.post([Instance(own.addresses, "me", 1, (), "drain")])
-        assert (await asyncio.wait_for(again, 5))["state"] == "DRAINING"
+        assert (await asyncio.wait_for(again, 20))["state"] == "DRAINING"
         assert (await client.getNode(revision=world.own.revision, timeoutMs=1))["state"] == "DRAINING"
         late = asyncio.ensure_future(client.getNode(revision=world.own.revision, timeoutMs=60_000))
         await asyncio.sleep(0)
         world.own.close()  # the node stops
-        await asyncio.wait_for(late, 5)
+        await asyncio.wait_for(late, 20)
 
 
 async def test_all_nodes(serve: Serve) -> None:
@@ -159,7 +159,7 @@ async def test_all_nodes(serve: Serve) -> None:
         before = (await client.watchNodes())["revision"]
         waiting = asyncio.ensure_future(client.watchNodes(revision=before, timeoutMs=60_000))
         await client.listNodes()
-        turned = await asyncio.wait_for(waiting, 5)
+        turned = await asyncio.wait_for(waiting, 20)
         assert [each["state"] for each in turned["nodes"]] == [
             "UP",
             "UP",
@@ -170,7 +170,7 @@ async def test_all_nodes(serve: Serve) -> None:
         waiting = asyncio.ensure_future(client.watchNodes(revision=known["revision"], timeoutMs=60_000))
         await asyncio.sleep(0)
         world.heard.post([at(1, "one", protocol("long"))])
-        fresh = await asyncio.wait_for(waiting, 5)
+        fresh = await asyncio.wait_for(waiting, 20)
         assert [each["nodeId"] for each in fresh["nodes"]] == ["me", "one"]
         assert (await client.watchNodes(revision=fresh["revision"], timeoutMs=1))["revision"] == fresh["revision"]
         old = await client.watchNodes(revision=known["revision"], timeoutMs=60_000)
