@@ -172,7 +172,7 @@ class Audit:
 
 def _origin(peer: str) -> str:
     """Whence it comes: without its port, and of an IPv6 address the network, whose addresses are all its owner's."""
-    host = peer.rpartition(":")[0]
+    host = peer.rpartition(":")[0] or peer
     scheme, bracket, address = host.partition("[")
     if bracket:
         with contextlib.suppress(ValueError):

@@ -132,10 +132,7 @@ class Guard:
     def _authenticate(self, call: Call) -> None:
         """Who the call is for shows by its token, which then leaves the call: from now on it comes from there."""
         value = call.metadata[AUTHORIZATION_KEY].decode("ascii", "replace")
-        peer, outer = call.peer, running.get()
-        if peer is IN_PROCESS and outer is not None:
-            peer = outer.peer  # a call that it passes on: what came over a plain link came over a plain link
-        call.peer = _known(call.peer, self._bearer(peer, value, call))
+        call.peer = _known(call.peer, self._bearer(_came_from(call), value, call))
         kept = {key: each for key, each in call.metadata.items() if key not in (AUTHORIZATION_KEY, IDENTITY_KEY)}
         call.metadata = MappingProxyType(kept)
 
@@ -165,8 +162,17 @@ class Guard:
     def _put(self, verdict: str, call: Call, who: Identity, why: Verdict) -> None:
         if self._audit is not None:
             by = call.peer.identity.name
-            facts = {"who": who.name, "how": who.how, "peer": str(call.peer), **({"by": by} if by != who.name else {})}
+            facts = {"who": who.name, "how": who.how, "peer": str(_came_from(call))}
+            facts |= {"by": by} if by != who.name else {}
             self._audit.put(verdict, {**facts, **_about(call), "rule": why.place})
+
+
+def _came_from(call: Call) -> Peer:
+    """Whence it comes: what a handler calls in this process comes from where the call came that it serves. So what came
+    over a plain link came over a plain link.
+    """
+    outer = running.get()
+    return outer.peer if call.peer is IN_PROCESS and outer is not None else call.peer
 
 
 def _known(peer: Peer, token: Token) -> Peer:

@@ -80,6 +80,15 @@ def test_the_addresses_of_one_network_are_one_peer(tmp_path: Path) -> None:
     assert (found[-1]["peer"], found[-1]["again"]) == ("tcp://[2001:db8::/64]", 98)
 
 
+def test_a_peer_without_a_port(tmp_path: Path) -> None:
+    log = Audit(tmp_path / "audit.jsonl")
+    for peer in ("unix (uid 7)", "unix (uid 8)", "unix (uid 7)"):
+        log.put("denied", {**FACTS, "peer": peer})
+    log.close()
+    found = [(each["peer"], each.get("again")) for each in lines(log.path)]
+    assert found == [("unix (uid 7)", None), ("unix (uid 8)", None), ("unix (uid 7)", 1)]
+
+
 def test_different_denials_are_counted_in_bounds(tmp_path: Path) -> None:
     log = Audit(tmp_path / "audit.jsonl", clock=Clock())
     for number in range(audit.SAME * 3):

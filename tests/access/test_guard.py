@@ -11,7 +11,7 @@ from splnode.access.guard import KEPT, PLAIN, REFUSED, Guard
 from splnode.access.policy import parse
 from splnode.access.tokens import Token, Tokens, digest
 from splnode.errors import CallError, Code
-from splnode.identity import NODE, Identity
+from splnode.identity import IDENTITY_KEY, NODE, Identity
 from splnode.rpc.call import IN_PROCESS, Call, Peer, running
 from splnode.wire.message import Contract
 from tests.rpc.conftest import PROTOCOL
@@ -190,6 +190,18 @@ def test_what_is_written_down_and_what_is_not(tmp_path: Path) -> None:
         {"verdict": "denied", **peer, "message": "wait", **why},
         {"verdict": "unauthenticated", **peer, "message": "add"},
     ]
+
+
+def test_what_a_handler_calls_comes_from_where_its_own_call_came(tmp_path: Path) -> None:
+    log = Audit(tmp_path / "a")
+    token = running.set(call(OTHER))
+    try:
+        refused(guard(log), call(NODE, "reserve", {IDENTITY_KEY: OTHER.text}))
+    finally:
+        running.reset(token)
+    log.close()
+    line = json.loads((tmp_path / "a").read_text())
+    assert (line["who"], line["how"], line["by"], line["peer"]) == ("uid:7", "vouched", "node", "tcp://192.0.2.1:4000")
 
 
 def test_all_calls_are_written_down_where_that_is_asked_for(tmp_path: Path) -> None:
