@@ -4,13 +4,13 @@ Source: Apache Avro 1.12 specification, "JSON Encoding". It leaves NaN and the i
 they are the strings "NaN", "Infinity" and "-Infinity". Logical types are left as what they are stored as.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from splnode.avro import logical
-from splnode.avro.branch import as_mapping, deeper, named, pick
+from splnode.avro.branch import deeper, named, pick
 from splnode.avro.codec.plan import Branch
 from splnode.avro.json_scalar import key_step, misfit, read_scalar, write_scalar
+from splnode.avro.json_write import JsonWriter
 from splnode.avro.schema import MISSING, Schema
 from splnode.errors import DataError, EncodeError
 from splnode.limits import Limits
@@ -70,49 +70,16 @@ class AvroReader:
         return value
 
 
-class AvroWriter:
+class AvroWriter(JsonWriter):
     """Values to Avro's JSON. The branch of a union is the one that the codec would write."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def _union(self, union: Schema, value: Any, depth: int) -> Any:
+        place, bare = pick(union, value)
+        branch = union.branches[place]
+        return None if branch.kind == "null" else {branch.label: self.write(branch, bare, depth)}
 
-    def write(self, schema: Schema, value: Any, depth: int = 0) -> Any:
-        """The JSON of a value that stands below `depth` containers. EncodeError with the path; LimitExceeded."""
-        kind = schema.kind
-        if kind == "union":
-            place, bare = pick(schema, value)
-            branch = schema.branches[place]
-            return None if branch.kind == "null" else {branch.label: self.write(branch, bare, depth)}
-        if schema.is_record:
-            return self._record(schema, value, deeper(depth, self._limits))
-        if kind == "array" and isinstance(value, (list, tuple)) and schema.items is not None:
-            items, depth = schema.items, deeper(depth, self._limits)
-            return [self._part(items, each, f"[{place}]", depth) for place, each in enumerate(value)]
-        if kind == "map" and isinstance(value, Mapping) and schema.items is not None:
-            items, depth = schema.items, deeper(depth, self._limits)
-            return {key: self._part(items, each, key_step(key), depth) for key, each in value.items()}
-        if schema.items is not None:
-            raise misfit(schema, value)
+    def _scalar(self, schema: Schema, value: Any) -> Any:
         return _write_scalar(schema, value)
-
-    def _part(self, schema: Schema, value: Any, step: str, depth: int) -> Any:
-        try:
-            return self.write(schema, value, depth)
-        except DataError as error:
-            error.at(step)
-            raise
-
-    def _record(self, schema: Schema, value: Any, depth: int) -> dict[str, Any]:
-        fields = as_mapping(value)
-        if fields is None:
-            raise misfit(schema, value)
-        json: dict[str, Any] = {}
-        for field in schema.fields:
-            if field.name in fields:
-                json[field.name] = self._part(field.schema, fields[field.name], f".{field.name}", depth)
-            elif field.default is MISSING:
-                raise EncodeError(f"{schema.name} has no value for the field {field.name!r}")
-        return json
 
 
 def _bytes_of(schema: Schema, json: Any) -> bytes:

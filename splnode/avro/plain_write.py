@@ -7,69 +7,35 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from splnode.avro import json_value, logical
-from splnode.avro.branch import as_mapping, deeper, pick
-from splnode.avro.json_scalar import BytesAs, is_byte_form, key_step, misfit, write_scalar
-from splnode.avro.json_text import brief
+from splnode.avro.branch import as_mapping, pick
+from splnode.avro.json_scalar import BytesAs, is_byte_form, misfit, write_scalar
+from splnode.avro.json_write import JsonWriter
 from splnode.avro.plain_read import PlainReader, is_open, object_branches, tag_of
-from splnode.avro.schema import MISSING, Schema
-from splnode.errors import DataError, EncodeError
+from splnode.avro.schema import Schema
+from splnode.errors import DataError
 from splnode.limits import Limits
 
 Unwrap = Callable[[Mapping[str, Any]], Any]
 
 
-class PlainWriter:
+class PlainWriter(JsonWriter):
     """Writes one value as JSON; `unwrap` gives the JSON of a `splnode.Record`."""
 
     def __init__(self, bytes_as: BytesAs, unwrap: Unwrap, limits: Limits) -> None:
+        super().__init__(limits)
         self._bytes_as = bytes_as
         self._unwrap = unwrap
-        self._limits = limits
 
-    def write(self, schema: Schema, value: Any, depth: int = 0) -> Any:
-        """The JSON of a value that stands below `depth` containers. EncodeError, with the path, if it is none."""
-        if schema.kind == "union":
-            return self._union(schema, value, depth)
-        if is_open(schema):
-            fields = as_mapping(value)
-            if fields is None or not fields.keys() >= {field.name for field in schema.fields}:
-                raise misfit(schema, value)
-            return self._unwrap(fields) if json_value.is_record(schema) else finite(json_value.from_value(fields))
-        if schema.is_record:
-            return self._record(schema, value, deeper(depth, self._limits))
-        if schema.kind == "array":
-            if not isinstance(value, (list, tuple)) or schema.items is None:
-                raise misfit(schema, value)
-            items, depth = schema.items, deeper(depth, self._limits)
-            return [self._part(items, each, f"[{place}]", depth) for place, each in enumerate(value)]
-        if schema.kind == "map":
-            if not isinstance(value, Mapping) or schema.items is None:
-                raise misfit(schema, value)
-            items, depth = schema.items, deeper(depth, self._limits)
-            return {key: self._part(items, each, key_step(key), depth) for key, each in value.items()}
-        return write_scalar(schema, value, self._bytes_as)
-
-    def _record(self, schema: Schema, value: Any, depth: int) -> dict[str, Any]:
+    def _record(self, schema: Schema, value: Any, depth: int) -> Any:
+        if not is_open(schema):
+            return super()._record(schema, value, depth)
         fields = as_mapping(value)
-        if fields is None:
+        if fields is None or not fields.keys() >= {field.name for field in schema.fields}:
             raise misfit(schema, value)
-        unknown = fields.keys() - {field.name for field in schema.fields}
-        if unknown:
-            raise EncodeError(f"{schema.name} has no field {min(map(str, unknown))!r}")
-        json: dict[str, Any] = {}
-        for field in schema.fields:
-            if field.name in fields:
-                json[field.name] = self._part(field.schema, fields[field.name], f".{field.name}", depth)
-            elif field.default is MISSING:
-                raise EncodeError(f"{schema.name} has no value for the field {field.name!r} in {brief(value)}")
-        return json
+        return self._unwrap(fields) if json_value.is_record(schema) else finite(json_value.from_value(fields))
 
-    def _part(self, schema: Schema, value: Any, step: str, depth: int) -> Any:
-        try:
-            return self.write(schema, value, depth)
-        except DataError as error:
-            error.at(step)
-            raise
+    def _scalar(self, schema: Schema, value: Any) -> Any:
+        return write_scalar(schema, value, self._bytes_as)
 
     def _union(self, union: Schema, value: Any, depth: int) -> Any:
         place, bare = pick(union, value)
