@@ -29,6 +29,7 @@ from splnode.avro.codec.plan import Op, Promote, ReadNode, WriteNode
 from splnode.avro.codec.unfolding import mark_hopeless
 from splnode.avro.defaults import Default, Defaults
 from splnode.avro.schema import MISSING, Field, Schema
+from splnode.collector import CollectorPaused
 from splnode.errors import SchemaError
 
 _OPS: Final = {
@@ -63,7 +64,8 @@ def read_plan(writer: Schema, reader: Schema | None = None) -> ReadNode:
     plans = _read_plans.setdefault(writer, WeakKeyDictionary())
     plan = plans.get(reader)
     if plan is None:
-        plan = plans[reader] = _Resolution().plan(writer, reader)
+        with CollectorPaused():
+            plan = plans[reader] = _Resolution().plan(writer, reader)
     return plan
 
 
@@ -71,7 +73,8 @@ def write_plan(schema: Schema) -> WriteNode:
     """The plan to write values of the schema."""
     plan = _write_plans.get(schema)
     if plan is None:
-        plan = _write_plans[schema] = _write_plan(schema)
+        with CollectorPaused():
+            plan = _write_plans[schema] = _write_plan(schema)
     return plan
 
 
@@ -98,7 +101,7 @@ class _Pair:
         self.writer = writer
         self.reader = reader
         self.node = ReadNode(_OPS[writer.kind], reader.label)
-        self.node.weight = max(weight(writer), weight(reader))
+        self.node.weight = weight(writer) if writer is reader else max(weight(writer), weight(reader))
         self.reasons: list[tuple[str, str]] = []  # (path from here, reason); any means that they do not match
         self.parents: list[tuple[_Pair, str, int]] = []  # who needs this pair, by which step, as which branch or -1
         self.live = 0  # writer's union: branches that match
@@ -124,7 +127,7 @@ class _Resolution:
         return root.node
 
     def _pair(self, writer: Schema, reader: Schema) -> _Pair:
-        """The pair, with the reader's union, if it is one, already decided."""
+        """The pair, with the reader's union, if it is one, already decided. A schema always fits itself."""
         reason = None
         if writer.kind != "union" and reader.kind == "union":
             chosen = _choose(writer, reader)
@@ -136,7 +139,7 @@ class _Resolution:
         pair = self._pairs.get(key)
         if pair is None:
             pair = self._pairs[key] = _Pair(writer, reader)
-            if reason is None and writer.kind != "union" and _match(writer, reader) == _NO:
+            if reason is None and writer is not reader and writer.kind != "union" and _match(writer, reader) == _NO:
                 reason = f"the writer's {described(writer)} cannot be read as the reader's {described(reader)}"
             if reason is None:
                 self._todo.append(pair)
@@ -146,7 +149,8 @@ class _Resolution:
 
     def _child(self, parent: _Pair, writer: Schema, reader: Schema, step: str, branch: int = -1) -> ReadNode:
         pair = self._pair(writer, reader)
-        pair.parents.append((parent, step, branch))
+        if writer is not reader:  # else it cannot fail
+            pair.parents.append((parent, step, branch))
         return pair.node
 
     def _fail(self, pair: _Pair, path: str, reason: str) -> None:

@@ -29,22 +29,27 @@ def mark_hopeless(nodes: Iterable[ReadNode]) -> None:
 def _smallest(nodes: list[ReadNode]) -> dict[int, int]:
     """What the smallest datum of each node charges; nodes that have none under TOO_MANY are not in it.
 
-    The smallest are found first: a record when all its parts are, a union with its first branch. (Knuth, "A
+    Of what holds no record it is known at once, and of a union with such a branch: no record charges less. Of the
+    others the smallest are found first: a record when all its parts are, a union with its first branch. (Knuth, "A
     generalization of Dijkstra's algorithm", 1977)
     """
+    found = _flat(nodes)
     users: defaultdict[int, list[ReadNode]] = defaultdict(list)
     sums: dict[int, int] = {}
     missing: dict[int, int] = {}
-    found: dict[int, int] = {}
     order = count()  # so that equal values need no comparison of nodes
     heap: list[tuple[int, int, ReadNode]] = []
     for node in nodes:
-        parts = [child for _, child, _ in node.steps] if node.op == Op.RECORD else list(node.branches)
-        for part in parts:
+        if id(node) in found:
+            continue
+        parts = [child for _, child, _ in node.steps] if node.op == Op.RECORD else node.branches
+        open_parts = [part for part in parts if id(part) not in found]
+        for part in open_parts:
             users[id(part)].append(node)
-        sums[id(node)], missing[id(node)] = node.cost, len(parts)
-        if not parts and node.op != Op.FAIL:
-            heapq.heappush(heap, (node.cost, next(order), node))
+        sums[id(node)] = node.cost + sum(found[id(part)] for part in parts if id(part) in found)
+        missing[id(node)] = len(open_parts)
+        if node.op == Op.RECORD and not open_parts:
+            heapq.heappush(heap, (sums[id(node)], next(order), node))
     while heap:
         value, _, node = heapq.heappop(heap)
         if id(node) in found:
@@ -56,4 +61,14 @@ def _smallest(nodes: list[ReadNode]) -> dict[int, int]:
             total = value if user.op == Op.UNION else sums[id(user)]
             if total < TOO_MANY and (user.op == Op.UNION or not missing[id(user)]):
                 heapq.heappush(heap, (total, next(order), user))
+    return found
+
+
+def _flat(nodes: list[ReadNode]) -> dict[int, int]:
+    """What the nodes charge whose smallest datum holds no record."""
+    found = {id(node): node.cost for node in nodes if node.op not in (Op.RECORD, Op.UNION, Op.FAIL)}
+    for node in nodes:
+        charges = [found[id(branch)] for branch in node.branches if id(branch) in found]
+        if charges:
+            found[id(node)] = min(charges)
     return found
