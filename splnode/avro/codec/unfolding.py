@@ -69,6 +69,6 @@ def _flat(nodes: list[ReadNode]) -> dict[int, int]:
     found = {id(node): node.cost for node in nodes if node.op not in (Op.RECORD, Op.UNION, Op.FAIL)}
     for node in nodes:
         charges = [found[id(branch)] for branch in node.branches if id(branch) in found]
-        if charges:
-            found[id(node)] = min(charges)
+        if charges or (node.op == Op.UNION and not node.branches):
+            found[id(node)] = min(charges, default=0)
     return found

@@ -45,3 +45,8 @@ def test_a_dropped_field_counts() -> None:
     protocol = Protocol.parse(json.dumps({"protocol": "P", "types": [*DOUBLING, record("Z", a="R59")]}))
     reader = Protocol.parse(json.dumps({"protocol": "P", "types": [record("Z")]}))
     assert read_plan(protocol.types["Z"], reader.types["Z"]).cost == TOO_MANY
+
+
+def test_a_union_without_branches_is_nothing_to_count() -> None:
+    assert cost("Z", record("Z", a=[])) == 4
+    assert cost("Z", record("Z", a=[]), record("Y", a="Z", b="Z")) == 4
