@@ -129,12 +129,12 @@ def datum(name: str) -> Callable[[Victim], None]:
     return run
 
 
-def text(data: str) -> Callable[[Victim], None]:
-    """A handshake with such a protocol."""
+def text(data: str, *call: bytes) -> Callable[[Victim], None]:
+    """A handshake with such a protocol, and a ping or a call behind it."""
 
     def run(victim: Victim) -> None:
         with dial(victim.tcp) as sock, contextlib.suppress(ConnectionError, EOFError):
-            sock.sendall(shake(data))
+            sock.sendall(shake(data, *call))
             netty_reply(sock)
 
     return run
@@ -289,6 +289,7 @@ def fat_metadata(size: int) -> bytes:
 
 
 DEEP = "[" * 100
+CALL = b"\0" + string("execute") + parameters("spl/void/noop") + bytes(100_000)
 ATTACKS: dict[str, Attack] = {
     "Slowloris: 1,000 connections, a byte now and then": Attack(slowloris, "handshake_seconds", "slow", False),
     "half-open: 4,000 connections": Attack(half_open, "handshakes", "slow", False),
@@ -308,8 +309,8 @@ ATTACKS: dict[str, Attack] = {
     **{f"datum: {name}": Attack(datum(name)) for name in BOMBS if name != "a million nulls in as many blocks"},
     **{f"frame: {name}": Attack(say(data)) for name, data in BROKEN.items()},
     "frame: a thousand buffers of one byte": Attack(say(netty(5, *[b"x"] * 1024))),
-    # The longest texts are read in a thread, for up to 0.4 s: nobody else waits for that.
-    **{f"text: {name}": Attack(text(each), one=False) for name, each in {**texts.READABLE, **texts.REFUSED}.items()},
+    **{f"text: {name}": Attack(text(each)) for name, each in {**texts.READABLE, **texts.REFUSED}.items()},
+    **{f"text: resolved, {name}": Attack(text(each, CALL)) for name, each in texts.RESOLVED.items()},
     "limit: message_bytes": Attack(say(BROKEN["length 2^31-1"]), "message_bytes"),
     "limit: message_buffers": Attack(say(BROKEN["2^32-1 buffers"]), "message_buffers"),
     "limit: protocol_bytes": Attack(say(shake("x" * 300_000)), "protocol_bytes"),

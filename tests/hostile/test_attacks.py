@@ -20,7 +20,7 @@ SLACK = 10
 NOMINAL = 0.023
 """Seconds of CPU that `slowness` took where LONG was measured."""
 MANY = [name for name, attack in ATTACKS.items() if not attack.one]
-SLOW = {name for name in MANY if not name.startswith(("limit", "text")) or name == "limit: client_protocols"}
+SLOW = {name for name in MANY if not name.startswith("limit") or name == "limit: client_protocols"}
 
 
 @pytest.fixture(scope="module")
