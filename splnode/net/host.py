@@ -94,9 +94,10 @@ class Host:
     """What all connections of one listener share. Whoever made it closes it.
 
     `patience` watches connections that owe something: a first message, or reading what waits for them; `unread` and
-    `unsent` count what they make the node hold meanwhile. Handlers start in the context in which the host was made.
-    `pages` may be read by HTTP, by their path. `accepted` and `refused` count connections, `reached` the limits that
-    were met, `unshaken` TLS handshakes that came to nothing, by why. `seldom` bounds what the log says of each.
+    `unsent` count what they make the node hold meanwhile, `shaking` what TLS handshakes do. Handlers start in the
+    context in which the host was made. `pages` may be read by HTTP, by their path. `accepted` and `refused` count
+    connections, `reached` the limits that were met, `unshaken` TLS handshakes that came to nothing, by why. `seldom`
+    bounds what the log says of each.
     """
 
     def __init__(
@@ -126,6 +127,8 @@ class Host:
         budget: Budget[Accepted] = Budget(limits.held_bytes, give_back)
         self.unread = Ledger(budget, lambda connection: connection.too_much("messages that do not end"))
         self.unsent = Ledger(budget, lambda connection: connection.too_much("answers nobody reads"))
+        shaking: Budget[Accepted] = Budget(limits.held_bytes, give_back)
+        self.shaking = Ledger(shaking, lambda connection: connection.too_much("they do not end"))
         self.errands = Errands()
         self._scales = Scales(limits.held_bytes, share)
         self._places: Places[Accepted] = Places(limits, self._too_late, most_connections())
@@ -174,8 +177,13 @@ class Host:
 
     @property
     def held(self) -> Mapping[str, int]:
-        """Bytes that peers make the node hold now: held_bytes bounds messages and answers together, and calls."""
-        return {"messages": self.unread.total, "calls": self._scales.total, "answers": self.unsent.total}
+        """Bytes that peers make the node hold now: held_bytes bounds messages and answers together, and each other."""
+        return {
+            "messages": self.unread.total,
+            "calls": self._scales.total,
+            "answers": self.unsent.total,
+            "handshakes": self.shaking.total,
+        }
 
     @property
     def met(self) -> Mapping[str, int]:
@@ -217,6 +225,7 @@ class Host:
         self.patience.discard(connection)
         self.unread.release(connection)
         self.unsent.release(connection)
+        self.shaking.release(connection)
         if self._empty is not None and not self.connections:
             self._empty.set()
 

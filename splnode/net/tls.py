@@ -154,11 +154,6 @@ class Tls:
                     return context
         return servers[0][1]
 
-    @property
-    def looks_at_names(self) -> bool:
-        """Whether it matters for which host a client asks."""
-        return len(self._made.servers) > 1
-
     def client(self) -> ssl.SSLContext:
         """For dialling. `check` comes after the handshake, before a byte is said."""
         return self._present().client

@@ -14,6 +14,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -47,6 +48,7 @@ class Knock:
         self.peer = f"tls://[{address[0]}]:{address[1]}" if ":" in address[0] else f"tls://{address[0]}:{address[1]}"
         self.socket: socket.socket | None = sock
         self.task: asyncio.Task[None] | None = None
+        self.link: TlsTransport | None = None
         self.busy = True  # it is not idle: it owes a handshake
         self.traffic = 0, 0
 
@@ -58,6 +60,8 @@ class Knock:
 
     def close(self) -> None:
         """It is not let in."""
+        if self.link is not None:
+            self.link.abort()
         if self.task is not None and not self.task.done():
             self.task.cancel()  # which looks at the socket: its end closes that
         elif self.socket is not None:
@@ -77,8 +81,10 @@ class Knock:
         if times := self._host.seldom(reason):
             log.info("TLS handshake failed", peer=self.peer, reason=reason, times=times)
 
-    def too_much(self, _what: str) -> None:
-        """It holds nothing."""
+    def too_much(self, what: str) -> None:
+        """All peers together hold too much, and this one the longest."""
+        fix = "raise limits.held_bytes, or find out who begins handshakes and does not end them"
+        self._host.reached("held_bytes", f"TLS handshakes dropped: {what}", fix=fix, address=self.address)
         self.close()
 
 
@@ -140,6 +146,7 @@ class Gate:
 
     def _gone(self, knock: Knock, task: "asyncio.Task[None]") -> None:
         self._leaves(knock)
+        knock.task = knock.link = None  # there is nothing to end but a socket that nobody has taken
         knock.close()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a connection failed", exc_info=error)
@@ -176,7 +183,8 @@ class Gate:
 
     async def _shake_hands(self, knock: Knock) -> None:
         """Until the handshake is done; or, where there was none, until the peer knows why."""
-        link = TlsTransport(self._tls, lambda: self._let_in(knock))
+        holds = partial(self._host.shaking.hold, knock)
+        link = knock.link = TlsTransport(self._tls, lambda: self._let_in(knock), holds)
         try:
             await self._loop.connect_accepted_socket(lambda: link, knock.take())
             await link.shaken

@@ -5,14 +5,15 @@
     extension   0000, length[2], length[2], 00, length[2], name     RFC 6066, 3
 
 `ssl` tells the name by a callback too. But for one that is no ASCII it writes a traceback to stderr, as often as
-somebody likes; and who changes the context there keeps half of the one that it began with.
+somebody likes; and who changes the context there keeps half of the one that it began with. Besides, TLS begins to keep
+128 kB for a ClientHello that only says that it will be as long: so it gets whole ones.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
 RECORDS: Final = 16
-"""Parts that a ClientHello may be cut into: an honest one is one, or two. Of others the name is not looked for."""
+"""Parts that a ClientHello may be cut into: an honest one is one, or two."""
 _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
 _HOST_NAME: Final = 0
@@ -23,7 +24,8 @@ _FIXED: Final = 2 + 32
 def asked_name(data: bytes) -> str | None:
     """The host name, in small letters and without a dot behind it; None while more must come.
 
-    "" where none is asked for, and for what is no good ClientHello: TLS itself will say what is wrong.
+    "" where none is asked for, and for what is no good ClientHello: TLS itself will say what is wrong. ValueError: it
+    is cut into more than RECORDS parts.
     """
     hello = _hello(data)
     if hello is None:
@@ -58,7 +60,7 @@ def _hello(data: bytes) -> bytes | None:
                 return message[4:end]
         if len(data) < place:
             return None
-    return b""
+    raise ValueError(f"its ClientHello is cut into more than {RECORDS} parts")
 
 
 def _extensions(hello: bytes) -> Iterator[tuple[int, bytes]]:

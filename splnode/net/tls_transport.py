@@ -28,7 +28,12 @@ JOINED: Final = 64 * 1024
 """Parts are joined up to so many bytes, so that they make one record."""
 GREETING: Final = 32 * 1024
 """Bytes that a client may send without an end of its handshake. An honest one sends some hundred, and as many thousand
-with a chain of certificates; TLS itself would keep 128 kB of a ClientHello alone."""
+with a chain of certificates."""
+UNDER_WAY: Final = 20 * 1024
+"""What a handshake counts that TLS has begun. It needs some 48 kB for a moment; of 800 at a time, held_bytes for all,
+the oldest is no more an honest one, and they have 40 MB."""
+UNFINISHED: Final = UNDER_WAY + 128 * 1024
+"""The same with what TLS may keep for a message that is there in part: as much as its first four bytes say."""
 
 Bytes = bytes | bytearray | memoryview
 
@@ -38,17 +43,22 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     It shows the certificate of `tls` that is for the name that the client asks for.
 
+    `holds` is told what an unfinished handshake has this end keep, in bytes.
+
     `shaken` says when the handshake is done; OSError if it was none: then the peer is told, and has until `lost` to
     hear it. Whoever waits for them sets the deadline, and aborts.
     """
 
-    def __init__(self, tls: Tls, enter: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(
+        self, tls: Tls, enter: Callable[[], asyncio.BaseProtocol], holds: Callable[[int], object] = lambda size: None
+    ) -> None:
         super().__init__()
         loop = asyncio.get_running_loop()
         self.shaken: asyncio.Future[None] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
         self._loop = loop
         self._enter = enter
+        self._holds = holds
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._contexts = tls
         self._tls: Any = None
@@ -218,8 +228,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._below.close()
 
     def abort(self) -> None:
-        """Ends it now, without a word."""
+        """Ends it now, without a word. What a handshake kept is given back at once."""
         self._closing = True
+        if self._protocol is None:
+            self._tls, self._hello = None, b""
         if self._below is not None:
             self._below.abort()
 
@@ -233,8 +245,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Whether TLS has what came: first it must be known which certificate the client wants to see."""
         if self._tls is None:
             self._hello += data
-            name = asked_name(self._hello) if self._contexts.looks_at_names else ""
+            try:
+                name = asked_name(self._hello)
+            except ValueError as error:
+                self._refuse(OSError(str(error)))
+                return False
             if name is None:
+                self._holds(len(self._hello))
                 return False
             self._tls = self._contexts.server(name).wrap_bio(self._in, self._out, server_side=True)
             data, self._hello = self._hello, b""
@@ -245,12 +262,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
+            self._holds(UNDER_WAY if self._out.pending else UNFINISHED)
             self._flush()
             return
         except OSError as error:
             self._refuse(error)
             return
         self._flush()
+        self._holds(0)
         if self.shaken.cancelled():
             self.abort()
             return
@@ -267,7 +286,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self.shaken.set_exception(error)
             self.shaken.exception()  # nobody may wait for it
         self._flush()
-        if self._below is not None:
+        if self._below is not None and not self._closing:
             if self._cut:
                 self._below.close()
             else:

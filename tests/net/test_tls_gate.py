@@ -385,6 +385,35 @@ class TestHandshakesThatDoNotEnd:
                     writer.close()
         assert any(each.get("limit") == "handshakes" for each in logs)
 
+    @pytest.mark.parametrize("first", ["hello", "part", "parts", "certificate"])
+    async def test_what_they_make_the_node_keep_is_bounded(
+        self, mesh: Mesh, monkeypatch: pytest.MonkeyPatch, first: str
+    ) -> None:
+        """TLS takes some 48 kB for each, and 128 kB more for a message of which it has seen no more than the length.
+        Those that have been at it longest go. (limits.held_bytes)"""
+        hosts: list[Host] = []
+
+        class Seen(tls_gate.Gate):
+            def __init__(self, listening: Any, tls: Any, host: Host, connection: Any) -> None:
+                super().__init__(listening, tls, host, connection)
+                hosts.append(host)
+
+        monkeypatch.setattr("splnode.net.listener.Gate", Seen)
+        limits = Limits(held_bytes=1 << 20, handshake_seconds=60)
+        spy = mesh.tls("spy")
+        with capture_logs() as logs:
+            async with serving(mesh.tls("kitchen"), limits=limits) as endpoint:
+                held = [await asyncio.to_thread(begun, endpoint, spy, first) for _ in range(60)]
+                assert await echo(endpoint, mesh.tls("cellar")) == b"hello"
+                (host,) = hosts
+                dropped = host.reached.counts
+                await until(lambda: dropped["held_bytes"] >= {"hello": 9, "certificate": 50}.get(first, 0))
+                assert host.shaking.total <= limits.held_bytes
+                for sock in held:
+                    sock.close()
+                await until(lambda: host.shaking.total == 0)
+        assert len([each for each in logs if each.get("limit") == "held_bytes"]) == (first in ("hello", "certificate"))
+
     async def test_no_descriptors_left_is_a_pause(self, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tls_gate, "REST", 0.01)
         accept, failures = socket.socket.accept, [OSError(errno.EMFILE, "Too many open files")] * 2
@@ -399,6 +428,29 @@ class TestHandshakesThatDoNotEnd:
             async with serving(mesh.tls("kitchen")) as endpoint:
                 assert await echo(endpoint, mesh.tls("cellar")) == b"hello"
         assert [each["reason"] for each in logs if "moment" in each["event"]] == ["Too many open files"] * 2
+
+
+def begun(endpoint: Endpoint, tls: Tls, how: str) -> socket.socket:
+    """A connection with a handshake that goes so far: nearly a hello, a hello in parts, a hello, half a certificate."""
+    come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+    link = tls.client().wrap_bio(come, go)
+    sock = socket.create_connection((endpoint.host, endpoint.port), timeout=10)
+    with suppress(ssl.SSLWantReadError):
+        link.do_handshake()
+    hello = go.read()
+    if how == "part":  # no more than that it will be long
+        sock.sendall(bytes.fromhex("16 0301 0004 01 01ffff"))
+    elif how == "parts":
+        sock.sendall(hello[:-1])
+    else:
+        sock.sendall(hello)
+    while how == "certificate":
+        come.write(sock.recv(65_536))
+        with suppress(ssl.SSLWantReadError):
+            link.do_handshake()
+            sock.sendall(go.read(700))
+            break
+    return sock
 
 
 async def until(true: Callable[[], bool]) -> None:
