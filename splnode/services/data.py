@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -14,6 +14,7 @@ from splnode.services.data_check import check, check_record
 from splnode.services.store import Store
 from splnode.services.store_queries import Data, OtherSchema, Page, StoreFault
 from splnode.services.store_reader import StoreReader
+from splnode.wire.server import LONG_TEXT
 
 TOPIC_BYTES: Final = 255
 """The longest name of a topic or a schema: what a file name may have, so that an export can use it."""
@@ -127,10 +128,10 @@ class DataService(DataReading):
         try:
             _check_name("name", name, TOPIC_BYTES)
             try:
-                schema = parse_schema(text)
+                fingerprint = await _of_text(_fingerprint, text)
             except SchemaError as error:
                 raise StoreFault("INVALID_ARGUMENT", f"the text is no Avro schema: {error}") from None
-            return await self._store.register(name, show(crc64_avro(schema)), text)
+            return await self._store.register(name, fingerprint, text)
         except StoreFault as fault:
             _refuse(DataWriteError, fault)
 
@@ -169,8 +170,18 @@ class DataService(DataReading):
             found = await self._store.schema(name)
             if found is None or found["name"] != name:
                 raise StoreFault("SCHEMA_NOT_FOUND", _unknown_schema(name))
-            schema = _keep(self._schemas, name, parse_schema(found["text"]))
+            parse = partial(parse_schema, referee=False)  # it was asked when the text was registered
+            schema = _keep(self._schemas, name, await _of_text(parse, found["text"]))
         return schema
+
+
+async def _of_text(made: Callable[[str], T], text: str) -> T:
+    """What is made of a schema's text; of a long one in a thread, since that takes up to 0.3 s."""
+    return made(text) if len(text) < LONG_TEXT else await asyncio.to_thread(made, text)
+
+
+def _fingerprint(text: str) -> str:
+    return show(crc64_avro(parse_schema(text)))
 
 
 def _keep(known: dict[str, T], name: str, value: T) -> T:

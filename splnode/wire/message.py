@@ -28,7 +28,7 @@ PAIR_TEXTS: Final = 4
 """Texts of the greatest length that one cache may hold together: a plan takes up to 50 times the memory of its text."""
 
 QUICK_NODES: Final = 32_768
-"""Values that a request is read up to at once, in some 10 ms; one of more is read aside. (`limits.nodes` bounds it)"""
+"""What a request may weigh that is read at once, in some 3 ms; a heavier one is read aside (up to `limits.nodes`)."""
 
 
 class ServerCall:

@@ -1,5 +1,6 @@
 import asyncio
 import datetime
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from splnode.errors import DeclaredError
 from splnode.rpc.client import Client
 from splnode.services.data import RECORD_BYTES, DataReadError, DataService, DataWriteError
 from splnode.services.store import Store
+from splnode.wire.server import LONG_TEXT
 from tests.services.conftest import Serve
 
 USER = """{"type": "record", "name": "User", "namespace": "com.acme", "fields": [
@@ -139,6 +141,16 @@ async def test_a_write_that_names_an_unknown_schema(data: Client) -> None:
     error = await refused(DataWriteError, call)
     assert (error.code, "registerSchema" in error.message) == ("SCHEMA_NOT_FOUND", True)
     await refused(DataReadError, data.read(topic="t"))
+
+
+async def test_a_long_schema(data: Client) -> None:
+    symbols = [f"s{n}" for n in range(3000)]
+    text = json.dumps({"type": "enum", "name": "Long", "symbols": symbols})
+    assert len(text) > LONG_TEXT
+    await data.registerSchema(name="Long", text=text)
+    await data.write(topic="t", primaryKey="k", data=make_record(parse_schema(text), "s2999"), schema="Long")
+    error = await refused(DataWriteError, data.registerSchema(name="Other", text=text[:-2] + "}"))
+    assert (error.code, "no Avro schema" in error.message) == ("INVALID_ARGUMENT", True)
 
 
 async def test_a_topic_with_a_schema_takes_nothing_else(data: Client) -> None:
