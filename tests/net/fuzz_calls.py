@@ -189,6 +189,12 @@ class Line(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """Nothing more is written; the other end's bytes go on arriving, as after shutdown(2)."""
+
     def pause_reading(self) -> None:
         self.reading = False
 
