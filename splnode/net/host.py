@@ -18,7 +18,7 @@ from splnode.net.idle import Idle
 from splnode.net.ledger import Budget, Ledger, Scales
 from splnode.net.memory import give_back
 from splnode.net.patience import Patience
-from splnode.net.places import Places, most_connections
+from splnode.net.places import OWN, Places, most_connections
 from splnode.net.rates import Rates
 from splnode.net.reached import OPEN_FILES, Reached
 from splnode.net.seldom import Seldom
@@ -205,6 +205,19 @@ class Host:
             self.accepted += 1
             self.patience.add(connection, time.monotonic() + seconds)
             self._idle.watch()
+
+    def has_room(self, more: int = 0) -> bool:
+        """Whether somebody can be let in beside `more` others, as far as descriptors go."""
+        return self._places.has_room(more)
+
+    def has_room_for_own(self, more: int = 0) -> bool:
+        """The same for the node's own user, for whom some are kept."""
+        return self._places.has_room(more, OWN)
+
+    def makes_wait(self) -> None:
+        """Somebody has come for whom there is no room."""
+        event = "connections wait to be accepted: the limit of open files is near"
+        self.reached(OPEN_FILES, event, fix=FIXES[OPEN_FILES], open=len(self.connections))
 
     def greets(self, connection: Accepted) -> bool:
         """Whether it has sent no whole message yet."""

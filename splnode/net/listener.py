@@ -12,6 +12,7 @@ from splnode.endpoint import Endpoint
 from splnode.errors import ConfigError
 from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.net.accepted import ServerConnection
+from splnode.net.accepting import Entrance
 from splnode.net.bind import Address, bind_error, bind_tcp, bind_unix, file_identity, unlink_own
 from splnode.net.host import Host
 from splnode.net.http_server import HttpServerConnection
@@ -53,7 +54,7 @@ class Listener:
         self.host = Host(channel, directory, limits, timeout, share)
         self._insecure = insecure
         self._tls = tls
-        self._servers: list[tuple[Endpoint, list[asyncio.Server | Gate]]] = []
+        self._servers: list[tuple[Endpoint, list[Entrance | Gate]]] = []
         self._closed = False
         self._socket_files: dict[str, tuple[int, int]] = {}
 
@@ -80,11 +81,11 @@ class Listener:
             else:
                 sockets = bind_tcp(endpoint, await addresses(endpoint))
                 endpoint = endpoint.replace(port=sockets[0].getsockname()[1])
-        servers: list[asyncio.Server | Gate] = []
+        servers: list[Entrance | Gate] = []
         self._servers.append((endpoint, servers))
         try:
             for sock in sockets:
-                servers.append(await self._accept(endpoint, sock))
+                servers.append(self._accept(endpoint, sock))
         except BaseException as error:
             for sock in sockets[len(servers) :]:
                 sock.close()
@@ -117,17 +118,16 @@ class Listener:
         await self.host.close()
         self._servers.clear()
 
-    async def _accept(self, endpoint: Endpoint, sock: socket.socket) -> asyncio.Server | Gate:
-        loop = asyncio.get_running_loop()
-
-        def accept() -> ServerConnection | HttpServerConnection:
+    def _accept(self, endpoint: Endpoint, sock: socket.socket) -> Entrance | Gate:
+        def connection() -> ServerConnection | HttpServerConnection:
             return self._connection(endpoint)
 
+        sock.listen(BACKLOG)
         if endpoint.is_secure and self._tls is not None:
-            return Gate(sock, self._tls, self.host, accept)
-        if sock.family == socket.AF_UNIX:
-            return await loop.create_unix_server(accept, sock=sock, backlog=BACKLOG)
-        return await loop.create_server(accept, sock=sock, backlog=BACKLOG)
+            return Gate(sock, self._tls, self.host, connection)
+        # At a Unix socket the node's own user comes in also where nobody else does: who it is shows only there.
+        has_room = self.host.has_room_for_own if sock.family == socket.AF_UNIX else self.host.has_room
+        return Entrance(sock, has_room, connection, self.host.makes_wait)
 
     def _connection(self, endpoint: Endpoint) -> ServerConnection | HttpServerConnection:
         http = endpoint.framing == "http"
@@ -135,7 +135,7 @@ class Listener:
             return (MeteredHttpConnection if http else MeteredConnection)(self.host, endpoint)
         return (HttpServerConnection if http else ServerConnection)(self.host, endpoint)
 
-    def _withdraw(self, endpoint: Endpoint, servers: list[asyncio.Server | Gate]) -> None:
+    def _withdraw(self, endpoint: Endpoint, servers: list[Entrance | Gate]) -> None:
         if endpoint.scheme == "unix":
             unlink_own(endpoint.path, self._socket_files.pop(endpoint.path, None))
         for server in servers:

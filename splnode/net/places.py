@@ -2,7 +2,7 @@
 
 | limit | who is counted | one more |
 |---|---|---|
-| the limit of open files | all | is refused |
+| the limit of open files | all | has the oldest without a whole message go; is not accepted if there is none |
 | connections | all, but for the node's own user and root at a Unix socket | is refused |
 | connections_per_address | those of one address, but for this host's | is refused |
 | handshakes_per_address | of these, those without a whole message yet | has the oldest of them go |
@@ -30,6 +30,9 @@ K = TypeVar("K")
 
 RESERVE: Final = 1024
 """File descriptors at most that are kept from connections."""
+EXTRA: Final = 8
+"""Descriptors of the reserve for the node's own user, who must be able to see what happens, and for those who have
+to go while others come."""
 OWN: Final = ""
 """Whence the node's own user comes, and root: by a Unix socket."""
 HOST: Final = "this host"
@@ -84,6 +87,11 @@ class Places(Generic[K]):
         """Connections without a whole message yet."""
         return len(self._greeting)
 
+    def has_room(self, more: int = 0, address: str = HOST) -> bool:
+        """Whether one who comes from there can be let in beside `more` others, as far as descriptors go."""
+        most = self._room_for(address)
+        return len(self._from) + more < (most + EXTRA if self._greeting else most)
+
     def greets(self, who: K) -> bool:
         """Whether it is one of these."""
         return who in self._greeting
@@ -91,8 +99,10 @@ class Places(Generic[K]):
     def enter(self, who: K, address: str) -> str:
         """Takes a place until `leave`, or gives the name of the limit that allows no more."""
         limits, taken = self._limits, len(self._from)
-        if taken >= self._room:
-            return OPEN_FILES
+        if taken >= self._room_for(address):
+            if not self._greeting:
+                return OPEN_FILES
+            self._send_away(next(iter(self._greeting)), OPEN_FILES)
         if address is not OWN and taken >= limits.connections:
             return "connections"
         if address not in (OWN, HOST) and self._counts[address] >= limits.connections_per_address:
@@ -121,6 +131,9 @@ class Places(Generic[K]):
             self._counts[address] -= 1
             if not self._counts[address]:
                 del self._counts[address]
+
+    def _room_for(self, address: str) -> int:
+        return self._room + EXTRA if address is OWN else self._room
 
     def _greet(self, who: K, address: str) -> None:
         here = self._greeting_from.setdefault(address, OrderedDict())

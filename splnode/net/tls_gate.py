@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import structlog
 
+from splnode.net.accepting import Accepting
 from splnode.net.entering import Entering
 from splnode.net.host import Host
 from splnode.net.places import of_address
@@ -26,10 +27,6 @@ from splnode.net.tls import Tls
 from splnode.net.tls_reasons import GONE, explain, kind_of
 from splnode.net.tls_transport import TlsTransport
 
-TURN: Final = 64
-"""Connections that are accepted before the others of the loop have their turn."""
-REST: Final = 0.2
-"""Seconds until it is tried again where nothing can be accepted: file descriptors are used up."""
 HANDSHAKE: Final = b"\x16"
 ALERT: Final = bytes.fromhex("15 03 01 00 02 02 46")
 """A fatal alert, protocol_version: what a peer that speaks TLS here would say. (RFC 8446, 6)"""
@@ -97,45 +94,21 @@ class Gate:
     def __init__(
         self, listening: socket.socket, tls: Tls, host: Host, connection: Callable[[], asyncio.BaseProtocol]
     ) -> None:
-        self._listening = listening
         self._tls = tls
         self._host = host
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._knocks: set[Knock] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        listening.setblocking(False)
-        self._open()
+        self._accepting = Accepting(listening, host.has_room, self._taken, host.makes_wait)
 
     def close(self) -> None:
         """Lets nobody in any more."""
-        if self._listening.fileno() >= 0:
-            self._loop.remove_reader(self._listening)
-        self._listening.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._accepting.close()
         for knock in list(self._knocks):
             knock.close()
 
-    def _open(self) -> None:
-        self._timer = None
-        self._loop.add_reader(self._listening, self._ready)
-
-    def _ready(self) -> None:
-        for _ in range(TURN):
-            try:
-                sock, address = self._listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                log.warning("nothing is accepted for a moment", reason=error.strerror, again_in=REST)
-                self._loop.remove_reader(self._listening)
-                self._timer = self._loop.call_later(REST, self._open)
-                return
-            sock.setblocking(False)
-            self._enters(Knock(self._host, sock, address))
-
-    def _enters(self, knock: Knock) -> None:
+    def _taken(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
+        knock = Knock(self._host, sock, address)
         seconds = self._host.limits.handshake_seconds
         self._host.joins(knock, seconds)
         if knock.socket is None:  # there are too many

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from splnode.avro.protocol import Protocol
-from tests.hostile.test_frames import UNFINISHED
+from tests.hostile.test_frames import HELLO, PING, UNFINISHED
 from tests.hostile.victim import MB, Victim, execute
 from tests.hostile.watch import dial, hello, netty_reply
 from tests.require import require
 from tests.wire.conftest import handshake, long, netty, string
 
 MANY = 20_000
+GREETING = netty(0, HELLO, PING)
 
 
 def allow(pid: int, files: int) -> None:
@@ -25,15 +26,14 @@ def allow(pid: int, files: int) -> None:
 
 
 def test_descriptors_that_are_used_up_by_something_else(tmp_path: Path) -> None:
-    """Who comes is not let in, who is there is served, nothing spins; when there are some again all is well."""
+    """Who comes waits, and is not told that the node has gone; who is there is served; nothing spins."""
     with Victim(tmp_path) as victim, hello(victim.tcp) as there:
         victim.serves()
         before, _ = resource.prlimit(victim.pid, resource.RLIMIT_NOFILE)
         allow(victim.pid, victim.descriptors)
-        socks = []
-        for _ in range(50):
-            with contextlib.suppress(OSError):
-                socks.append(dial(victim.tcp, 2))
+        socks = [dial(victim.tcp) for _ in range(50)]
+        for sock in socks:
+            sock.sendall(GREETING)
         for _ in range(20):
             there.sendall(execute("spl/void/noop"))
             assert netty_reply(there)[1].startswith(b"\0\0")
@@ -42,6 +42,28 @@ def test_descriptors_that_are_used_up_by_something_else(tmp_path: Path) -> None:
         assert victim.cpu() - cpu < 0.5
         allow(victim.pid, before)
         for sock in socks:
+            assert netty_reply(sock)[0] == 0
+            sock.close()
+        victim.stays_well()
+
+
+def test_who_comes_waits_while_few_descriptors_are_left(tmp_path: Path) -> None:
+    """Of 128 connections have 64, but for the operator's; whoever comes then waits until one of them has gone."""
+    with Victim(tmp_path, shell="ulimit -n 128;") as victim:
+        there = [hello(victim.tcp) for _ in range(64)]
+        late = [dial(victim.tcp) for _ in range(20)]
+        for sock in late:
+            sock.sendall(GREETING)
+        assert victim.met("open_files") > 0  # which the operator sees, by the Unix socket
+        late[0].settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            late[0].recv(1)
+        for sock in there[:20]:
+            sock.close()
+        for sock in late:
+            sock.settimeout(20)
+            assert netty_reply(sock)[0] == 0
+        for sock in (*there[20:], *late):
             sock.close()
         victim.stays_well()
 

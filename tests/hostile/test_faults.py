@@ -140,7 +140,7 @@ def test_no_descriptors_left(tmp_path: Path) -> None:
             for call in ("spl/data/list", "gp/fs/list", "spl/void/noop"):  # the store and the files have theirs
                 sock.sendall(execute(call))
                 assert netty_reply(sock)[1].startswith(b"\0\0")
-        assert "limit of open files" in victim.log
+        assert "open_files" in victim.log
         for each in socks:
             each.close()
         victim.settles(20)

@@ -99,15 +99,17 @@ async def test_some_descriptors_are_kept_from_connections(monkeypatch: pytest.Mo
         port = server.endpoints[0].port
         with structlog.testing.capture_logs() as logs:
             lines = [await greeted(port) for _ in range(3)]
-            for _ in range(2):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                assert await ended(reader) == b""
-                writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)  # it is in the backlog
+            writer.write(PING)
+            while not logs:
+                await asyncio.sleep(0.01)  # clock: as long as it takes the system to tell of who has come
         assert [line["open"] for line in logs] == [3]
         lines[0][1].write(call(1, "add", a=1, b=2))
         assert await lines[0][0].readexactly(1)
-        for _, writer in lines:
-            writer.close()
+        lines[1][1].close()
+        assert await asyncio.wait_for(reader.readexactly(len(PONG)), 5) == PONG
+        for _, each in (*lines, (reader, writer)):
+            each.close()
 
 
 @pytest.mark.parametrize(("soft", "room"), [(64, 32), (1024, 896), (20_000, 18_976), (1_000_000, 998_976)])

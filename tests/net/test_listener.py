@@ -102,14 +102,13 @@ async def test_a_name_with_two_addresses_has_one_port(monkeypatch: pytest.Monkey
 async def test_what_fails_between_binding_and_accepting_leaves_nothing(
     endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def failing(*args: object, **options: object) -> object:
+    def failing(*args: object, **options: object) -> object:
         raise OSError(24, "Too many open files")
 
     listener = a_listener()
     loop = asyncio.get_running_loop()
     before = count("/proc/self/fd")
-    monkeypatch.setattr(type(loop), "create_server", failing)
-    monkeypatch.setattr(type(loop), "create_unix_server", failing)
+    monkeypatch.setattr(type(loop), "add_reader", failing)
     with pytest.raises(ConfigError, match="Too many open files"):
         await listener.open(Endpoint.parse(endpoint.format(tmp_path)))
     assert count("/proc/self/fd") == before

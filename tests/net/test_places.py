@@ -23,10 +23,34 @@ def test_connections_in_all() -> None:
     assert made.enter("4", HOST) == "connections"
 
 
-def test_open_files_bound_everybody() -> None:
-    made, _ = places(1)
-    assert made.enter("1", OWN) == ""
-    assert made.enter("2", OWN) == OPEN_FILES
+def test_open_files_bound_everybody_and_the_operator_a_little_later() -> None:
+    made, gone = places(2)
+    for name in "12":
+        assert made.has_room()
+        assert made.enter(name, "10.0.0.1") == ""
+        made.greeted(name)
+    assert not made.has_room()
+    assert made.enter("3", "10.0.0.1") == OPEN_FILES
+    for name in "abcdefgh":
+        assert made.has_room(0, OWN)
+        assert made.enter(name, OWN) == ""
+    assert not made.has_room(0, OWN)
+    assert made.enter("i", OWN) == OPEN_FILES
+    made.leave("a")
+    assert made.has_room(0, OWN)
+    assert not made.has_room(1, OWN)
+    assert not made.has_room()
+    assert gone == []
+
+
+def test_who_says_nothing_goes_before_anybody_waits_for_descriptors() -> None:
+    made, gone = places(2)
+    for name in "12":
+        assert made.enter(name, f"10.0.0.{name}") == ""
+    made.greeted("1")
+    assert made.has_room()
+    assert made.enter("3", "10.0.0.3") == ""
+    assert gone == [("2", OPEN_FILES)]
 
 
 def test_connections_of_one_address() -> None:

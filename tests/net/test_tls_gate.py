@@ -19,7 +19,7 @@ from splnode.avro.protocol import Protocol
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, ConfigError
 from splnode.limits import Limits
-from splnode.net import tls_gate
+from splnode.net import accepting, tls_gate
 from splnode.net.host import Host
 from splnode.net.tls import Tls
 from tests.net.certificates import Mesh, mesh_key
@@ -415,7 +415,7 @@ class TestHandshakesThatDoNotEnd:
         assert len([each for each in logs if each.get("limit") == "held_bytes"]) == (first in ("hello", "certificate"))
 
     async def test_no_descriptors_left_is_a_pause(self, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tls_gate, "REST", 0.01)
+        monkeypatch.setattr(accepting, "REST", 0.01)
         accept, failures = socket.socket.accept, [OSError(errno.EMFILE, "Too many open files")] * 2
 
         def fails(sock: socket.socket) -> Any:
