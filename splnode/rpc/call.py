@@ -66,8 +66,8 @@ class Call:
     """
 
     __slots__ = (
-        "answer_metadata", "begun", "checked", "contract", "deadline", "ended", "message", "metadata", "params", "peer",
-        "route",
+        "_params", "answer_metadata", "begun", "checked", "contract", "deadline", "ended", "message", "metadata",
+        "peer", "route",
     )  # fmt: skip
 
     def __init__(
@@ -83,7 +83,7 @@ class Call:
     ) -> None:
         self.contract = contract
         self.message = message
-        self.params = params
+        self._params: Mapping[str, Any] | tuple[Any, ...] = params  # a tuple: as the native intake reads them
         self.deadline = deadline
         self.metadata = metadata
         self.peer = peer
@@ -92,6 +92,20 @@ class Call:
         self.answer_metadata: Mapping[str, bytes] = NO_METADATA
         self.begun = False
         self.ended = False
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters by name."""
+        given = self._params
+        if isinstance(given, tuple):
+            given = self._params = {
+                field.name: value for field, value in zip(self.message.request.fields, given, strict=True)
+            }
+        return given
+
+    @params.setter
+    def params(self, params: Mapping[str, Any]) -> None:
+        self._params = params
 
     def copy(self) -> "Call":
         """The same call once more, for a second answer of its own."""

@@ -63,6 +63,10 @@ typedef struct {
     /* As `decode` where `part`, bytes of more than `end - place`, stood at `place`. As of Decoder.decode_apart. */
     PyObject *(*decode_apart)(PyObject *decoder, const uint8_t **at, const uint8_t *end, const uint8_t *place,
                               PyObject *part);
+
+    /* Whether a decoder gives dicts of just these fields, in this order; and the same datum as a tuple of them. */
+    int (*gives_fields)(PyObject *decoder, PyObject *names);
+    PyObject *(*decode_fields)(PyObject *decoder, const uint8_t **at, const uint8_t *end);
 } CodecApi;
 
 #endif

@@ -5,6 +5,7 @@
 static const char *const known_names[KNOWN] = {
     "params", "deadline", "metadata", "peer", "contract", "message", "answer_metadata", "begun", "ended",
 };
+static const char params_slot[] = "_params"; /* a dict, or a tuple of which Call makes one where it is asked for */
 
 Py_ssize_t slot_offset(PyObject *class, const char *name)
 {
@@ -40,7 +41,7 @@ int take_template(Template *template, PyObject *blank)
     Py_DECREF(names);
     for (int which = 0; !failed && which < KNOWN; which++) {
         template->names[which] = PyUnicode_InternFromString(known_names[which]);
-        template->known[which] = template->names[which] != NULL ? slot_offset(type, known_names[which]) : 0;
+        template->known[which] = template->names[which] != NULL ? slot_offset(type, which == PARAMS ? params_slot : known_names[which]) : 0;
         failed = template->known[which] == 0 ? -1 : 0;
     }
     return failed;
@@ -84,5 +85,6 @@ void blank_call(const Template *template, PyObject *call)
 PyObject *known_of(const Template *template, PyObject *call, int which)
 {
     PyObject *value = Py_IS_TYPE(call, Py_TYPE(template->blank)) ? *slot_at(call, template->known[which]) : NULL;
-    return value != NULL ? Py_NewRef(value) : PyObject_GetAttr(call, template->names[which]);
+    bool fits = value != NULL && !(which == PARAMS && PyTuple_CheckExact(value));
+    return fits ? Py_NewRef(value) : PyObject_GetAttr(call, template->names[which]);
 }

@@ -33,6 +33,7 @@ typedef struct {
     PyObject *handler; /* NULL: the message is the session's */
     PyObject *function, *fields, *names, *gate, *contract, *message, *decoder, *encoder; /* gate NULL: none */
     bool one_way, asynchronous;
+    bool listed; /* its parameters are read as a tuple, in the order of `fields` */
     Py_ssize_t withdrawn; /* the offset of that slot of the handler */
     Py_buffer counts;
 } Entry;
@@ -188,6 +189,7 @@ static int fill_entry(Intake *self, Entry *entry)
         PyErr_SetString(PyExc_TypeError, "a handler for the native intake has tuples of names and native codecs");
         return -1;
     }
+    entry->listed = api->gives_fields(entry->decoder, entry->fields);
     if (attribute(codec, "one_way", &one_way) < 0)
         return -1;
     entry->one_way = one_way == Py_True;
@@ -381,7 +383,9 @@ static PyObject *call_function(const Entry *entry, PyObject *params)
         return PyErr_NoMemory();
     PyObject **args = room + 1;
     for (; filled < count; filled++) {
-        PyObject *value = PyDict_GetItemWithError(params, PyTuple_GET_ITEM(entry->fields, filled));
+        PyObject *value = PyTuple_CheckExact(params)
+            ? PyTuple_GET_ITEM(params, filled)
+            : PyDict_GetItemWithError(params, PyTuple_GET_ITEM(entry->fields, filled));
         if (value == NULL)
             break;
         args[filled] = Py_NewRef(value);
@@ -641,16 +645,17 @@ typedef struct {
     PyObject *part;
 } Apart;
 
-/* The message of an ordinary frame and its parameters, a new reference. NULL, perhaps with an exception: LEFT. */
+/* The parameters of an ordinary frame, a dict or a tuple, a new reference. NULL, perhaps with an exception: LEFT. */
 static PyObject *read_params(Intake *self, const Entry *entry, const uint8_t *at, const uint8_t *end,
                              const Apart *apart)
 {
     const CodecApi *api = self->state->api;
-    PyObject *params = apart == NULL ? api->decode(entry->decoder, &at, end)
-                                     : api->decode_apart(entry->decoder, &at, end, apart->place, apart->part);
+    PyObject *params = apart != NULL ? api->decode_apart(entry->decoder, &at, end, apart->place, apart->part)
+        : entry->listed              ? api->decode_fields(entry->decoder, &at, end)
+                                     : api->decode(entry->decoder, &at, end);
     if (params == NULL)
         forgive();
-    else if (at != end || !PyDict_CheckExact(params))
+    else if (at != end || !(PyTuple_CheckExact(params) || PyDict_CheckExact(params)))
         Py_CLEAR(params);
     return params;
 }

@@ -125,6 +125,7 @@ static int add_api(PyObject *module)
     State *state = PyModule_GetState(module);
     state->api = (CodecApi){
         api_is_encoder, api_is_decoder, api_encode, api_encode_fields, api_decode, api_locate, api_decode_apart,
+        api_gives_fields, api_decode_fields,
     };
     PyObject *capsule = PyCapsule_New(&state->api, SPLNODE_CODEC_CAPSULE, NULL);
     int failed = capsule == NULL ? -1 : PyModule_AddObjectRef(module, "_api", capsule);

@@ -492,6 +492,40 @@ PyObject *api_decode(PyObject *decoder, const uint8_t **at, const uint8_t *end)
     return value;
 }
 
+int api_gives_fields(PyObject *decoder, PyObject *names)
+{
+    const ReadNode *node = ((Codec *)decoder)->read;
+    bool fit = node->op == RECORD && node->blank != NULL && node->logical == NULL
+        && node->places == PyTuple_GET_SIZE(names);
+    for (Py_ssize_t i = 0; fit && i < node->places; i++)
+        fit = PyUnicode_Compare(node->names[i], PyTuple_GET_ITEM(names, i)) == 0;
+    return fit;
+}
+
+PyObject *api_decode_fields(PyObject *decoder, const uint8_t **at, const uint8_t *end)
+{
+    Codec *self = (Codec *)decoder;
+    const ReadNode *node = self->read;
+    Reader in = {new_budget(self), *at, end, NULL};
+    PyObject *fields = PyTuple_New(node->places);
+    if (fields == NULL)
+        return NULL;
+    Making making;
+    making.node = node;
+    making.dict = making.object = NULL;
+    making.values = ((PyTupleObject *)fields)->ob_item;
+    bool entered = spend(&in.budget, node->weight) == 0 && enter(&in.budget) == 0;
+    if (!entered || spend_reading(&in.budget, 1, node->cost) < 0 || read_fields(&in, &making) < 0
+        || (node->default_count > 0 && set_defaults(&making) < 0)) {
+        blame_depth(self->state, &self->limits);
+        Py_CLEAR(fields);
+    }
+    if (entered)
+        leave(&in.budget);
+    *at = in.p;
+    return fields;
+}
+
 int api_locate(PyObject *decoder, const uint8_t *at, const uint8_t *end, const uint8_t **place, Py_ssize_t *size)
 {
     return locate((Codec *)decoder, at, end, place, size);

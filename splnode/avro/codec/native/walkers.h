@@ -18,6 +18,8 @@ int api_encode_fields(PyObject *encoder, PyObject *const *fields, Py_ssize_t cou
 /* read.c */
 
 PyObject *api_decode(PyObject *decoder, const uint8_t **at, const uint8_t *end);
+int api_gives_fields(PyObject *decoder, PyObject *names);
+PyObject *api_decode_fields(PyObject *decoder, const uint8_t **at, const uint8_t *end);
 int api_locate(PyObject *decoder, const uint8_t *at, const uint8_t *end, const uint8_t **place, Py_ssize_t *size);
 PyObject *api_decode_apart(PyObject *decoder, const uint8_t **at, const uint8_t *end, const uint8_t *place,
                            PyObject *part);
