@@ -53,9 +53,9 @@ class Limits(Frozen):
     calls_per_connection: Count = 1000
     """Calls in flight on one connection; the next one waits in the socket."""
     held_bytes: Count = 16 * 1024 * 1024
-    """What all peers together may make the node hold: parts of messages and answers not read, as much again for large
-    calls that run, and again for TLS handshakes under way. Four of the largest messages; who does harm can make a node
-    grow by less than 50 MB so."""
+    """What all peers together may make the node hold of messages that have not ended, and answers not read; as much
+    again for TLS handshakes under way, and twice that for large calls that run. Two or three of the largest messages
+    are read at a time, while others wait in their sockets; who does harm can make a node grow by less than 50 MB."""
     connection_bytes: Count = 8 * 1024 * 1024
     """The same for one connection: half of what all may, and two of the largest messages. Further large calls wait in
     the socket, further answers are errors that say so. One message may always be as large as `message_bytes` says."""

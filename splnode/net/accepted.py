@@ -249,9 +249,9 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         if self._ripe and self._parcel is not None:
             self._breathe()
             self._more(self._parcel)
-        elif self._transport is not None and not (self._stalled or self._closing):
+        else:
             self._mouth.buffer = shared_buffer(GLANCE)
-            self._transport.resume_reading()
+            self._read_on()
 
     def eof_received(self) -> bool:
         """The peer will send no more, but may still read: what runs is answered first. A splnode has gone."""
@@ -305,8 +305,8 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             self._serving.release()
         if self._session.pending:
             self._go_on()
-        elif self._transport is not None and not self._full:
-            self._transport.resume_reading()
+        else:
+            self._read_on()
 
     # --- the rest -----------------------------------------------------------------------------------------
 
@@ -411,8 +411,12 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             if self._session.turn == FEW and self._turns.polite(self._mouth):
                 self._breathe()
             else:
-                self._transport.resume_reading()
+                self._read_on()
         self._close_if_done()
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not (self._full or self._stalled or self._waits or self._closing):
+            self._transport.resume_reading()
 
     def _refuse(self, reason: str) -> None:
         log.info("connection refused", peer=str(self._peer()), reason=reason[:REASON])

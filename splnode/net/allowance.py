@@ -34,7 +34,8 @@ class Allowance:
         if not weight or self.scales.put(weight):
             return None
         self.met("held_bytes")
-        text = f"large calls weigh all that they may here (limit held_bytes = {self.scales.most})"
+        half = self.scales.most // 2
+        text = f"large calls weigh all that they may here, twice held_bytes (limit held_bytes = {half})"
         return CallError(Code.RESOURCE_EXHAUSTED, text, retry_after=RETRY_AFTER, started=False)
 
     def unread(self) -> CallError:

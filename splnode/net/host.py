@@ -15,7 +15,7 @@ from splnode.limits import Limits
 from splnode.net.allowance import Allowance
 from splnode.net.errands import Errands
 from splnode.net.idle import Idle
-from splnode.net.ledger import Budget, Ledger, Scales
+from splnode.net.ledger import TICK, Budget, Ledger, Scales
 from splnode.net.memory import give_back
 from splnode.net.patience import Patience
 from splnode.net.places import OWN, Places, most_connections
@@ -89,6 +89,10 @@ class Accepted(typing.Protocol):
         """All peers together hold too much, and this one the longest: the connection goes."""
         ...
 
+    def wait_for_room(self, waits: bool) -> None:
+        """All peers together hold much: no more is read of this one, until this is called again."""
+        ...
+
 
 class Host:
     """What all connections of one listener share. Whoever made it closes it.
@@ -124,13 +128,18 @@ class Host:
         self.rates = Rates(limits, self.reached)
         self._traffic = (0, 0)  # of connections that are gone
         self.patience: Patience[Accepted] = Patience(lambda connection: connection.out_of_patience())
-        budget: Budget[Accepted] = Budget(limits.held_bytes, give_back)
-        self.unread = Ledger(budget, lambda connection: connection.too_much("messages that do not end"))
-        self.unsent = Ledger(budget, lambda connection: connection.too_much("answers nobody reads"))
+        self._budget: Budget[Accepted] = Budget(limits.held_bytes, give_back, limits.message_bytes, self._look_later)
+        self._looking: asyncio.TimerHandle | None = None
+        self.unread = Ledger(
+            self._budget,
+            lambda connection: connection.too_much("messages that do not end"),
+            lambda connection, waits: connection.wait_for_room(waits),
+        )
+        self.unsent = Ledger(self._budget, lambda connection: connection.too_much("answers nobody reads"))
         shaking: Budget[Accepted] = Budget(limits.held_bytes, give_back)
         self.shaking = Ledger(shaking, lambda connection: connection.too_much("they do not end"))
         self.errands = Errands()
-        self._scales = Scales(limits.held_bytes, share)
+        self._scales = Scales(2 * limits.held_bytes, share)
         self._places: Places[Accepted] = Places(limits, self._too_late, most_connections())
         self._idle: Idle[Accepted] = Idle(self.connections, limits.idle_seconds, self._forgotten)
         self._expiry: Expiry[Open] = Expiry(lambda running: running.serving.expire(running))
@@ -256,9 +265,21 @@ class Host:
             self._expiry.close()
             self.patience.close()
             self._idle.close()
+            if self._looking is not None:
+                self._looking.cancel()
             self.errands.close()
             if self._stages is not None:
                 self._stages.close()
+
+    def _look_later(self) -> None:
+        """Somebody waits for what others hold: looks now and then who of them gets on."""
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(TICK, self._look, context=self._context)
+
+    def _look(self) -> None:
+        self._looking = None
+        if self._budget.look():
+            self._look_later()
 
     def _too_late(self, connection: Accepted, limit: str) -> None:
         """More have come than may, and this one has said nothing for the longest time."""

@@ -312,7 +312,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Reads again, unless there is more than enough already."""
-        if self._transport is None or self._stalled or self._closing or self._next is not None:
+        if self._transport is None or self._stalled or self._waits or self._closing or self._next is not None:
             return
         if not self._calling or len(self._http.trailing_data[0]) <= AHEAD:
             self._transport.resume_reading()

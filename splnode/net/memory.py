@@ -13,7 +13,7 @@ from typing import Final
 from splnode.limits import Limits
 
 PART: Final = 8
-"""A process holds at most one in so many for peers, and as much of calls that run; itself it needs some 50 MB."""
+"""A process holds at most one in so many for peers, and twice that of calls that run; itself it needs some 50 MB."""
 CROWD: Final = 4
 """One in so many for the connections themselves, which cost it though they say nothing."""
 COST: Final = 8 * 1024

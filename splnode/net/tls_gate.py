@@ -84,6 +84,9 @@ class Knock:
         self._host.reached("held_bytes", f"TLS handshakes dropped: {what}", fix=fix, address=self.address)
         self.close()
 
+    def wait_for_room(self, _waits: bool) -> None:
+        """It holds nothing."""
+
 
 class Gate:
     """Accepts on `listening` and lets in to `host`; belongs to one loop. `close` closes both socket and handshakes.

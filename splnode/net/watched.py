@@ -1,7 +1,8 @@
 """What is the same for every accepted connection, whatever it speaks: its host looks after it, and ends it.
 
 A peer that does not read is held: nothing more is run or read for it, and it has STALLED seconds to take SLOWEST
-bytes. So it is when this end has closed and something is still to be sent.
+bytes. So it is when this end has closed and something is still to be sent. One that is in the midst of a large message
+waits where others are, and there is no room for all (`net.ledger`).
 """
 
 import asyncio
@@ -27,7 +28,7 @@ class WatchedConnection(asyncio.BaseProtocol):
 
     __slots__ = (
         "_closing", "_endpoint", "_errand", "_host", "_next", "_read", "_received", "_serving", "_spared",
-        "_stalled", "_transport", "address",
+        "_stalled", "_transport", "_waits", "address",
     )  # fmt: skip
 
     OWED: ClassVar[str] = "sent no whole message in time"
@@ -42,6 +43,7 @@ class WatchedConnection(asyncio.BaseProtocol):
         self._errand: asyncio.Future[None] | None = None
         self._next: asyncio.Handle | Turn | None = None  # the next turn
         self._stalled = False  # the peer reads too slowly
+        self._waits = False  # for room: others are in the midst of their messages
         self._closing = False
         self._spared = False  # once it had more time, since this end is slow
         self._received = 0  # bytes of the peer; subclasses add what comes
@@ -57,8 +59,8 @@ class WatchedConnection(asyncio.BaseProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone: what runs for it is cancelled."""
-        self._host.leaves(self)
         self._transport = None
+        self._host.leaves(self)
         self._drop()
 
     def pause_writing(self) -> None:
@@ -97,8 +99,9 @@ class WatchedConnection(asyncio.BaseProtocol):
     def out_of_patience(self) -> None:
         """It never sent what it had to, or has stopped reading: it goes."""
         before = self._read
-        if not (self._stalled or self._closing) and (self._next is not None or self._is_read_aside()):
-            self._host.patience.add(self, time.monotonic() + STALLED)  # this end has its bytes, and takes turns
+        here = self._next is not None or self._waits or self._is_read_aside()  # this end has its bytes, and takes turns
+        if here and not (self._stalled or self._closing):
+            self._host.patience.add(self, time.monotonic() + STALLED)
             return
         if self._stalled or self._closing:
             self._look_again()
@@ -129,10 +132,28 @@ class WatchedConnection(asyncio.BaseProtocol):
         self.abort()
         self._let_go()
 
+    def wait_for_room(self, waits: bool) -> None:
+        """All peers together hold much: no more is read of this one, until this is called again."""
+        self._waits = waits
+        if waits:
+            self._host.reached(
+                "held_bytes",
+                "peers wait with large messages: others have not ended theirs, or not read their answers",
+                fix="raise limits.held_bytes where this is honest and there is memory",
+            )
+            if self._transport is not None:
+                self._transport.pause_reading()
+        else:
+            self._read_on()
+
     def _pay(self, nbytes: int) -> float:
         """So many bytes have come. The seconds for which no more are to be read."""
         meter = self._host.rates.of(self._peer(), self.address)
         return meter.came(nbytes) if meter is not None else 0.0
+
+    def _read_on(self) -> None:
+        """Reads again, if nothing is against it."""
+        raise NotImplementedError
 
     def _written(self) -> int:
         """Bytes that the transport was given."""

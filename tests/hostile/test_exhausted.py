@@ -69,11 +69,12 @@ def test_who_comes_waits_while_few_descriptors_are_left(tmp_path: Path) -> None:
 
 
 def send_unfinished(where: str, count: int) -> list[socket.socket]:
-    """Large messages, all but their ends; who is dropped meanwhile is dropped."""
+    """Large messages, all but their ends, as far as the kernel takes them; who is dropped meanwhile is dropped."""
     socks = []
     for _ in range(count):
         with contextlib.suppress(OSError):
             socks.append(hello(where))
+            socks[-1].setblocking(False)
             socks[-1].sendall(UNFINISHED)
     return socks
 

@@ -33,7 +33,7 @@ def test_large_calls_are_weighed() -> None:
     error = one.refusal(a_call(), 80)
     assert error is not None
     assert (error.code, error.started) == (Code.RESOURCE_EXHAUSTED, False)
-    assert "held_bytes = 100" in error.message
+    assert "held_bytes = 50" in error.message
     one.scales.take(80)
     assert one.refusal(a_call(), 80) is None
 

@@ -25,6 +25,9 @@ class Noting(asyncio.Transport):
     def pause_reading(self) -> None:
         self.said.append("pause")
 
+    def resume_reading(self) -> None:
+        self.said.append("resume")
+
     def close(self) -> None:
         self.said.append("close")
 
@@ -37,6 +40,10 @@ class Watched(WatchedConnection):
 
     def _written(self) -> int:
         return self.given
+
+    def _read_on(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     def _unsent(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
@@ -100,6 +107,17 @@ async def test_closed_once_and_gone(watched: tuple[Watched, Noting]) -> None:
     connection.abort()
     connection.out_of_patience()
     assert transport.said == ["close"]
+
+
+async def test_who_waits_for_room_is_not_read_and_is_not_late(watched: tuple[Watched, Noting]) -> None:
+    connection, transport = watched
+    connection.wait_for_room(True)
+    connection.out_of_patience()
+    assert transport.said == ["pause"]
+    connection.wait_for_room(False)
+    connection.out_of_patience()
+    assert transport.said == ["pause", "resume", "abort"]
+    assert connection._host.reached.counts["held_bytes"] == 1
 
 
 async def test_who_holds_too_much_goes(watched: tuple[Watched, Noting]) -> None:
