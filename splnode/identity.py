@@ -41,7 +41,8 @@ def _is_word(text: str) -> bool:
 
 
 class Identity:
-    """A `name`, its `groups`, and `how` it is known (`unix`, `certificate`, `token`, `tcp`, `process`, `vouched`).
+    """A `name`, its `groups`, and `how` it is known: `unix`, `certificate`, `token`, `process`, `vouched`; or how it
+    came: `tcp`, `tls`.
 
     `text` is what IDENTITY_KEY has of it. Equal by value, hashable; not to be changed. ValueError for a name or a
     group with blanks or control characters in it, or none at all.

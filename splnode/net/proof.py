@@ -6,12 +6,13 @@ import socket
 import struct
 from typing import Final
 
-from splnode.identity import INSECURE, LOOPBACK, MESH, NOBODY, OWN, UNIX, Identity
+from splnode.identity import ANYONE, INSECURE, LOOPBACK, MESH, NOBODY, OWN, UNIX, Identity
 from splnode.net.tls_names import certificate_name
 
 _UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: unix(7), SO_PEERCRED
 _LOOPBACK: Final = Identity(LOOPBACK, (LOOPBACK,), "tcp")
-_INSECURE: Final = Identity("anyone", (INSECURE,), "tcp")
+_INSECURE: Final = Identity(ANYONE, (INSECURE,), "tcp")
+_STRANGER: Final = Identity(ANYONE, (), "tls")
 
 
 def proved(transport: asyncio.BaseTransport) -> Identity:
@@ -29,7 +30,7 @@ def proved(transport: asyncio.BaseTransport) -> Identity:
             return Identity(name, (MESH,), "certificate")
     if is_loopback(address[0]):
         return _LOOPBACK
-    return _INSECURE if ssl_object is None else NOBODY
+    return _INSECURE if ssl_object is None else _STRANGER
 
 
 def uid_of(sock: socket.socket) -> int | None:

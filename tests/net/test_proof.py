@@ -91,3 +91,4 @@ def test_what_a_certificate_of_the_own_mesh_proves(uri: str, host: str, name: st
     """Over TLS nobody is `insecure`: who shows no certificate is anyone."""
     who = proved(Transport(peername=(host, 40_000), ssl_object=Certified(uri, "home")))
     assert (who.name, set(who.groups)) == (name, groups)
+    assert who.how == {"anyone": "tls", "loopback": "tcp"}.get(name, "certificate")
