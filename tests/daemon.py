@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 from typing import Self
 
-START: float = 20
+START: float = 40
 """Seconds for a node to say that it serves, and for one that was told to stop to be gone."""
+
+
+def closed(process: asyncio.subprocess.Process) -> None:
+    """Lets go of the pipes of a process that has ended: the loop may be closed before it reads their ends."""
+    process._transport.close()  # type: ignore[attr-defined]  # its maker has no other face for that
 
 
 class Daemon:
@@ -85,7 +90,9 @@ class Daemon:
     async def ended(self) -> int:
         """Its exit code, once it has gone; negative for a signal."""
         assert self._process is not None
-        return await asyncio.wait_for(self._process.wait(), START)
+        code = await asyncio.wait_for(self._process.wait(), START)
+        closed(self._process)
+        return code
 
     async def kill(self) -> None:
         """kill -9, and wait until it is gone."""

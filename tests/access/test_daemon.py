@@ -27,6 +27,13 @@ async def daemon(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield made
 
 
+def rule(daemon: Daemon, policy: str) -> None:
+    """Another policy, at one blow: the node looks by itself, and would find a file that is empty still."""
+    new = daemon.directory / "new.toml"
+    new.write_text(policy)
+    new.rename(daemon.directory / "policy.toml")
+
+
 async def code_of(call: Any) -> Code | None:
     try:
         await call
@@ -48,14 +55,14 @@ async def test_a_policy_is_read_again_on_sighup(daemon: Daemon) -> None:
     async with splnode.connect(daemon.tcp, "SPLDataService") as data:
         assert await code_of(data.write(**RECORD)) is Code.PERMISSION_DENIED
         assert await code_of(data.read(topic="t")) is None
-        (daemon.directory / "policy.toml").write_text(WRITES)
+        rule(daemon, WRITES)
         daemon.send(signal.SIGHUP)
 
         async def may() -> bool:
             return await code_of(data.write(**RECORD)) is None
 
         await until(may)
-        (daemon.directory / "policy.toml").write_text("[[rule")  # and what cannot be used changes nothing
+        rule(daemon, "[[rule")  # and what cannot be used changes nothing
         daemon.send(signal.SIGHUP)
 
         async def told() -> bool:
@@ -63,7 +70,7 @@ async def test_a_policy_is_read_again_on_sighup(daemon: Daemon) -> None:
 
         await until(told)
         assert await code_of(data.write(**RECORD)) is None
-        (daemon.directory / "policy.toml").write_text(READS)  # no signal: it looks by itself
+        rule(daemon, READS)  # no signal: it looks by itself
 
         async def may_not() -> bool:
             return await code_of(data.write(**RECORD)) is Code.PERMISSION_DENIED
@@ -116,7 +123,7 @@ async def test_the_audit_log_is_begun_anew_where_it_was_renamed(daemon: Daemon) 
 async def test_its_own_user_may_everything_but_for_a_policy_that_says_no(daemon: Daemon) -> None:
     async with splnode.connect(daemon.unix, "SPLDataService") as data:
         assert await code_of(data.write(**RECORD)) is Code.PERMISSION_DENIED
-        (daemon.directory / "policy.toml").write_text('then = "default"\n' + READS)
+        rule(daemon, 'then = "default"\n' + READS)
         daemon.send(signal.SIGHUP)
 
         async def may() -> bool:
