@@ -15,7 +15,8 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 
 # A string: possessive, and taking an unfinished one to the end, so that no text makes it look twice.
 _STRING: Final = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
-_NO_BRACKETS: Final = re.compile(rf"(?:[^\[\]{{}}\"]++|{_STRING})++", re.DOTALL)
+_STRINGS: Final = re.compile(_STRING, re.DOTALL)
+_NO_BRACKETS: Final = re.compile(r"[^\[\]{}]++")
 _TOKENS: Final = re.compile(rf"{_STRING}|([\[{{])|[\]}}]", re.DOTALL)
 _STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
 
@@ -58,7 +59,8 @@ def place(text: str, offset: int) -> str:
 
 
 def _check_nesting(text: str, what: str, limits: Limits) -> None:
-    brackets = _NO_BRACKETS.sub("", text)
+    outside = _STRINGS.sub("", text) if "\\" in text else "".join(text.split('"')[::2])
+    brackets = _NO_BRACKETS.sub("", outside)
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) <= limits.schema_depth:
         return
     depth = 0
