@@ -16,7 +16,7 @@ from tests.wire.conftest import handshake, netty
 ROOT = Path(__file__).parents[2]
 
 
-def dial(where: str, timeout: float = 20.0) -> socket.socket:
+def dial(where: str, timeout: float = 60.0) -> socket.socket:
     """A plain blocking socket to the node."""
     endpoint = Endpoint.parse(where)
     if endpoint.scheme == "unix":
@@ -49,7 +49,7 @@ def netty_reply(sock: socket.socket) -> tuple[int, bytes]:
     return int.from_bytes(head[:4]), b"".join(parts)
 
 
-def hello(where: str, service: str = "SPLExecuteService", timeout: float = 20.0) -> socket.socket:
+def hello(where: str, service: str = "SPLExecuteService", timeout: float = 60.0) -> socket.socket:
     """A connection on which the handshake is done, with the service's own protocol."""
     sock = dial(where, timeout)
     md5 = find_protocol(service).md5
