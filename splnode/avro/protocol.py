@@ -167,7 +167,7 @@ def _name(document: Any) -> tuple[str, str]:
         raise SchemaError(f'a protocol is an object with the key "protocol"{hint}')
     name, namespace = document["protocol"], document.get("namespace")
     # The names of real protocols have hyphens in them (yaq's do); only a type's name is in the data.
-    if not isinstance(name, str) or not name.strip(".") or not name.isprintable():
+    if not isinstance(name, str) or not name.rpartition(".")[2] or not name.isprintable():
         raise SchemaError(f"a protocol needs a name, not {shown(name)}", "protocol")
     if namespace:
         check_name(namespace, "namespace", "namespace", dotted=True)

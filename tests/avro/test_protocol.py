@@ -107,6 +107,7 @@ MALFORMED = [
     (changed(protocol=""), "protocol", "needs a name"),
     (changed(protocol=5), "protocol", "needs a name"),
     (changed(protocol="a\nb"), "protocol", "needs a name"),
+    (changed(protocol="a. of them."), "protocol", "needs a name"),
     (changed(namespace="a-b"), "namespace", "is not a name"),
     (changed(namespace=["a"]), "namespace", "needs a name"),
     (changed(types={}), "types", "a list of definitions"),
