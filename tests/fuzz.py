@@ -18,6 +18,7 @@
 | txt_record, config, endpoint, contract, peers | texts | refused with a reason, or printed and read alike |
 | policy, tokens | files | the first rule that fits decides; no token makes more of somebody than it may |
 | identity, plain | bytes of a peer | nobody becomes more than they are by what they say; no secret in a refusal |
+| hello | bytes of a peer | the host it asks TLS for: the same that TLS finds, however it is cut, once all is there |
 
 Each runs in a process of its own, under libFuzzer (`atheris`), on from what `tests/corpus` holds. Where `scripts/fuzz`
 has built the native engines with clang they are guided by their own coverage too, under AddressSanitizer and UBSan.
@@ -49,7 +50,7 @@ TARGETS: Final = {
     ),
     **dict.fromkeys(("codec", "conform", "decode", "schema", "protocol", "json_value", "record"), "values"),
     **dict.fromkeys(("txt_record", "config", "endpoint", "contract", "peers"), "texts"),
-    **dict.fromkeys(("policy", "tokens", "identity", "plain"), "access"),
+    **dict.fromkeys(("policy", "tokens", "identity", "plain", "hello"), "access"),
 }
 """Where each is: a module of tests/fuzzers."""
 Target = Callable[[bytes], None]

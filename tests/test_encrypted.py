@@ -125,6 +125,21 @@ async def expires(endpoint: Endpoint, client: Tls) -> float:
     return float(ssl.cert_time_to_seconds(shown["notAfter"]))
 
 
+async def test_the_shell_calls_by_name_and_sees_the_certificate_of_that_name(mesh: Mesh, tmp_path: Path) -> None:
+    """A public one, as it were, for `localhost`; by address, and for the mesh, the node's own."""
+    away = Mesh(tmp_path, "away")
+    public = str(away.certificate("shop", ("localhost",)))
+    settings = TlsConfig(certificate=str(mesh.certificate("kitchen", ())), certificates=(public,))
+    async with running(config(tmp_path, settings)) as node:
+        port = next(each.port for each in node.endpoints if each.is_secure)
+        code, _, err = await splnode_(tmp_path, f"health --to tls://localhost:{port} --ca {away.ca}")
+        assert code == 0, err
+        code, _, err = await splnode_(tmp_path, f"health --to tls://127.0.0.1:{port} --ca {mesh.ca}")
+        assert code == 0, err
+        code, _, err = await splnode_(tmp_path, f"health --to tls://127.0.0.1:{port} --ca {away.ca}")
+        assert code == 3 and "of an authority that is not ours" in err
+
+
 async def test_what_is_plain_for_others_is_said_once_a_start(mesh: Mesh, tmp_path: Path) -> None:
     open_to_all = NodeConfig(
         directory=str(tmp_path / "n"), listen=("tcp://0.0.0.0:0",), insecure=True, drain_seconds=0.0

@@ -1,12 +1,16 @@
 """Targets: what says who somebody is, and what they may do. Each takes any bytes."""
 
 import contextlib
+import functools
+import ssl
+import sys
 from typing import Final
 
 from splnode.access import policy as policies
 from splnode.access.tokens import Tokens, _parse, digest
 from splnode.errors import ConfigError, RemoteWireError
 from splnode.identity import ANYONE, IDENTITY_KEY, MESH, NOBODY, OWN, Identity, identity_for
+from splnode.net.tls_hello import asked_name
 from splnode.wire.sasl import read_plain
 
 WHO: Final = (
@@ -81,3 +85,42 @@ def plain(data: bytes) -> None:
         return
     assert name and password
     assert data.endswith(f"\0{name}\0{password}".encode())
+
+
+def hello(data: bytes) -> None:
+    """A ClientHello: TLS is told of the same host; what is there in part is waited for, and more changes nothing."""
+    found = _asked(data)
+    for end in range(0, len(data), 1 + len(data) // 16):
+        assert _asked(data[:end]) in (None, found), end
+    if found is not None:
+        assert _asked(data + b"more") == found
+        told = _told(data)
+        assert told is None or told == found, (told, found)
+
+
+def _asked(data: bytes) -> str | None:
+    try:
+        return asked_name(data)
+    except ValueError:
+        return "in too many parts"
+
+
+@functools.cache
+def _context() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+
+def _told(data: bytes) -> str | None:
+    """The host that TLS itself reads there, as it tells it; None where it comes to none."""
+    told: list[str] = []
+    context = _context()
+    context.sni_callback = lambda link, name, context: told.append(name or "")
+    come = ssl.MemoryBIO()
+    come.write(data)
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # of a name that is no ASCII it says much on stderr
+    try:
+        with contextlib.suppress(ssl.SSLError):
+            context.wrap_bio(come, ssl.MemoryBIO(), server_side=True).do_handshake()
+    finally:
+        sys.unraisablehook = hook
+    return told[0].lower().removesuffix(".") if told else None
