@@ -238,7 +238,7 @@ async def test_a_peer_in_the_middle_of_a_message_is_acknowledged(line: Line, mon
 
 
 async def test_who_reads_slowly_gets_everything(site: Site, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched, "STALLED", 0.1)
+    monkeypatch.setattr(watched, "STALLED", 1.0)
     reader, writer = line
     writer.write(PING)
     await reader.readexactly(len(PONG))
@@ -246,7 +246,7 @@ async def test_who_reads_slowly_gets_everything(site: Site, line: Line, monkeypa
         writer.write(call(serial, "echo", value="x" * 4_000_000))
     got = 0
     while got < 16_000_000:
-        data = await asyncio.wait_for(reader.read(200_000), 20)
+        data = await asyncio.wait_for(reader.read(100_000), 20)
         assert data
         got += len(data)
         await asyncio.sleep(0.01)  # clock: a slow reader

@@ -154,7 +154,6 @@ def test_a_port_that_is_asked_for_is_free_on_all_or_an_error_and_nothing_stays_o
         with pytest.raises(ConfigError, match=f"tcp://localhost:{port}: the port is taken"):
             bind_tcp(Endpoint("tcp", "localhost", port), [FOUR, (socket.AF_INET, ("127.0.0.2", 0))])
         assert count("/proc/self/fd") == before
-        socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_an_address_that_is_not_here_does_not_matter_beside_one_that_is() -> None:

@@ -205,13 +205,13 @@ async def test_who_pipelines_and_does_not_read_gets_no_more_run_and_is_dropped(
 
 
 async def test_who_reads_slowly_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched, "STALLED", 0.2)
+    monkeypatch.setattr(watched, "STALLED", 1.0)
     async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port, limit=65536)
         writer.write(echo(4_000_000) * 4)
         got = 0
         while got < 16_000_000:
-            data = await asyncio.wait_for(reader.read(200_000), 20)
+            data = await asyncio.wait_for(reader.read(100_000), 20)
             assert data
             got += len(data)
             await asyncio.sleep(0.01)  # clock: a slow reader
