@@ -13,8 +13,8 @@ SOCKETS = "splnode/net/native"
 PARTS = {
     CODEC: ("module", "errors", "plan", "taking", "choice", "giving", "read", "write", "conform"),
     CALLS: (
-        "module", "clock", "places", "pipeline", "slot", "calling", "method", "track", "intake", "stage", "seat",
-        "room", "calls", "local",
+        "module", "clock", "places", "pipeline", "way", "request", "answer", "slot", "calling", "method",
+        "track", "intake", "entry", "running", "stage", "seat", "room", "calls", "local",
     ),
     SOCKETS: ("module", "blocking", "mouth"),
 }  # fmt: skip

@@ -1,4 +1,5 @@
-/* What the codec lends to the package's other native parts: its walkers, with no Python call between.
+/* What the codec shares with the package's other native parts: small things, and its walkers, with no Python call
+ * between.
  *
  * The API is found through the capsule `splnode.avro.codec._native._api`. Whoever uses it keeps a reference to
  * that module. The codecs are the module's Encoder and Decoder objects; ask `is_encoder` and `is_decoder` first.
@@ -38,6 +39,32 @@ static inline uint8_t *output_room(Output *out, Py_ssize_t length)
         out->size = size;
     }
     return out->bytes + out->used;
+}
+
+/* The exception being raised, taken off the thread; put back with raise_again. */
+static inline PyObject *take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && traceback != NULL)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+static inline void raise_again(PyObject *error) /* steals */
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef(Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
 }
 
 typedef struct {

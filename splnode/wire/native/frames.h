@@ -1,5 +1,5 @@
 /* Netty frames of one buffer, the only ones that are ordinary: serial | 1 | length | bytes, big-endian words.
- * (avro-ipc-netty, NettyTransportCodec; the rest of the framing is wire/framing.py's) */
+ * (avro-ipc-netty, NettyTransportCodec; the rest of the framing is wire/netty.py's) */
 
 #ifndef SPLNODE_WIRE_FRAMES_H
 #define SPLNODE_WIRE_FRAMES_H
@@ -28,7 +28,7 @@ static inline void put_word(uint8_t *bytes, uint32_t word)
 }
 
 /* 1 and the frame if an ordinary one of at most `largest` bytes stands whole at `*at`, which moves behind it;
- * 0 for anything else: ask wire/framing.py. */
+ * 0 for anything else: ask wire/netty.py. */
 static inline int next_frame(const uint8_t **at, const uint8_t *end, Py_ssize_t largest, Frame *frame)
 {
     if (end - *at < FRAME_HEAD || word_at(*at + 4) != 1)

@@ -6,265 +6,17 @@
  * buffer is held until `run` returns. A handler that comes back to `run` itself finds the intake busy.
  */
 
-#include "calls.h"
-#include "places.h"
-#include "room.h"
-#include "seat.h"
-#include "stage.h"
+#include "intake.h"
 
-#define HEAVY 65536            /* as in intake.py */
-#define ENOUGH (256 * 1024)    /* as in intake.py, */
-#define TURN 128               /* and this, */
-#define SLICE 0.003            /* and this, */
-#define MANY 24                /* and this, */
-#define FRESH 0.0001           /* and this */
-#define SHORTEST_HANDSHAKE 34  /* handshake.SHORTEST_REQUEST */
-#define HASH 16
-#define NAME_LONGEST 63        /* bytes of a name whose length is one byte */
-#define KNOWN_LONGEST 256      /* bytes of metadata that are remembered */
+#define HEAVY 65536 /* as in intake.py */
+#define ENOUGH (256 * 1024) /* as in intake.py, */
+#define TURN 128 /* and this, */
+#define SLICE 0.003 /* and this, */
+#define MANY 24 /* and this, */
+#define FRESH 0.0001 /* and this */
+#define SHORTEST_HANDSHAKE 34 /* handshake.SHORTEST_REQUEST */
+#define NAME_LONGEST 63 /* bytes of a name whose length is one byte */
 #define KEPT_OUTPUT (64 * 1024) /* bytes of the output buffer that are kept */
-#define FEW 8                  /* parameters that need no allocation */
-
-/* How one message of one client is read, run and answered. */
-typedef struct {
-    PyObject_HEAD
-    PyObject *name;  /* bytes */
-    PyObject *codec; /* the ServerCall */
-    PyObject *handler; /* NULL: the message is the session's */
-    PyObject *function, *fields, *names, *gate, *contract, *message, *decoder, *encoder; /* gate NULL: none */
-    bool one_way, asynchronous;
-    bool listed; /* its parameters are read as a tuple, in the order of `fields` */
-    Py_ssize_t withdrawn; /* the offset of that slot of the handler */
-    Py_buffer counts;
-} Entry;
-
-typedef struct {
-    PyObject_HEAD
-    State *state; /* of the module, which the type holds */
-    PyObject *entry_type;
-    PyObject *call, *peer, *running, *context, *clock, *allowed, *handler, *unusual; /* handed in */
-    Template template; /* of the calls that are made here: begun, with `peer` */
-    Seat seat;         /* of those that end at once */
-    Py_ssize_t largest;
-    bool large;      /* in `run_large` */
-    PyObject *parts; /* of an answer of its, to be written as they are; else NULL */
-    Py_ssize_t proven; /* bytes of the last large value, which came whole */
-    PyObject *read_metadata; /* a Decoder */
-    uint8_t hash[HASH];
-    PyObject *calls;   /* ServerCall by name in bytes; NULL before `begin` and after `close` */
-    PyObject *entries; /* Entry by name in bytes */
-    PyObject *last;    /* the Entry used last, or NULL */
-    uint8_t known[KNOWN_LONGEST]; /* the metadata met last */
-    Py_ssize_t known_length;
-    PyObject *known_metadata;
-    double known_allowed;
-    PyObject *empty; /* no metadata */
-    double empty_allowed; /* NAN: not asked yet */
-    PyObject *gate; /* the one that was entered, or NULL */
-    Stages *stages; /* for async handlers; NULL: none are run */
-    PyObject *suspended, *ended, *answered, *unfit;
-    int alone;    /* no task is being carried out now; -1: not asked yet in this run */
-    Output out;
-    char stopped, over;
-    bool busy, closed;
-    bool asked; /* for a handler, since metadata was last asked about */
-    Py_ssize_t served, room, turn;
-    double slice;
-    PyObject *outlet; /* or NULL */
-} Intake;
-
-/* What becomes of a frame. */
-enum { FAILED = -1, LEFT, TAKEN, TAKEN_ODDLY };
-
-/* ---- small things ---------------------------------------------------------------------------------- */
-
-/* 0 where the fault is the data's, and somebody else will find it again; -1 where it ends more. */
-static int forgive(void)
-{
-    if (!PyErr_ExceptionMatches(PyExc_Exception))
-        return -1;
-    PyErr_Clear();
-    return 0;
-}
-
-/* The result of a hook as a number. -1.0 with an exception. */
-static double number_of(PyObject *result) /* steals; may be NULL */
-{
-    double number = result != NULL ? PyFloat_AsDouble(result) : -1.0;
-    Py_XDECREF(result);
-    return number;
-}
-
-/* ---- one message ----------------------------------------------------------------------------------- */
-
-static int entry_traverse(Entry *self, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->codec);
-    Py_VISIT(self->handler);
-    Py_VISIT(self->function);
-    Py_VISIT(self->fields);
-    Py_VISIT(self->names);
-    Py_VISIT(self->gate);
-    Py_VISIT(self->contract);
-    Py_VISIT(self->message);
-    Py_VISIT(self->decoder);
-    Py_VISIT(self->encoder);
-    Py_VISIT(self->counts.obj);
-    return 0;
-}
-
-/* No tp_clear: an Entry never changes once made, and a cycle through it goes through the intake's dict too. */
-static void entry_dealloc(Entry *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    Py_XDECREF(self->name);
-    Py_XDECREF(self->codec);
-    Py_XDECREF(self->handler);
-    Py_XDECREF(self->function);
-    Py_XDECREF(self->fields);
-    Py_XDECREF(self->names);
-    Py_XDECREF(self->gate);
-    Py_XDECREF(self->contract);
-    Py_XDECREF(self->message);
-    Py_XDECREF(self->decoder);
-    Py_XDECREF(self->encoder);
-    if (self->counts.obj != NULL)
-        PyBuffer_Release(&self->counts);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-static PyType_Slot entry_slots[] = {
-    {Py_tp_dealloc, entry_dealloc},
-    {Py_tp_traverse, entry_traverse},
-    {0, NULL},
-};
-
-static PyType_Spec entry_spec = {
-    .name = "splnode.wire._native.Entry",
-    .basicsize = sizeof(Entry),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = entry_slots,
-};
-
-static int attribute(PyObject *object, const char *name, PyObject **value)
-{
-    return (*value = PyObject_GetAttrString(object, name)) != NULL ? 0 : -1;
-}
-
-/* The codec whose bound method an attribute is. */
-static int codec_of(PyObject *call, const char *method, PyObject **codec)
-{
-    PyObject *bound = PyObject_GetAttrString(call, method);
-    int failed = bound == NULL ? -1 : attribute(bound, "__self__", codec);
-    Py_XDECREF(bound);
-    return failed;
-}
-
-static bool are_names(PyObject *names, PyObject *fields)
-{
-    bool fit = PyTuple_CheckExact(names) && PyTuple_CheckExact(fields)
-        && PyTuple_GET_SIZE(names) == PyTuple_GET_SIZE(fields);
-    for (Py_ssize_t i = 0; fit && i < PyTuple_GET_SIZE(names); i++)
-        fit = PyUnicode_CheckExact(PyTuple_GET_ITEM(names, i)) && PyUnicode_CheckExact(PyTuple_GET_ITEM(fields, i));
-    return fit;
-}
-
-/* Everything of the handler and its message that is used for each call. */
-static int fill_entry(Intake *self, Entry *entry)
-{
-    const CodecApi *api = self->state->api;
-    PyObject *counts, *one_way, *asynchronous, *handler = entry->handler, *codec = entry->codec;
-    if (attribute(handler, "function", &entry->function) < 0 || attribute(handler, "fields", &entry->fields) < 0
-        || attribute(handler, "names", &entry->names) < 0 || attribute(handler, "gate", &entry->gate) < 0
-        || attribute(codec, "contract", &entry->contract) < 0 || attribute(codec, "message", &entry->message) < 0
-        || codec_of(codec, "decode", &entry->decoder) < 0 || codec_of(codec, "encode", &entry->encoder) < 0)
-        return -1;
-    if (entry->gate == Py_None)
-        Py_CLEAR(entry->gate);
-    if (!are_names(entry->names, entry->fields) || !api->is_decoder(entry->decoder)
-        || !api->is_encoder(entry->encoder)) {
-        PyErr_SetString(PyExc_TypeError, "a handler for the native intake has tuples of names and native codecs");
-        return -1;
-    }
-    entry->listed = api->gives_fields(entry->decoder, entry->fields);
-    if (attribute(codec, "one_way", &one_way) < 0)
-        return -1;
-    entry->one_way = one_way == Py_True;
-    Py_DECREF(one_way);
-    if (attribute(handler, "asynchronous", &asynchronous) < 0)
-        return -1;
-    entry->asynchronous = asynchronous == Py_True;
-    Py_DECREF(asynchronous);
-    if ((entry->withdrawn = slot_offset((PyObject *)Py_TYPE(handler), "withdrawn")) == 0
-        || attribute(handler, "counts", &counts) < 0)
-        return -1;
-    int failed = PyObject_GetBuffer(counts, &entry->counts, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS);
-    Py_DECREF(counts);
-    if (failed)
-        return -1;
-    if (entry->counts.len < (Py_ssize_t)(PLACES * sizeof(int64_t))) {
-        PyErr_SetString(PyExc_ValueError, "too few places in the counts of a handler");
-        return -1;
-    }
-    return 0;
-}
-
-/* Asks for the message's handler. A new reference, also in `entries`; NULL with an exception. */
-static Entry *new_entry(Intake *self, PyObject *name, PyObject *codec)
-{
-    PyTypeObject *type = (PyTypeObject *)self->entry_type;
-    Entry *entry = (Entry *)type->tp_alloc(type, 0);
-    if (entry == NULL)
-        return NULL;
-    entry->name = Py_NewRef(name);
-    entry->codec = Py_NewRef(codec);
-    entry->handler = PyObject_CallOneArg(self->handler, codec);
-    self->known_length = 0; /* what was allowed then may not be now */
-    self->asked = true;
-    bool failed = entry->handler == NULL;
-    if (entry->handler == Py_None)
-        Py_CLEAR(entry->handler);
-    else if (!failed)
-        failed = fill_entry(self, entry) < 0;
-    if (failed || self->entries == NULL || PyDict_SetItem(self->entries, name, (PyObject *)entry) < 0)
-        Py_CLEAR(entry);
-    return entry;
-}
-
-static inline bool is_withdrawn(const Entry *entry)
-{
-    return entry->handler != NULL && *slot_at(entry->handler, entry->withdrawn) == Py_True;
-}
-
-/* The message of that name: borrowed from `last`. NULL, perhaps with an exception: it is the session's. */
-static Entry *find_entry(Intake *self, const uint8_t *bytes, Py_ssize_t length)
-{
-    Entry *last = (Entry *)self->last;
-    if (last != NULL && PyBytes_GET_SIZE(last->name) == length
-        && memcmp(PyBytes_AS_STRING(last->name), bytes, (size_t)length) == 0 && !is_withdrawn(last))
-        return last;
-    PyObject *name = PyBytes_FromStringAndSize((const char *)bytes, length);
-    if (name == NULL || self->entries == NULL || self->calls == NULL) {
-        Py_XDECREF(name);
-        return NULL;
-    }
-    Entry *entry = (Entry *)PyDict_GetItemWithError(self->entries, name);
-    if (entry != NULL && !is_withdrawn(entry))
-        Py_INCREF(entry);
-    else {
-        PyObject *codec = PyErr_Occurred() ? NULL : PyDict_GetItemWithError(self->calls, name);
-        Py_XINCREF(codec);
-        entry = codec != NULL ? new_entry(self, name, codec) : NULL;
-        Py_XDECREF(codec);
-    }
-    Py_DECREF(name);
-    if (entry != NULL)
-        Py_XSETREF(self->last, (PyObject *)entry);
-    return entry;
-}
 
 /* ---- metadata -------------------------------------------------------------------------------------- */
 
@@ -322,7 +74,7 @@ static int find_metadata(Intake *self, const uint8_t **at, const uint8_t *end, P
     return TAKEN;
 }
 
-/* ---- a call ---------------------------------------------------------------------------------------- */
+/* ---- a request ------------------------------------------------------------------------------------- */
 
 static int leave(Intake *self)
 {
@@ -355,288 +107,12 @@ static int enter(Intake *self, const Entry *entry)
     return TAKEN;
 }
 
-/* Makes of a blank call what call(contract, message, params, deadline, metadata, peer, True) would make, begun. */
-static int fill_call(Intake *self, const Entry *entry, PyObject *call, PyObject *params, double deadline,
-                     PyObject *metadata)
-{
-    const Template *template = &self->template;
-    PyObject *until = PyFloat_FromDouble(deadline);
-    if (until == NULL)
-        return -1;
-    set_known(template, call, PARAMS, params);
-    set_known(template, call, METADATA, metadata);
-    set_known(template, call, CONTRACT, entry->contract);
-    set_known(template, call, MESSAGE, entry->message);
-    set_known(template, call, DEADLINE, until);
-    Py_DECREF(until);
-    return 0;
-}
-
-static void end_call(Intake *self, PyObject *call) { set_known(&self->template, call, ENDED, Py_True); }
-
-/* function(**params), by the names of the function. */
-static PyObject *call_function(const Entry *entry, PyObject *params)
-{
-    Py_ssize_t count = PyTuple_GET_SIZE(entry->fields), filled = 0;
-    PyObject *few[FEW + 1], **room = few, *result = NULL;
-    if (count > FEW && (room = PyMem_New(PyObject *, (size_t)count + 1)) == NULL)
-        return PyErr_NoMemory();
-    PyObject **args = room + 1;
-    for (; filled < count; filled++) {
-        PyObject *value = PyTuple_CheckExact(params)
-            ? PyTuple_GET_ITEM(params, filled)
-            : PyDict_GetItemWithError(params, PyTuple_GET_ITEM(entry->fields, filled));
-        if (value == NULL)
-            break;
-        args[filled] = Py_NewRef(value);
-    }
-    if (filled == count)
-        result = PyObject_Vectorcall(entry->function, args, PY_VECTORCALL_ARGUMENTS_OFFSET, count ? entry->names : NULL);
-    else if (!PyErr_Occurred())
-        PyErr_SetObject(PyExc_KeyError, PyTuple_GET_ITEM(entry->fields, filled));
-    while (filled > 0)
-        Py_DECREF(args[--filled]);
-    if (room != few)
-        PyMem_Free(room);
-    return result;
-}
-
-/* Tells the holder what has no plain answer. */
-static int tell(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *value, PyObject *error,
-                double began)
-{
-    PyObject *number = PyLong_FromUnsignedLong(serial), *since = PyFloat_FromDouble(began), *told = NULL;
-    if (number != NULL && since != NULL) {
-        PyObject *args[] = {NULL, entry->handler, number, entry->codec, call, value, error, since};
-        told = PyObject_Vectorcall(self->unusual, args + 1, 7 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    }
-    Py_XDECREF(number);
-    Py_XDECREF(since);
-    Py_XDECREF(told);
-    return told != NULL ? TAKEN_ODDLY : FAILED;
-}
-
-/* An answer that holds large bytes: all of it and what is before it in the output, as parts to be written as they are. */
-static int write_parts(Intake *self, Output *out, Py_ssize_t start, uint32_t serial)
-{
-    PyObject *first = PyList_GET_ITEM(out->parts, 0);
-    Py_ssize_t length = out->used - start - FRAME_HEAD + out->given, ahead = PyBytes_GET_SIZE(first);
-    if (length > self->largest)
-        return LEFT;
-    PyObject *joined = PyBytes_FromStringAndSize(NULL, out->used + ahead);
-    if (joined == NULL)
-        return FAILED;
-    uint8_t *bytes = (uint8_t *)PyBytes_AS_STRING(joined);
-    memcpy(bytes, out->bytes, (size_t)out->used);
-    put_head(bytes + start, serial, length);
-    bytes[start + FRAME_HEAD] = bytes[start + FRAME_HEAD + 1] = 0;
-    memcpy(bytes + out->used, PyBytes_AS_STRING(first), (size_t)ahead);
-    if (PyList_SetItem(out->parts, 0, joined) < 0)
-        return FAILED;
-    self->parts = Py_NewRef(out->parts);
-    out->used = 0;
-    return TAKEN;
-}
-
-/* Writes an answer. LEFT where the value does not fit: the holder tries it again, and says what is wrong with it. So it
- * does with one that holds large bytes, which the session writes as they are, unless it is in `run_large`. */
-static int write_answer(Intake *self, const Entry *entry, uint32_t serial, PyObject *value)
-{
-    Output out = self->out; /* the value's own code may take what was answered before: it finds nothing meanwhile */
-    self->out = (Output){0};
-    Py_ssize_t start = out.used;
-    int written = FAILED;
-    if (output_room(&out, FRAME_HEAD + 2) != NULL) {
-        out.used += FRAME_HEAD + 2;
-        out.cuts = true;
-        if (self->state->api->encode(entry->encoder, value, &out) == 0)
-            written = out.parts == NULL ? out.used - start - FRAME_HEAD <= self->largest ? TAKEN : LEFT
-                : self->large           ? write_parts(self, &out, start, serial)
-                                        : LEFT;
-        else
-            written = forgive() < 0 ? FAILED : LEFT;
-    }
-    if (written == TAKEN && out.parts == NULL) {
-        uint8_t *head = out.bytes + start;
-        put_head(head, serial, out.used - start - FRAME_HEAD);
-        head[FRAME_HEAD] = head[FRAME_HEAD + 1] = 0; /* no metadata, and the flag of a success */
-    }
-    else if (written != TAKEN)
-        out.used = start;
-    out.cuts = false;
-    out.given = 0;
-    Py_CLEAR(out.parts);
-    PyMem_Free(self->out.bytes);
-    self->out = out;
-    return written;
-}
-
-static int has_metadata(Intake *self, PyObject *call)
-{
-    const Template *template = &self->template;
-    PyObject *metadata = *slot_at(call, template->known[ANSWER_METADATA]);
-    bool own = metadata != NULL && metadata != *slot_at(template->blank, template->known[ANSWER_METADATA]);
-    return own ? PyObject_IsTrue(metadata) : 0;
-}
-
-/* The handler has raised. */
-static int end_badly(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, double began)
-{
-    PyObject *error = take_exception();
-    end_call(self, call);
-    int told = tell(self, entry, serial, call, Py_None, error, began);
-    Py_DECREF(error);
-    return told;
-}
-
-/* The handler has given a value, or something to wait for. */
-static int end_well(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *value, double began)
-{
-    int done = LEFT;
-    if (!is_awaitable(value)) {
-        end_call(self, call);
-        int odd = has_metadata(self, call);
-        if (odd < 0)
-            done = FAILED;
-        else if (!odd)
-            done = entry->one_way || self->closed ? TAKEN : write_answer(self, entry, serial, value);
-    }
-    return done == LEFT ? tell(self, entry, serial, call, value, Py_None, began) : done;
-}
-
-static int64_t *in_flight(const Entry *entry) { return (int64_t *)entry->counts.buf + IN_FLIGHT; }
-
-/* Calls the handler in a copy of the host's context, where the call is the one that runs, and writes its answer. */
-static int run_sync(Intake *self, const Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
-{
-    if (take_seat(&self->seat, self->context, self->running) < 0)
-        return FAILED;
-    ++*in_flight(entry);
-    PyObject *value = call_function(entry, params);
-    --*in_flight(entry);
-    int done = value != NULL ? end_well(self, entry, serial, call, value, began)
-                             : end_badly(self, entry, serial, call, began);
-    Py_XDECREF(value);
-    return leave_seat(&self->seat, &self->template) < 0 ? FAILED : done;
-}
-
-/* ---- an async call --------------------------------------------------------------------------------- */
-
 /* Whether an async handler may begin here. -1 with an exception. */
 static int is_alone(Intake *self)
 {
     if (self->alone < 0 && self->stages != NULL)
         self->alone = is_nobodys_turn(self->stages);
     return self->stages != NULL ? self->alone : 0;
-}
-
-/* The coroutine waits for something: the holder takes the call over, with its place, and the stage's task goes on. */
-static int suspend(Intake *self, Entry *entry, uint32_t serial, PyObject *call, Stage *stage, PyObject *token,
-                   PyObject *coroutine, PyObject *waits_for, double began)
-{
-    stage->intake = Py_NewRef(self);
-    stage->entry = Py_NewRef(entry);
-    stage->codec = Py_NewRef(entry->codec);
-    stage->handler = Py_NewRef(entry->handler);
-    stage->call = Py_NewRef(call);
-    stage->token = Py_NewRef(token);
-    stage->serial = serial;
-    stage->began = began;
-    stage->placed = self->gate != NULL; /* it leaves the gate when it has ended */
-    Py_CLEAR(self->gate);
-    PyObject *told = PyObject_CallOneArg(self->suspended, (PyObject *)stage);
-    Py_XDECREF(told);
-    return told == NULL || carry_on(stage, coroutine, waits_for) < 0 ? FAILED : TAKEN_ODDLY;
-}
-
-/* What a call that was suspended has given is written, if somebody waits for it. 1, or -1 with an exception. */
-static int answer_late(Intake *self, Stage *stage, const Entry *entry, PyObject *value)
-{
-    int done = LEFT, odd = has_metadata(self, stage->call);
-    if (odd == 0)
-        done = entry->one_way ? TAKEN : write_answer(self, entry, stage->serial, value);
-    if (odd < 0 || done == FAILED)
-        return -1;
-    PyObject *args[] = {(PyObject *)stage, value};
-    PyObject *told = PyObject_Vectorcall(done == TAKEN ? self->answered : self->unfit, args, done == TAKEN ? 1 : 2, NULL);
-    Py_XDECREF(told);
-    return told != NULL ? 1 : -1;
-}
-
-int call_ended(Stage *stage, PyObject *value, PyObject *error)
-{
-    Intake *self = (Intake *)stage->intake;
-    const Entry *entry = (const Entry *)stage->entry;
-    end_call(self, stage->call);
-    --*in_flight(entry);
-    if (stage->placed && leave_gate(self->state, entry->gate) < 0)
-        return -1;
-    if (error == NULL) {
-        double now = now_of(self->clock);
-        if (now == -1.0 && PyErr_Occurred())
-            return -1;
-        count_call(entry->counts.buf, now - stage->began);
-    }
-    PyObject *args[] = {(PyObject *)stage, error != NULL ? error : Py_None};
-    PyObject *told = PyObject_Vectorcall(self->ended, args, 2, NULL);
-    int yes = told != NULL ? PyObject_IsTrue(told) : -1;
-    Py_XDECREF(told);
-    if (error != NULL || yes < 0)
-        return yes;
-    return yes ? answer_late(self, stage, entry, value) : 1;
-}
-
-bool leave_call(Stage *stage)
-{
-    int left = PyContextVar_Reset(((Intake *)stage->intake)->running, stage->token);
-    if (left < 0)
-        PyErr_Clear();
-    return left == 0;
-}
-
-/* Calls an async handler and carries it out as far as it goes at once. */
-static int run_async(Intake *self, Entry *entry, uint32_t serial, PyObject *call, PyObject *params, double began)
-{
-    Stage *stage = take_stage(self->stages);
-    if (stage == NULL || PyContext_Enter(stage->context) < 0) {
-        Py_XDECREF(stage);
-        return FAILED;
-    }
-    PyObject *token = PyContextVar_Set(self->running, call);
-    int done = FAILED;
-    PySendResult step = PYGEN_ERROR;
-    PyObject *coroutine = NULL, *result = NULL;
-    if (token != NULL) {
-        ++*in_flight(entry);
-        coroutine = call_function(entry, params);
-        if (coroutine != NULL && PyCoro_CheckExact(coroutine))
-            step = first_step(stage, coroutine, &result);
-        else if (coroutine != NULL) {
-            step = PYGEN_RETURN;
-            result = Py_NewRef(coroutine);
-        }
-        if (step != PYGEN_NEXT) {
-            --*in_flight(entry);
-            done = step == PYGEN_RETURN ? end_well(self, entry, serial, call, result, began)
-                                        : end_badly(self, entry, serial, call, began);
-            PyObject *error = PyErr_Occurred() ? take_exception() : NULL;
-            if (PyContextVar_Reset(self->running, token) < 0)
-                PyErr_Clear();
-            if (error != NULL)
-                raise_again(error);
-        }
-    }
-    if (PyContext_Exit(stage->context) < 0)
-        done = FAILED;
-    if (step == PYGEN_NEXT)
-        done = suspend(self, entry, serial, call, stage, token, coroutine, result, began);
-    else
-        give_stage_back(stage);
-    Py_DECREF(stage);
-    Py_XDECREF(token);
-    Py_XDECREF(coroutine);
-    Py_XDECREF(result);
-    return done;
 }
 
 /* A large value that was received by itself, and where it belongs. */
@@ -658,22 +134,6 @@ static PyObject *read_params(Intake *self, const Entry *entry, const uint8_t *at
     else if (at != end || !(PyTuple_CheckExact(params) || PyDict_CheckExact(params)))
         Py_CLEAR(params);
     return params;
-}
-
-/* Calls the message's handler. */
-static int run_call(Intake *self, Entry *entry, uint32_t serial, PyObject *params, PyObject *metadata, double deadline,
-                    double began)
-{
-    if (!entry->asynchronous) {
-        PyObject *call = seat_call(&self->seat, &self->template);
-        bool ready = call != NULL && fill_call(self, entry, call, params, deadline, metadata) == 0;
-        return ready ? run_sync(self, entry, serial, call, params, began) : FAILED;
-    }
-    PyObject *call = new_call_like(&self->template, NULL, NULL, NULL, NULL);
-    bool ready = call != NULL && fill_call(self, entry, call, params, deadline, metadata) == 0;
-    int done = ready ? run_async(self, entry, serial, call, params, began) : FAILED;
-    Py_XDECREF(call);
-    return done;
 }
 
 /* Runs the request of a frame, unless it is LEFT to the session, and nothing has been done. `*entry` is its message.
@@ -893,47 +353,27 @@ static PyObject *intake_run_apart(Intake *self, PyObject *args)
     return PyBool_FromLong(done > LEFT);
 }
 
-/* Whose parameters begin at `*at`, behind the name: TAKEN and its message if it is ordinary but for its size. */
-static int find_large(Intake *self, const Frame *frame, const uint8_t **at, const uint8_t *end, Entry **entry)
+/* The decoder of the parameters, which begin behind the name, if the request is ordinary but for its size. */
+static PyObject *find_decoder(void *object, const Frame *frame, const uint8_t **at, const uint8_t *end)
 {
+    Intake *self = object;
     PyObject *metadata;
     double allowed;
     *at = frame->body;
-    if (memcmp(*at, self->hash, HASH) == 0)
-        return LEFT;
-    int found = find_metadata(self, at, end, &metadata, &allowed);
-    if (found != TAKEN)
-        return found;
+    if (self->busy || self->stopped || memcmp(*at, self->hash, HASH) == 0
+        || find_metadata(self, at, end, &metadata, &allowed) != TAKEN)
+        return NULL;
     if (end - *at < 64 || **at & 1 || **at >> 1 > NAME_LONGEST)
-        return LEFT;
+        return NULL;
     Py_ssize_t length = *(*at)++ >> 1;
-    *entry = find_entry(self, *at, length);
+    const Entry *entry = find_entry(self, *at, length);
     *at += length;
-    if (*entry == NULL || (*entry)->handler == NULL || (*entry)->asynchronous)
-        return PyErr_Occurred() ? FAILED : LEFT;
-    return TAKEN;
+    return entry == NULL || entry->handler == NULL || entry->asynchronous ? NULL : Py_NewRef(entry->decoder);
 }
 
 static PyObject *intake_begin_large(Intake *self, PyObject *args)
 {
-    Py_buffer data;
-    Py_ssize_t start, size;
-    if (!PyArg_ParseTuple(args, "y*nn:begin_large", &data, &start, &size))
-        return NULL;
-    const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + size;
-    PyObject *parcel = NULL;
-    Frame frame;
-    if (!self->busy && !self->stopped && start >= 0 && start <= size && size <= data.len
-        && begins_large(at, end, self->largest, &frame)) {
-        Entry *entry = NULL;
-        if (find_large(self, &frame, &at, end, &entry) == TAKEN) {
-            Py_INCREF(entry);
-            parcel = begin_parcel(self->state, entry->decoder, &frame, at, end, self->proven);
-            Py_DECREF(entry);
-        }
-    }
-    PyBuffer_Release(&data);
-    return parcel == NULL && !PyErr_Occurred() ? Py_NewRef(Py_None) : parcel;
+    return begin_large(self->state, args, self->largest, self->proven, find_decoder, self);
 }
 
 static PyObject *intake_run_large(Intake *self, PyObject *object)

@@ -16,9 +16,9 @@
 #include <stddef.h>
 
 #define LAST_SERIAL 0x7FFFFFFFu /* serials stay positive: to most peers they are signed words */
-#define HEADS 4                 /* metadata written lately; a power of two */
-#define LARGE 16384             /* from so many bytes on a frame of the session's is not copied */
-#define FIELDS 8                /* parameters that a Calling keeps without a dict */
+#define HEADS 4 /* metadata written lately; a power of two */
+#define LARGE 16384 /* from so many bytes on a frame of the session's is not copied */
+#define FIELDS 8 /* parameters that a Calling keeps without a dict */
 
 /* How one message is sent to one server, and its answer read. */
 typedef struct {
@@ -91,12 +91,28 @@ typedef struct {
 } Params;
 
 /* pipeline.c */
+/* Fails: nobody holds the pipeline. NULL. */
+void *missing_holder(void);
+static inline bool has_room(const Pipeline *pipe) { return pipe->open && pipe->in_flight < pipe->most; }
+
+/* way.c */
+extern PyType_Spec way_spec;
 Way *find_way(Pipeline *pipe, PyObject *name);
+
+/* request.c */
 PyObject *find_head(Pipeline *pipe, long long left, PyObject *metadata);
 int put_request(Pipeline *pipe, Way *way, PyObject *head, const Params *params, double deadline, PyObject *call,
                 Slot **slot);
 int forget_slot(Slot *slot);
-static inline bool has_room(const Pipeline *pipe) { return pipe->open && pipe->in_flight < pipe->most; }
+
+/* Puts bytes behind what is in `out`. -1 with an exception. */
+int append(Output *out, PyObject *bytes);
+
+/* Moves what is in the buffer to the parts. */
+int part(Pipeline *pipe);
+
+/* The holder hears that there is something to send, unless it is in `receive` and will look itself. */
+int tell(Pipeline *pipe);
 
 /* slot.c */
 int add_slot(PyObject *module);

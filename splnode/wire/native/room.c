@@ -61,6 +61,24 @@ PyObject *begin_parcel(State *state, PyObject *decoder, const Frame *frame, cons
     return (PyObject *)self;
 }
 
+PyObject *begin_large(State *state, PyObject *args, Py_ssize_t largest, Py_ssize_t proven, FindDecoder find, void *self)
+{
+    Py_buffer data;
+    Py_ssize_t start, size;
+    if (!PyArg_ParseTuple(args, "y*nn:begin_large", &data, &start, &size))
+        return NULL;
+    const uint8_t *at = (const uint8_t *)data.buf + start, *end = (const uint8_t *)data.buf + size;
+    PyObject *parcel = NULL;
+    Frame frame;
+    if (start >= 0 && start <= size && size <= data.len && begins_large(at, end, largest, &frame)) {
+        PyObject *decoder = find(self, &frame, &at, end);
+        parcel = decoder != NULL ? begin_parcel(state, decoder, &frame, at, end, proven) : NULL;
+        Py_XDECREF(decoder);
+    }
+    PyBuffer_Release(&data);
+    return parcel == NULL && !PyErr_Occurred() ? Py_NewRef(Py_None) : parcel;
+}
+
 Room *whole_parcel(State *state, PyObject *object)
 {
     Room *self = (Room *)object;

@@ -22,6 +22,13 @@ typedef struct {
 PyObject *begin_parcel(State *state, PyObject *decoder, const Frame *frame, const uint8_t *at, const uint8_t *end,
                        Py_ssize_t proven);
 
+/* What reads the value of a large frame that has begun: a new reference to its decoder, and `*at` where the value begins.
+ * NULL, perhaps with an exception, where the frame is not ordinary. */
+typedef PyObject *(*FindDecoder)(void *self, const Frame *frame, const uint8_t **at, const uint8_t *end);
+
+/* The method begin_large(data, start, size) of a pipeline or an intake: a parcel, or None. */
+PyObject *begin_large(State *state, PyObject *args, Py_ssize_t largest, Py_ssize_t proven, FindDecoder find, void *self);
+
 /* The object, if it is a parcel that has all of its bytes; else NULL with TypeError. */
 Room *whole_parcel(State *state, PyObject *object);
 

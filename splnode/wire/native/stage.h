@@ -6,32 +6,6 @@
 #include "engine.h"
 #include <stdbool.h>
 
-/* The exception being raised, taken off the thread; put back with raise_again. */
-static inline PyObject *take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030c0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL && traceback != NULL)
-        PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-#endif
-}
-
-static inline void raise_again(PyObject *error) /* steals */
-{
-#if PY_VERSION_HEX >= 0x030c0000
-    PyErr_SetRaisedException(error);
-#else
-    PyErr_Restore(Py_NewRef(Py_TYPE(error)), error, PyException_GetTraceback(error));
-#endif
-}
-
 #define SPARES 256 /* stages that wait for calls */
 
 /* The stages of one event loop, for all connections of one host. */

@@ -70,11 +70,6 @@ typedef struct {
 void *fail(PyObject *class, const char *format, ...);
 void *fail_limit(State *state, const char *limit, Py_ssize_t allowed, const char *what);
 
-/* The exception being raised, taken off the thread; put back with raise_again. */
-PyObject *take_exception(void);
-
-void raise_again(PyObject *error); /* steals */
-
 /* Adds a step to the path of the DataError being raised; steals the step. Other exceptions have no path. */
 void at(State *state, PyObject *step);
 

@@ -22,31 +22,6 @@ void *fail_limit(State *state, const char *limit, Py_ssize_t allowed, const char
     return NULL;
 }
 
-PyObject *take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030c0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL && traceback != NULL)
-        PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-#endif
-}
-
-void raise_again(PyObject *error) /* steals */
-{
-#if PY_VERSION_HEX >= 0x030c0000
-    PyErr_SetRaisedException(error);
-#else
-    PyErr_Restore(Py_NewRef(Py_TYPE(error)), error, PyException_GetTraceback(error));
-#endif
-}
-
 void at(State *state, PyObject *step)
 {
     PyObject *error = take_exception();
