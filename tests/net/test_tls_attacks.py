@@ -67,7 +67,10 @@ class Between:
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             answers, onward = await asyncio.open_connection(self._there.host, self._there.port)
-            await asyncio.gather(self._pass_on(reader, onward, up=True), self._pass_on(answers, writer, up=False))
+            try:
+                await asyncio.gather(self._pass_on(reader, onward, up=True), self._pass_on(answers, writer, up=False))
+            finally:
+                onward.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
         try:
@@ -85,7 +88,13 @@ class Between:
 
 @asynccontextmanager
 async def standing(where: Callable[..., Awaitable[None]]) -> AsyncIterator[Endpoint]:
-    server = await asyncio.start_server(where, "127.0.0.1", 0)
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await where(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
         yield Endpoint("tls", "127.0.0.1", server.sockets[0].getsockname()[1])
     finally:
