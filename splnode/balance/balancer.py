@@ -27,7 +27,7 @@ from splnode.rpc.call import Call
 from splnode.rpc.failure import FAULTS, again
 from splnode.rpc.route import ANY, NODE_KEY, Route
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import Track
+from splnode.wire.track import Track
 
 FULL: Final = 0.1
 LONGEST_REST: Final = 10.0

@@ -19,7 +19,7 @@ from splnode.net.securing import Securing
 from splnode.rpc.call import Call, circle, serving
 from splnode.wire.message import Contract
 from splnode.wire.metadata import HOPS_KEY
-from splnode.wire.pipeline import Track, make_track
+from splnode.wire.track import Track, make_track
 
 MOST_HOPS: Final = 16
 """Nodes in a row that may call one another for the sake of one call: more than that is a circle."""

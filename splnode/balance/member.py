@@ -25,7 +25,7 @@ from splnode.net.channel import State
 from splnode.rpc.call import Call
 from splnode.rpc.channel import track_of
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import Failed, Track, make_track
+from splnode.wire.track import Failed, Track, make_track
 
 STAGGER: Final = 0.25
 """Seconds that an address has before the next one is dialled too. (RFC 8305, section 5)"""

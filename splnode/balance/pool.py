@@ -24,7 +24,7 @@ from splnode.discovery.resolver import Instance, Instances, Resolver
 from splnode.errors import CallError
 from splnode.wire.message import Contract
 from splnode.wire.metadata import LOAD_KEY, PEER_ASKS
-from splnode.wire.pipeline import make_track
+from splnode.wire.track import make_track
 
 Misfit = Callable[[Instance, Contract, str], str]
 """Why a message of our contract cannot be called on an instance; empty if it can, or if that is not known."""

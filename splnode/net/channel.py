@@ -38,7 +38,7 @@ from splnode.rpc.failure import again
 from splnode.rpc.interceptor import Beside, Interceptor
 from splnode.wire.client import ClientSession
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import Track, make_track
+from splnode.wire.track import Track, make_track
 
 
 class State(enum.Enum):

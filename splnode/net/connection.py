@@ -32,9 +32,10 @@ from splnode.rpc.call import TIMEOUT_KEY, Call, no_answer
 from splnode.rpc.expiry import Alarm
 from splnode.wire.client import ClientSession
 from splnode.wire.events import Event, Ready, Response
+from splnode.wire.holder import Holder
 from splnode.wire.message import ClientCall, Contract
-from splnode.wire.pipeline import Holder, Track, make_track
 from splnode.wire.room import Room
+from splnode.wire.track import Track, make_track
 
 LINGER: Final = 2.0
 """Seconds for what is written to leave when this end closes; after them the connection is cut."""

@@ -22,7 +22,8 @@ from splnode.rpc.expiry import Expiry
 from splnode.rpc.failure import internal
 from splnode.rpc.handler import Inline
 from splnode.wire.events import Request
-from splnode.wire.intake import Intake, Stage, Tasks, intake
+from splnode.wire.handling import Stage, Tasks
+from splnode.wire.intake import Intake, intake
 from splnode.wire.message import ServerCall
 from splnode.wire.server import ServerSession
 

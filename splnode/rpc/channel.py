@@ -10,7 +10,7 @@ from typing import Any
 
 from splnode.rpc.call import Call
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import Track
+from splnode.wire.track import Track
 
 
 class Channel(typing.Protocol):

@@ -19,7 +19,7 @@ from splnode.errors import CallError, Code, DeclaredError
 from splnode.rpc.call import Call, circle
 from splnode.rpc.failure import again, internal
 from splnode.rpc.tally import Tally
-from splnode.wire.intake import Handler
+from splnode.wire.handling import Handler
 from splnode.wire.places import Places
 
 

@@ -17,7 +17,7 @@ from splnode.rpc.interceptor import Proceed
 from splnode.rpc.naming import by_position
 from splnode.wire.engine import native_engine
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import Track, make_track
+from splnode.wire.track import Track, make_track
 
 
 class Method(typing.Protocol):

@@ -12,7 +12,7 @@ from splnode.rpc.guard import Guard
 from splnode.rpc.handler import Inline
 from splnode.rpc.route import ANY
 from splnode.wire.message import Contract, ServerCall
-from splnode.wire.pipeline import Track, make_track
+from splnode.wire.track import Track, make_track
 
 KEPT: Final = 10_000
 """Identities of which it is known whether they may call everything."""

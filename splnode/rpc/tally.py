@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Final
 
 from splnode.errors import CallError, DeclaredError
-from splnode.wire.intake import BUCKETS, CALLS, IN_FLIGHT, NANOSECONDS, TIMES, count
+from splnode.wire.handling import BUCKETS, CALLS, IN_FLIGHT, NANOSECONDS, TIMES, count
 
 DECLARED: Final = "DECLARED"
 """What failures are counted under that are errors of the protocol; the others are under the name of their code."""

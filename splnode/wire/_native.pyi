@@ -5,10 +5,11 @@ from contextvars import Context, ContextVar
 from typing import Any, final
 
 from splnode.limits import Limits
-from splnode.wire.intake import Gate, Handler, Tasks
+from splnode.wire.handling import Gate, Handler, Tasks
+from splnode.wire.holder import General, Holder, Session
 from splnode.wire.local import Served
 from splnode.wire.message import ClientCall, ClientPair, Contract, ServerCall
-from splnode.wire.pipeline import Failed, General, Holder, Session
+from splnode.wire.track import Failed
 
 @final
 class Stages:

@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import Any, Final
 
 from splnode.wire.engine import native_engine
-from splnode.wire.intake import IN_FLIGHT, Gate, count
+from splnode.wire.handling import IN_FLIGHT, Gate, count
 
 LATE, FULL, WAITS, FAILED, UNFIT = 0, 1, 2, 3, 4
 """What an Odd is. LATE: its time was over before it began. FULL: the gate did not let it in. WAITS: its handler has

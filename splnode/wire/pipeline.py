@@ -8,108 +8,20 @@ session's, which keeps its own entries in the same table and is asked about each
 No loop, no clock, no socket: those are the `Holder`'s.
 """
 
-import typing
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from struct import Struct
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from splnode.errors import DataError
 from splnode.wire.engine import native_engine
-from splnode.wire.events import Response
 from splnode.wire.framing import LARGE
+from splnode.wire.holder import Ask, General, Holder, Session
 from splnode.wire.message import ClientCall, ClientPair, RequestWriter
 from splnode.wire.room import Room
 
 _HEAD: Final = Struct(">III")
 _SERIALS: Final = 0x7FFFFFFF
 """Serials stay positive: to most peers they are signed words."""
-
-
-General = Callable[[Any], Coroutine[Any, Any, object]]
-"""Carries a call that cannot simply be put in."""
-Failed = Callable[[Any, Exception], Coroutine[Any, Any, object]]
-"""Takes over a call that ended with that error."""
-
-
-class Ask(typing.Protocol):
-    """What a pipeline carries: `splnode.rpc.call.Call`."""
-
-    @property
-    def message(self) -> Any:
-        """Its message; the pipeline asks for the `name`."""
-        ...
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The parameters by name."""
-        ...
-
-    @property
-    def metadata(self) -> Mapping[str, bytes]:
-        """What goes with the request, besides the time that is left."""
-        ...
-
-    @property
-    def deadline(self) -> float:
-        """A moment of the holder's clock."""
-        ...
-
-    answer_metadata: Mapping[str, bytes]
-
-
-class Holder(NamedTuple):
-    """What a pipeline needs of who has the loop, the clock and the socket. It is read once, in `hold`."""
-
-    loop: Any
-    """The event loop: it makes the plain pipeline's futures."""
-    call_soon: Callable[..., Any]
-    """The loop's."""
-    clock: Callable[[], float]
-    """Gives the present moment in seconds."""
-    current_task: Callable[[Any], object]
-    """The task of that loop that runs now, or None."""
-    task: type
-    """The class of asyncio's tasks: what waits as one may be resumed where its answer is read."""
-    done: Any
-    """A future of that loop that is done, with None: what a task is resumed with."""
-    cancelled: type[BaseException]
-    """What a cancelled wait raises."""
-    raised: Callable[[BaseException], None]
-    """Raises what it is given: the loop calls it with what came out of a task that was resumed elsewhere."""
-    high_water: int
-    """Bytes that may wait to be sent until `flush` is called."""
-    general: General
-    """Waits for room, or says what is wrong."""
-    head: Callable[[int, Mapping[str, bytes] | None], bytes]
-    """The metadata of a call that has so many ms left, written."""
-    arm: Callable[[float], None]
-    """`expire` is to be called at that moment: sooner than was known."""
-    soon: Callable[[], None]
-    """There is something to `take` at the end of this turn of the loop. Not told within `receive` and `answer`."""
-    flush: Callable[[], None]
-    """There is much to `take`: now."""
-    freed: Callable[[], None]
-    """`feed` has taken all that came, and there is something to `take`, or somebody may stand in line for the room."""
-    session: Any
-    """The Session whose answers `feed` takes."""
-    forget: Callable[[int], None]
-    """Nobody waits for the answer to that serial any more: the session's `cancel`."""
-    expired: Callable[[ClientCall], Exception]
-    """The error of a call whose deadline has passed."""
-    refusal: Callable[[int], Exception]
-    """The error of a request of so many bytes, which is more than may be sent."""
-
-
-class Session(typing.Protocol):
-    """Who reads what is no plain value."""
-
-    def read(self, serial: int, call: ClientCall, body: bytes) -> Response:
-        """The answer to one of the pipeline's calls. RemoteWireError: the connection is at its end."""
-        ...
-
-    def unusual(self, serial: int, entry: object, body: bytes) -> None:
-        """An answer to an entry of its own, which is out of the table by now, or to none."""
-        ...
 
 
 class _Slot:
@@ -372,28 +284,6 @@ def write_request(
     return serial
 
 
-class Track:
-    """Where a call may be put right now: pipelines, or tracks of such. Empty: nowhere, so the channel is asked.
-
-    A channel that has one gives it to its clients (`rpc.channel.Tracked`) and changes `lines` as connections come and
-    go. Of several lines a call takes the one with fewer calls in flight out of two at random.
-
-    One that is given `failed` keeps account of the calls that go over it: how many have `begun` and `ended`, and went
-    `well`. A call that ends with an error there, or cannot be written, is given to `failed` with it; what that gives is
-    awaited in the call's place. So whoever chooses among lines need not stand between them and the caller. Calls that
-    bring metadata, or that a handler makes, take no such line: somebody on the way may have to look at them.
-    """
-
-    def __init__(self) -> None:
-        self.lines: Sequence[Any] = ()
-        self.failed: Failed | None = None
-        self.begun = self.ended = self.well = 0
-
-    def pick(self) -> Any:
-        """The pipeline for the next call, or None. The plain engine goes through the channels."""
-        return None
-
-
 async def _nothing() -> None:
     """A one-way call's answer."""
 
@@ -402,11 +292,4 @@ def make_pipeline(most: int, largest: int) -> Pipeline:
     """A pipeline of the engine that is used here."""
     found: Any = native_engine()
     made: Pipeline = (found.Pipeline if found is not None else Pipeline)(most, largest)
-    return made
-
-
-def make_track() -> Track:
-    """A track for pipelines of that engine."""
-    found: Any = native_engine()
-    made: Track = found.Track() if found is not None else Track()
     return made

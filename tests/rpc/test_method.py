@@ -16,7 +16,7 @@ from splnode.rpc.client import Client
 from splnode.rpc.method import make_method
 from splnode.rpc.server import Server
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import make_track
+from splnode.wire.track import make_track
 from tests.engines import ENGINES, engine_for_a_test
 from tests.rpc.conftest import PROTOCOL, Inventory
 from tests.rpc.test_call import a_call

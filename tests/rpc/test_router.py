@@ -8,7 +8,7 @@ from splnode.rpc.guard import Guard
 from splnode.rpc.route import Route
 from splnode.rpc.router import Router
 from splnode.wire.message import Contract
-from splnode.wire.pipeline import Track, make_track
+from splnode.wire.track import Track, make_track
 from tests.rpc.conftest import PROTOCOL
 from tests.rpc.test_call import a_call
 

@@ -15,20 +15,8 @@ from splnode.limits import DEFAULT_LIMITS, Limits
 from splnode.rpc.call import Call, current_call, running
 from splnode.wire import intake as plain
 from splnode.wire.engine import native_engine
-from splnode.wire.intake import (
-    BUCKETS,
-    CALLS,
-    ENOUGH,
-    FRESH,
-    HEAVY,
-    IN_FLIGHT,
-    MANY,
-    NANOSECONDS,
-    SLICE,
-    TIMES,
-    TURN,
-    Handler,
-)
+from splnode.wire.handling import BUCKETS, CALLS, IN_FLIGHT, NANOSECONDS, TIMES, Handler
+from splnode.wire.intake import ENOUGH, FRESH, HEAVY, MANY, SLICE, TURN
 from splnode.wire.message import Contract, ServerCall
 from tests.wire.conftest import CALCULATOR, OTHER, hex_bytes, long, netty, protocol, string
 

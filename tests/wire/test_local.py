@@ -15,7 +15,7 @@ from splnode.errors import EncodeError
 from splnode.rpc.call import Call, current_call, running
 from splnode.wire import local as plain
 from splnode.wire.engine import native_engine
-from splnode.wire.intake import BUCKETS, CALLS, IN_FLIGHT, NANOSECONDS, TIMES
+from splnode.wire.handling import BUCKETS, CALLS, IN_FLIGHT, NANOSECONDS, TIMES
 from splnode.wire.local import FAILED, FULL, LATE, NOT_BEGUN, UNFIT, WAITS, Odd, local
 from splnode.wire.message import Contract
 from tests.wire.conftest import CALCULATOR

@@ -9,8 +9,8 @@ import pytest
 from splnode.errors import CallError, Code, DataError, EncodeError, LimitExceeded, RemoteWireError
 from splnode.limits import Limits
 from splnode.wire.engine import native_engine
+from splnode.wire.holder import Holder
 from splnode.wire.message import ClientCall, Contract
-from splnode.wire.pipeline import Holder, make_track
 from splnode.wire.session import ClientSession
 from tests.engines import ENGINES, engine_for_a_test
 from tests.wire.conftest import CALCULATOR, netty, string
@@ -417,31 +417,6 @@ async def test_parameters_whose_code_calls_again() -> None:
         outer.close()  # type: ignore[attr-defined]  # a coroutine
     for each in inner:
         each.close()
-
-
-async def test_tracks_pick_an_open_line() -> None:
-    first, second = End(), End()
-    track, above = make_track(), make_track()
-    assert track.pick() is None
-    if native_engine() is None:  # the plain engine goes through the channels
-        return
-    track.lines = (first.pipeline,)
-    above.lines = [track, second.pipeline]
-    assert track.pick() is first.pipeline
-    assert {id(above.pick()) for _ in range(100)} == {id(first.pipeline), id(second.pipeline)}
-    busy = asyncio.ensure_future(first.pipeline.call(Ask("nothing")))
-    await asyncio.sleep(0)
-    assert {id(above.pick()) for _ in range(100)} == {id(second.pipeline)}
-    second.pipeline.open = False
-    assert {id(above.pick()) for _ in range(100)} == {id(first.pipeline)}
-    track.lines = ()
-    assert above.pick() is None
-    for wrong in ([3], [above]):
-        with pytest.raises(TypeError, match="a line is"):
-            above.lines = wrong
-    with pytest.raises(TypeError, match="a line is"):
-        track.lines = [above]  # which has it
-    busy.cancel()
 
 
 async def test_a_clock_is_asked_for_each_call() -> None:

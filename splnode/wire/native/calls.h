@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <structmember.h>
 
-#define BUCKETS 28 /* as in intake.py, */
+#define BUCKETS 28 /* as in handling.py, */
 
 enum { CALLS, IN_FLIGHT, NANOSECONDS, TIMES, PLACES = TIMES + BUCKETS }; /* and these */
 

@@ -36,7 +36,7 @@ typedef struct {
     PyObject *entry; /* a Slot, or whatever the session keeps there; NULL: free */
 } Place;
 
-/* What a Pipeline needs of the event loop and of who owns the socket: pipeline.py's Holder, attribute by attribute. */
+/* What a Pipeline needs of the event loop and of who owns the socket: holder.py's Holder, attribute by attribute. */
 #define HOLDER(X)                                                                                                      \
     X(loop) X(call_soon) X(clock) X(current_task) X(task) X(done) X(cancelled) X(general) X(head) X(arm) X(soon)       \
     X(flush) X(freed) X(session) X(forget) X(expired) X(refusal) X(raised)
