@@ -26,6 +26,8 @@ log = structlog.get_logger("splnode.modules")
 
 FILE_BYTES: Final = 4 * 1024 * 1024 - 64 * 1024
 """The largest piece of a file in one answer: the largest message, with room for the rest of it."""
+READING: Final = 4
+"""Files that are read at a time: the next one begins when one of them is taken, so that threads do not read ahead."""
 LOG_CHARACTERS: Final = 16_000
 
 Headers = Mapping[str, str]
@@ -117,6 +119,7 @@ class _Files:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
+        self._turns = asyncio.Semaphore(READING)
 
     async def list(self, headers: Headers, value: Value) -> Result:
         return Result(json_to_record(await asyncio.to_thread(self._folder.entries, headers.get("path", ""))))
@@ -126,7 +129,8 @@ class _Files:
         asked = FILE_BYTES if limit is None else limit
         if asked > FILE_BYTES:
             raise EncodeError(f"limit is {asked} bytes, and one answer takes {FILE_BYTES}: read in pieces, with offset")
-        data, size = await asyncio.to_thread(self._folder.read, headers["path"], asked, offset)
+        async with self._turns:
+            data, size = await asyncio.to_thread(self._folder.read, headers["path"], asked, offset)
         if limit is None and offset + len(data) < size:
             path = f"{headers['path']!r} has {size} bytes, and one answer takes {FILE_BYTES}"
             raise EncodeError(f"{path}: read it in pieces, with the headers limit and offset")

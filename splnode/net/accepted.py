@@ -281,11 +281,11 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._mouth.close()
         super().connection_lost(exc)
         self._let_go()
-        self._outbox.close()
 
     def pause_writing(self) -> None:
         """The peer reads too slowly: its calls wait, and its bytes stay in the socket."""
         self._mouth.feed = None
+        self._outbox.hold()
         super().pause_writing()
         if self._serving is not None:
             self._serving.hold()
@@ -293,6 +293,9 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self._stalled = False
+        self._outbox.release()
+        if self._stalled:
+            return  # what was kept is too much for it again
         self._host.unsent.release(self)
         if self._closing:
             return
@@ -314,7 +317,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         """Cancels what runs, sends what is written, closes."""
         self._mouth.feed = None
         self._drop()
-        self._outbox.flush()
+        self._outbox.finish()
         super().close()
 
     def _peer(self) -> Peer:
@@ -325,6 +328,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._parcel = None
         self._mouth.feed = None
         self._session.drop()
+        self._outbox.close()
 
     def _log_in(self, name: str, token: str) -> None:
         assert self._guard is not None  # else nobody logs in

@@ -23,10 +23,13 @@ class Outbox:
     """Between a session and its transport. `open` gives it the transport, `close` takes it away.
 
     What goes to the `outlet` is sent at once, before what is gathered: for bytes whose order among the others is free.
+    From `hold` on all is kept here, until `release`, and is gone at once with `close`: what a transport has it keeps
+    until the end of the loop's turn, in which many may be closed.
     """
 
     __slots__ = (
-        "_flushing", "_gathers", "_loop", "_parts", "_size", "_source", "_transport", "outlet",
+        "_ending", "_flushing", "_gathers", "_held", "_kept", "_loop", "_parts", "_size", "_source", "_transport",
+        "outlet",
     )  # fmt: skip
 
     def __init__(self, source: Source) -> None:
@@ -35,6 +38,8 @@ class Outbox:
         self._parts: list[bytes] = []
         self._size = 0
         self._flushing = False
+        self._held = self._ending = False
+        self._kept = 0  # bytes of `_size` that the outlet has counted
         self._gathers = False  # the transport writes several parts at once, and pauses its protocol after that
         self._loop = asyncio.get_running_loop()  # asked once: on Python 3.11 each time is a system call
         self.outlet = make_outlet()
@@ -49,7 +54,7 @@ class Outbox:
     @property
     def written(self) -> int:
         """Bytes that the transport was given."""
-        return self.outlet.written
+        return self.outlet.written - self._kept
 
     @property
     def waiting(self) -> int:
@@ -57,9 +62,30 @@ class Outbox:
         return self._size + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     def close(self) -> None:
-        """What comes now is dropped."""
+        """What comes now is dropped, and what is kept."""
         self._transport = self.outlet.write = None
-        self._parts, self._size = [], 0
+        self.outlet.written -= self._kept
+        self._parts, self._size, self._kept = [], 0, 0
+
+    def hold(self) -> None:
+        """The peer does not read: from now on all is kept here."""
+        if self._transport is not None and not self._ending:
+            self._held = True
+            self.outlet.write = self._keep
+
+    def release(self) -> None:
+        """It reads again: sends what was kept, after which it may be held again already."""
+        if self._held:
+            self._held = False
+            if self._transport is not None:
+                self.outlet.write = self._transport.write
+            self._write()
+
+    def finish(self) -> None:
+        """Sends all there is, since the transport is about to be closed; nothing is kept any more."""
+        self._ending = True
+        self.release()
+        self.flush()
 
     def collect(self) -> None:
         """Takes what the session has; it goes out with the rest of this turn of the loop, or now if it is much."""
@@ -103,11 +129,16 @@ class Outbox:
         self._flushing = False
         self.flush()
 
+    def _keep(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        self._kept += len(data)
+
     def _write(self) -> None:
-        if self._parts and self._transport is not None:
+        if self._parts and self._transport is not None and not self._held:
             parts, self._parts = self._parts, []
-            self.outlet.written += self._size
-            self._size = 0
+            self.outlet.written += self._size - self._kept
+            self._size = self._kept = 0
             if self._gathers:
                 self._transport.writelines(parts)
                 return

@@ -24,6 +24,9 @@ class Transport(asyncio.WriteTransport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = high or 0
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def writelines(self, parts: object) -> None:
         self.data += b"".join(parts)  # type: ignore[call-overload]  # the list that Outbox gives
 
@@ -130,3 +133,63 @@ async def test_what_is_written_at_once_goes_before_what_is_gathered() -> None:
     outbox.close()
     outbox.outlet(b"c")
     assert transport.data == b"ab"
+
+
+async def test_what_is_held_is_kept_here_and_goes_in_order_when_it_is_released() -> None:
+    session, transport, outbox = opened()
+    outbox.outlet(b"a")
+    outbox.hold()
+    outbox.hold()
+    outbox.outlet(b"b")
+    session.parts.append(b"c")
+    outbox.collect()
+    outbox.outlet(b"d")
+    await asyncio.sleep(0)
+    outbox.flush()
+    outbox.write_parts([b"e"])
+    assert (transport.data, outbox.written, outbox.waiting) == (b"a", 1, 4)
+    outbox.release()
+    assert (transport.data, outbox.written, outbox.waiting) == (b"abcde", 5, 0)
+    outbox.outlet(b"f")
+    assert (transport.data, outbox.written) == (b"abcdef", 6)
+    outbox.release()
+    assert transport.data == b"abcdef"
+
+
+async def test_what_is_held_is_gone_when_it_is_closed() -> None:
+    _, transport, outbox = opened()
+    outbox.hold()
+    outbox.outlet(bytes(1000))
+    outbox.close()
+    outbox.hold()
+    outbox.release()
+    outbox.outlet(b"x")
+    assert (transport.data, outbox.written, outbox.waiting) == (b"", 0, 0)
+
+
+class Pausing(Transport):
+    """Has its protocol paused by each write."""
+
+    outbox: Outbox
+
+    def write(self, data: object) -> None:
+        super().write(data)
+        self.outbox.hold()
+
+
+async def test_it_may_be_held_again_by_what_is_released_but_not_at_the_end() -> None:
+    session, transport = Session(), Pausing()
+    transport.outbox = outbox = Outbox(session)
+    outbox.open(transport)
+    outbox.outlet(b"a")
+    outbox.outlet(b"b")
+    outbox.outlet(b"c")
+    assert transport.data == b"a"
+    outbox.release()
+    outbox.outlet(b"d")
+    assert transport.data == b"abc"
+    session.parts.append(b"e")
+    outbox.finish()
+    outbox.outlet(b"f")
+    assert transport.data == b"abcdef"
+    assert (outbox.written, outbox.waiting) == (6, 0)
