@@ -10,7 +10,8 @@ The handler is called at once, in a context of its own, and its answer is writte
 of a call that is no plain value is `unusual`: the holder's.
 
 This is the plain engine, for readers and for where the other is missing; `native/intake.c` does the same in C. That one
-begins async handlers at once too, and most end so; here they are not ordinary.
+begins async handlers at once too, and most end so; here they are not ordinary. And it uses a context and a call again
+of which a handler has kept nothing (`native/seat.h`), and makes a dict of parameters only for who asks for it.
 """
 
 import sys
