@@ -102,10 +102,17 @@ def imports(module: Module) -> Iterator[Import]:
                 parts = module.package.split(".")
                 base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [base])])
             yield from (Import(node.lineno, f"{base}.{alias.name}", top) for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module"):
+        elif isinstance(node, ast.Call) and _last(node.func) == "import_module":
             literal = node.args[0] if node.args else None
             if isinstance(literal, ast.Constant) and isinstance(literal.value, str):
                 yield Import(node.lineno, literal.value, top)
+
+
+def _last(function: ast.expr) -> str:
+    """The last name of what is called."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def rooms_fault(module: Module, name: str) -> str:

@@ -60,9 +60,12 @@ async def test_the_smaller_deadline_wins_two_hops_away(chain: Chain) -> None:
 
 
 async def test_at_the_deadline_every_handler_of_the_chain_is_cancelled(chain: Chain) -> None:
-    with pytest.raises(CallError) as caught:
-        await chain.client.call("wait", {"name": "x"}, timeout=0.3)
-    assert caught.value.code is Code.DEADLINE_EXCEEDED
+    for timeout in (0.3, 3.0, 15.0):  # a busy machine may need longer to get to the end of the chain
+        with pytest.raises(CallError) as caught:
+            await chain.client.call("wait", {"name": "x"}, timeout=timeout)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        if chain.back.began.is_set():
+            break
     await asyncio.wait_for(chain.back.cancelled.wait(), 20)
 
 
