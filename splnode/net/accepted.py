@@ -10,11 +10,9 @@ import typing
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from splnode.endpoint import Endpoint
 from splnode.errors import RemoteWireError
-from splnode.net.host import REASON, Host
+from splnode.net.host import Host
 from splnode.net.http_server import HttpServerConnection
 from splnode.net.ledger import SMALL
 from splnode.net.mouth import make_mouth
@@ -32,8 +30,6 @@ from splnode.wire.server import ServerSession
 
 FLOWING: Final = 16_384
 """Who sends so many bytes at a time does not wait until they are acknowledged."""
-
-log = structlog.get_logger("splnode.net")
 
 
 class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
@@ -264,7 +260,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         try:
             events = self._session.receive_eof()
         except RemoteWireError as error:
-            log.info("connection cut short", peer=str(self._peer()), reason=str(error)[:REASON])
+            self._host.tell("connection cut short", self._peer(), str(error))
             self._outbox.collect()
         else:
             self._took(events)
@@ -423,6 +419,6 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _refuse(self, reason: str) -> None:
-        log.info("connection refused", peer=str(self._peer()), reason=reason[:REASON])
+        self._host.tell("connection refused", self._peer(), reason)
         self._host.reached.named(reason)
         self.close()

@@ -199,6 +199,16 @@ class Host:
         """How often each limit was met."""
         return {**self.reached.counts, "client_protocols": self.clients.dropped}
 
+    def tell(self, event: str, peer: object, reason: str, **facts: object) -> None:
+        """Puts into the log why a connection came to nothing, unless it was the same a moment ago with another.
+
+        It is a warning where there is a `fix` for the operator.
+        """
+        reason = reason[:REASON]
+        if times := self.seldom(f"{event}: {reason}"):
+            say = log.warning if "fix" in facts else log.info
+            say(event, peer=str(peer), reason=reason, times=times, **facts)
+
     def joins(self, connection: Accepted, seconds: float) -> None:
         """A connection was made; it runs out of patience in so many `seconds`, unless it has `greeted` by then."""
         if self._empty is not None:
@@ -289,7 +299,7 @@ class Host:
 
     def _forgotten(self, connection: Accepted) -> None:
         self.reached.counts["idle_seconds"] += 1
-        log.info("connection closed", address=connection.address, reason="nothing came for idle_seconds")
+        self.tell("connection closed", connection.address, "nothing came for idle_seconds")
         connection.close()
 
     async def _emptied(self, seconds: float) -> bool:

@@ -13,7 +13,7 @@ import structlog
 
 from splnode.endpoint import Endpoint
 from splnode.errors import CallError, Code, RemoteWireError
-from splnode.net.host import REASON, STALLED, Host, Page
+from splnode.net.host import STALLED, Host, Page
 from splnode.net.ledger import SMALL
 from splnode.net.watched import WatchedConnection
 from splnode.rpc.call import Peer
@@ -319,7 +319,7 @@ class HttpServerConnection(WatchedConnection, asyncio.Protocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answers with a status that says so, and closes: the rest of the bytes cannot be trusted."""
-        log.info("request refused", peer=str(self._peer()), status=status, reason=reason[:REASON])
+        self._host.tell("request refused", self._peer(), reason, status=status)
         self._host.reached.named(reason)
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._reply(status, PLAIN, f"{reason}\n".encode(), close=True)

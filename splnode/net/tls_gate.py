@@ -75,8 +75,7 @@ class Knock:
     def failed(self, kind: str, reason: str) -> None:
         """Counts a handshake that came to nothing, and says so unless the same was said a moment ago of another."""
         self._host.unshaken[kind] += 1
-        if times := self._host.seldom(reason):
-            log.info("TLS handshake failed", peer=self.peer, reason=reason, times=times)
+        self._host.tell("TLS handshake failed", self.peer, reason)
 
     def too_much(self, what: str) -> None:
         """All peers together hold too much, and this one the longest."""

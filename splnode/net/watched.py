@@ -10,8 +10,6 @@ import time
 import typing
 from typing import ClassVar
 
-import structlog
-
 from splnode.endpoint import Endpoint
 from splnode.net.host import SLOWEST, STALLED, Host
 from splnode.net.peer import peer_of, unread
@@ -19,8 +17,6 @@ from splnode.net.places import whence
 from splnode.net.serving import Serving
 from splnode.net.turns import Turn
 from splnode.rpc.call import Peer
-
-log = structlog.get_logger("splnode.net")
 
 
 class WatchedConnection(asyncio.BaseProtocol):
@@ -112,7 +108,7 @@ class WatchedConnection(asyncio.BaseProtocol):
             if self._host.greets(self):
                 what += f" (limit handshake_seconds = {self._host.limits.handshake_seconds:g})"
                 self._host.reached.counts["handshake_seconds"] += 1
-            log.info("connection dropped", peer=str(self._peer()), reason=what)
+            self._host.tell("connection dropped", self._peer(), what)
         self.abort()
 
     def _is_read_aside(self) -> bool:
@@ -122,12 +118,8 @@ class WatchedConnection(asyncio.BaseProtocol):
 
     def too_much(self, what: str) -> None:
         """All peers together hold too much, and this one the longest: it goes."""
-        log.warning(
-            "connection dropped",
-            peer=str(self._peer()),
-            reason=f"{what}: all of them are over held_bytes",
-            fix="raise limits.held_bytes, or find out who sends or reads so slowly",
-        )
+        fix = "raise limits.held_bytes, or find out who sends or reads so slowly"
+        self._host.tell("connection dropped", self._peer(), f"{what}: all of them are over held_bytes", fix=fix)
         self._host.reached.counts["held_bytes"] += 1
         self.abort()
         self._let_go()

@@ -166,3 +166,27 @@ async def test_one_peer_whose_calls_hang_leaves_room_for_the_others() -> None:
             inventory.go.set()
             assert await asyncio.gather(*hanging[1:39]) == ["x"] * 38
             assert await one.add(a=1, b=2) == 3
+
+
+async def test_who_is_refused_without_end_does_not_fill_the_log() -> None:
+    """A line for each reason at once, and then one in a while that says how often it was."""
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        with structlog.testing.capture_logs() as logs:
+            for said in (b"\xff" * 20, b"\x15" * 20, b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n") * 10:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoints[0].port)
+                writer.write(said)
+                await ended(reader)
+                writer.close()
+    assert 2 <= len(logs) <= 3
+    assert len({each["reason"] for each in logs}) == len(logs)
+    assert {each["times"] for each in logs} == {1}
+
+
+async def test_what_somebody_can_do_about_it_is_a_warning() -> None:
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        owner = server._listener.host
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(2):
+                owner.tell("gone", "tcp://x", "y" * 1000)
+                owner.tell("gone", "tcp://x", "z", fix="raise it")
+    assert [(each["log_level"], each["reason"]) for each in logs] == [("info", "y" * 500), ("warning", "z")]
