@@ -67,7 +67,7 @@ async def test_a_server_that_falls_silent_is_given_up() -> None:
         async with peer(wire) as endpoint, splnode.connect(endpoint, PROTOCOL, settings=QUICK) as client:
             assert await client.add(1, 2) == 3
             cut.set()
-            with pytest.raises(CallError, match=r"no answer to a ping within 0\.2 s"):
+            with pytest.raises(CallError, match="no answer to a ping within 1 s"):
                 await client.add(1, 2)
 
 
