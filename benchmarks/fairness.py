@@ -120,7 +120,8 @@ def victim(host: str, port: int, plain: bool) -> None:
 
 def flood(host: str, port: int, kind: str, plain: bool) -> None:
     """Floods from the start until stdin ends; says how many bytes it got back."""
-    os.nice(10)
+    if os.geteuid():  # else the victim is scheduled before it as it is
+        os.nice(10)
     if kind == "many":
         uvloop.run(flood_by_many(host, port, plain))
         return

@@ -129,7 +129,7 @@ class ServerConnection(WatchedConnection, asyncio.BufferedProtocol):
         self._taking = True
         intake.turn, intake.slice = FEW, QUICK
         try:
-            taken = mouth.feed(mouth.buffer, nbytes) if nbytes < GLANCE else 0
+            taken = mouth.feed(mouth.buffer, nbytes) if nbytes < GLANCE and not self._turns.over() else 0
         finally:
             intake.turn, intake.slice, self._taking = TURN, SLICE, False
         if taken < nbytes:

@@ -42,13 +42,14 @@ class Turns:
     """The turns of all connections of one loop. `light` is the mouth of whoever has sent a little at a time last, if
     anybody has since somebody else asked."""
 
-    __slots__ = ("_due", "_queue", "_until", "light")
+    __slots__ = ("_due", "_queue", "_round", "_until", "light")
 
     def __init__(self) -> None:
         self.light: Any = None
         self._until = 0.0
         self._queue: deque[Turn] = deque()
         self._due = False
+        self._round: float | None = None  # when it is over
 
     def polite(self, who: object) -> bool:
         """Whether `who` has much, and should take little of it at a time."""
@@ -57,6 +58,17 @@ class Turns:
             self.light = None
             self._until = light.heard + POLITE  # which may be long ago, and that one gone
         return now < self._until
+
+    def over(self) -> bool:
+        """Whether who is polite has had its time in this round of the loop: others of them have run what came."""
+        now = time.monotonic()
+        if self._round is None:
+            self._round = now + QUICK
+            asyncio.get_running_loop().call_soon(self._new_round)
+        return now >= self._round
+
+    def _new_round(self) -> None:
+        self._round = None
 
     def soon(self, go_on: Callable[[], None]) -> Turn:
         """Calls `go_on` in its turn, once the loop has looked at the others; it may be cancelled before."""

@@ -8,7 +8,7 @@ import splnode
 from splnode.net import turns
 from splnode.net.mouth import STEADY
 from splnode.net.receiving import GLANCE
-from splnode.net.turns import FEW, PIECE, POLITE, ROUND, Turns
+from splnode.net.turns import FEW, PIECE, POLITE, QUICK, ROUND, Turns
 from splnode.wire.room import LEAST
 from tests.net.test_accepted import PING, PONG, call
 from tests.rpc.conftest import PROTOCOL, Inventory
@@ -89,4 +89,36 @@ async def test_who_sends_a_little_is_served_between_two_turns_of_who_floods(size
         while got < count * size:  # all the others are answered too
             got += len(await asyncio.wait_for(loud.read(1 << 20), 10))
         for writer in (quiet_writer, loud_writer):
+            writer.close()
+
+
+async def test_a_round_has_so_much_time_for_who_is_polite(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, all_turns = 100.0, Turns()
+    monkeypatch.setattr(turns.time, "monotonic", lambda: now)
+    assert not all_turns.over()
+    assert not all_turns.over()
+    now += 2 * QUICK
+    assert all_turns.over()
+    await asyncio.sleep(0)  # the loop goes on
+    assert not all_turns.over()
+
+
+async def test_of_many_who_come_at_once_all_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though most of what came is read in one turn and run in another."""
+    monkeypatch.setattr(Turns, "over", lambda self: True)
+    async with splnode.listen(["tcp://127.0.0.1:0"], {PROTOCOL: Inventory()}) as server:
+        port = server.endpoints[0].port
+        quiet, *lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]
+        for reader, writer in (quiet, *lines):
+            writer.write(PING)
+            await asyncio.wait_for(reader.readexactly(len(PONG)), 5)
+        for _ in range(STEADY + 1):
+            quiet[1].write(call(1, "echo", value="q"))
+            await asyncio.wait_for(quiet[0].readuntil(b"q"), 5)
+        for _, writer in lines:
+            writer.write(b"".join(call(n, "echo", value=f"{n}" * 100) for n in range(8)))
+        for reader, _ in lines:
+            for n in range(8):
+                await asyncio.wait_for(reader.readuntil(f"{n}".encode() * 100), 5)
+        for _, writer in (quiet, *lines):
             writer.close()
