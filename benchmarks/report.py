@@ -62,7 +62,7 @@ load {machine["load_before"]} before; beside the measured processes the machine 
 - Versions: {versions}.
 - The call: a module of 20 characters, 3 headers, 64 bytes of value (163 bytes in Avro), or 256 KiB or 8 MiB of value;
   it comes back as it went. Client and server are processes of their own, on loopback. splnode runs with its defaults,
-  but for the largest message: 8 MiB is more than the default allows.
+  but for messages as large as 16 MiB and four times that to be held: 8 MiB is more than the default allows.
 - Medians of {results["rounds"]} rounds of {results["seconds"]} s, the stacks in turn. One at a time: both ends on one \
 CPU. Rates: each end on a CPU of its own, but node and grpc, which use threads, wherever they like.
 - "raw" is `{RAW}`: what uvloop and the kernel can do without any RPC; "futures" the same with a future for each

@@ -30,7 +30,7 @@ from splnode.rpc.server import Server
 from splnode.wire.message import Contract
 
 PROTOCOL = Protocol.load(Path(__file__).parent / "bench.avpr")
-LIMITS = Limits(message_bytes=16 * 1024 * 1024)
+LIMITS = Limits(message_bytes=16 * 1024 * 1024, connection_bytes=32 * 1024 * 1024, held_bytes=64 * 1024 * 1024)
 """The default, 4 MiB, refuses a value of 8 MiB."""
 
 

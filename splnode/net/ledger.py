@@ -49,9 +49,9 @@ class Scales:
 
 
 class Budget(Generic[K]):
-    """Bytes that all `Ledger`s of it may hold together, `most` of them.
+    """Bytes that all `Ledger`s of it may hold together, `most` of them, but always two messages of `largest` bytes.
 
-    Who can wait does when there is no more room for two messages of `largest` bytes, but not before half is held.
+    Who can wait does when there is no more room for two such messages, but not before half is held.
     `swept` is called now and then, after some of those who held them had to go; `crowded` when somebody has to wait:
     `look` is to be called each TICK from then on, while it gives True.
     """
@@ -63,7 +63,7 @@ class Budget(Generic[K]):
         largest: int = 0,
         crowded: Callable[[], None] = lambda: None,
     ) -> None:
-        self.most = most
+        self.most = most = max(most, 2 * largest)
         self.total = 0
         self._brim = max(most - 2 * largest, most // 2)
         self._swept = swept

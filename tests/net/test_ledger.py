@@ -78,7 +78,7 @@ def crowd(room: int = 6) -> tuple[Budget[str], Ledger[str], dict[str, bool], lis
     """Room for so many of MUCH, and none of them waits before half is held."""
     gone: list[str] = []
     waits: dict[str, bool] = {}
-    budget: Budget[str] = Budget(room * MUCH, largest=room * MUCH)
+    budget: Budget[str] = Budget(room * MUCH, largest=room * MUCH // 2)
     return budget, Ledger(budget, gone.append, waits.__setitem__), waits, gone
 
 
@@ -146,12 +146,23 @@ def test_who_is_read_and_does_not_get_on_goes_while_others_wait() -> None:
 
 def test_somebody_is_told_once_when_others_have_to_wait() -> None:
     told: list[int] = []
-    budget: Budget[str] = Budget(6 * MUCH, largest=6 * MUCH, crowded=lambda: told.append(1))
+    budget: Budget[str] = Budget(6 * MUCH, largest=3 * MUCH, crowded=lambda: told.append(1))
     held: Ledger[str] = Ledger(budget, lambda name: None, lambda name, waits: None)
     held.hold("a", 3 * MUCH)
     for name in "bcd":
         held.hold(name, MUCH // 2)
     assert told == [1]
+
+
+def test_there_is_always_room_for_two_of_the_largest() -> None:
+    """Whoever allows larger messages, and nothing else, has them come two at a time."""
+    gone: list[str] = []
+    held: Ledger[str] = Ledger(Budget(MUCH, largest=10 * MUCH), gone.append, lambda name, waits: None)
+    held.hold("a", 10 * MUCH)
+    held.hold("b", 10 * MUCH)
+    assert not gone
+    held.hold("c", MUCH)
+    assert gone == ["a"]
 
 
 def test_scales_take_one_of_any_weight_and_more_while_there_is_room() -> None:
