@@ -107,7 +107,9 @@ async def test_of_connections(endpoint: str, tmp_path: Path) -> None:
         await work()
         before = descriptors()
         assert await grown(work) == {}
-        assert descriptors() <= before
+        async with asyncio.timeout(20):
+            while descriptors() > before:
+                await asyncio.sleep(0.01)  # clock: the last of them may be closing still
         host = server._listener.host
         while host.connections:
             await asyncio.sleep(0)
