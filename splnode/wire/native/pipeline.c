@@ -12,7 +12,7 @@ void *missing_holder(void)
     return NULL;
 }
 
-int grow(Pipeline *pipe)
+int grow_table(Pipeline *pipe)
 {
     Py_ssize_t size = pipe->size ? pipe->size * 2 : FIRST_PLACES;
     Place *places = PyMem_Calloc((size_t)size, sizeof(Place));
@@ -33,7 +33,7 @@ int put_entry(Pipeline *pipe, uint32_t serial, PyObject *entry)
 {
     Py_XDECREF(take_entry(pipe, serial));
     while (pipe->size == 0 || pipe->places[serial & (uint32_t)(pipe->size - 1)].entry != NULL)
-        if (grow(pipe) < 0)
+        if (grow_table(pipe) < 0)
             return -1;
     pipe->places[serial & (uint32_t)(pipe->size - 1)] = (Place){serial, Py_NewRef(entry)};
     pipe->in_flight++;
@@ -83,8 +83,8 @@ static PyObject *pipeline_write(Pipeline *self, PyObject *frame)
         return NULL;
     }
     if (PyBytes_GET_SIZE(frame) < LARGE)
-        return append(&self->out, frame) < 0 ? NULL : Py_NewRef(Py_None);
-    if (part(self) < 0 || PyList_Append(self->parts, frame) < 0)
+        return append_bytes(&self->out, frame) < 0 ? NULL : Py_NewRef(Py_None);
+    if (move_to_parts(self) < 0 || PyList_Append(self->parts, frame) < 0)
         return NULL;
     self->parted += PyBytes_GET_SIZE(frame);
     return Py_NewRef(Py_None);
@@ -92,7 +92,7 @@ static PyObject *pipeline_write(Pipeline *self, PyObject *frame)
 
 static PyObject *pipeline_take(Pipeline *self, PyObject *Py_UNUSED(nothing))
 {
-    if (part(self) < 0)
+    if (move_to_parts(self) < 0)
         return NULL;
     PyObject *parts = self->parts;
     self->parts = NULL;

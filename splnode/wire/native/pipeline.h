@@ -106,13 +106,13 @@ int put_request(Pipeline *pipe, Way *way, PyObject *head, const Params *params, 
 int forget_slot(Slot *slot);
 
 /* Puts bytes behind what is in `out`. -1 with an exception. */
-int append(Output *out, PyObject *bytes);
+int append_bytes(Output *out, PyObject *bytes);
 
 /* Moves what is in the buffer to the parts. */
-int part(Pipeline *pipe);
+int move_to_parts(Pipeline *pipe);
 
 /* The holder hears that there is something to send, unless it is in `receive` and will look itself. */
-int tell(Pipeline *pipe);
+int tell_holder(Pipeline *pipe);
 
 /* slot.c */
 int add_slot(PyObject *module);

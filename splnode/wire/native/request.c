@@ -24,7 +24,7 @@ PyObject *find_head(Pipeline *pipe, long long left, PyObject *metadata)
     return head;
 }
 
-int append(Output *out, PyObject *bytes)
+int append_bytes(Output *out, PyObject *bytes)
 {
     Py_ssize_t length = PyBytes_GET_SIZE(bytes);
     uint8_t *room = output_room(out, length);
@@ -43,7 +43,7 @@ static int append_params(Pipeline *pipe, Way *way, const Params *params, Output 
     if (way->encoder != NULL)
         return api->encode(way->encoder, params->params, out);
     PyObject *payload = PyObject_CallOneArg(way->encode, params->params);
-    int failed = payload == NULL ? -1 : PyBytes_CheckExact(payload) ? append(out, payload) : -1;
+    int failed = payload == NULL ? -1 : PyBytes_CheckExact(payload) ? append_bytes(out, payload) : -1;
     Py_XDECREF(payload);
     return failed;
 }
@@ -66,7 +66,8 @@ static int write_frame(Pipeline *pipe, Way *way, PyObject *head, const Params *p
     if (!failed) {
         out->used += FRAME_HEAD;
         out->cuts = true;
-        failed = append(out, head) < 0 || append(out, way->name) < 0 || append_params(pipe, way, params, out) < 0;
+        failed = append_bytes(out, head) < 0 || append_bytes(out, way->name) < 0
+            || append_params(pipe, way, params, out) < 0;
         out->cuts = false;
     }
     Py_ssize_t length = out->used - start - FRAME_HEAD + out->given;
@@ -81,7 +82,7 @@ static int write_frame(Pipeline *pipe, Way *way, PyObject *head, const Params *p
     return failed ? -1 : 0;
 }
 
-int part(Pipeline *pipe)
+int move_to_parts(Pipeline *pipe)
 {
     Output *out = &pipe->out;
     if (pipe->parts == NULL && (pipe->parts = PyList_New(0)) == NULL)
@@ -120,7 +121,7 @@ static int give_back(Pipeline *pipe, Output *out)
     return 0;
 }
 
-int tell(Pipeline *pipe)
+int tell_holder(Pipeline *pipe)
 {
     PyObject *told = NULL;
     if (pipe->soon == NULL) /* a session without a holder asks by itself */
@@ -152,7 +153,7 @@ static int write_parts(Pipeline *pipe, PyObject *parts, Py_ssize_t given)
 {
     PyObject *first = PyList_GET_ITEM(parts, 0); /* what stands before the first large value */
     PyObject *rest = PyList_GetSlice(parts, 1, PyList_GET_SIZE(parts));
-    if (rest == NULL || append(&pipe->out, first) < 0 || part(pipe) < 0) {
+    if (rest == NULL || append_bytes(&pipe->out, first) < 0 || move_to_parts(pipe) < 0) {
         Py_XDECREF(rest);
         return -1;
     }
@@ -201,7 +202,7 @@ int put_request(Pipeline *pipe, Way *way, PyObject *head, const Params *params, 
     }
     failed = parts != NULL ? write_parts(pipe, parts, given) : 0;
     Py_XDECREF(parts);
-    if (!failed && tell(pipe) == 0 && (*slot == NULL || watch(pipe, deadline) == 0))
+    if (!failed && tell_holder(pipe) == 0 && (*slot == NULL || watch(pipe, deadline) == 0))
         return 0;
     if (*slot != NULL)
         Py_XDECREF(take_entry(pipe, (*slot)->serial));

@@ -46,8 +46,8 @@ int carry_on(Stage *stage, PyObject *coroutine, PyObject *waits_for);
 
 int add_stage(PyObject *module);
 
-/* running.c's, in the task and the context of a call that was suspended, when its coroutine has ended with a value or an
- * error. 1: it was dealt with; 0: the error is to end the task too; -1 with an exception. */
+/* running.c's, in the task and the context of a call that was suspended, when its coroutine has ended with a value or
+ * an error. 1: it was dealt with; 0: the error is to end the task too; -1 with an exception. */
 int call_ended(Stage *stage, PyObject *value, PyObject *error);
 
 /* And then: the context is as it was before the call. False if it could not be. */

@@ -8,7 +8,7 @@
 /* pipeline.c */
 
 /* Twice as many places; those that differ in their low bits still do with one more. */
-int grow(Pipeline *pipe);
+int grow_table(Pipeline *pipe);
 
 /* Puts an entry in, for the one that is there. -1 with an exception. */
 int put_entry(Pipeline *pipe, uint32_t serial, PyObject *entry);
@@ -26,7 +26,7 @@ static inline bool is_slot(const Pipeline *pipe, PyObject *entry) { return Py_TY
 /* The next serial whose place is free, and that place. */
 static inline Place *next_place(Pipeline *pipe)
 {
-    if (pipe->in_flight * 2 >= pipe->size && grow(pipe) < 0)
+    if (pipe->in_flight * 2 >= pipe->size && grow_table(pipe) < 0)
         return NULL;
     uint32_t serial = pipe->next, mask = (uint32_t)(pipe->size - 1);
     while (pipe->places[serial & mask].entry != NULL)
