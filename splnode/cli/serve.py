@@ -6,7 +6,6 @@ serves. The first SIGTERM or SIGINT drains it, a second one ends it at once; SIG
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
 from pathlib import Path
@@ -154,8 +153,6 @@ async def _serve(args: argparse.Namespace, settings: config.Config) -> None:
     node = _node(settings)
     _on_signals(node, args)
     async with node:
-        gc.collect()
-        gc.freeze()  # what is here stays: a look at all of it took 20 ms and more, in which nobody was served
         _announce(node)
         await node.stopped()
 

@@ -76,10 +76,12 @@ class Budget(Generic[K]):
     def hold(self, entry: "Entry[K]", size: int) -> None:
         """So many bytes; who is there already stays where it was, since only an end makes it young again."""
         held, ledger = self._held, entry[0]
-        self.total += size - held.get(entry, 0)
+        before = held.get(entry, 0)
+        self.total += size - before
         held[entry] = size
         if ledger.pause is not None and entry not in self._waiting:
-            self._reading.setdefault(entry, (size, 0))
+            if size < before or entry not in self._reading:  # one message has ended, and there is more of the next
+                self._reading[entry] = (size, 0)
             if self.total > self._brim and len(self._reading) > 1:
                 for each in [each for each in held if each in self._reading][:-1]:
                     self._wait(each)
@@ -101,12 +103,14 @@ class Budget(Generic[K]):
         for entry, (before, looks) in list(self._reading.items()):
             if not self._waiting:
                 break
-            size = self._held.get(entry, 0)
+            if entry not in self._reading:
+                continue  # it went with another
+            size = self._held[entry]
             if size - before >= STEADY:
                 self._reading[entry] = (size, 0)
             elif looks < PATIENT:
                 self._reading[entry] = (before, looks + 1)
-            elif entry in self._reading:  # none has gone for the sake of another
+            else:
                 self._evict(entry)
         self._next()
         return bool(self._waiting)

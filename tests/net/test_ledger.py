@@ -144,6 +144,21 @@ def test_who_is_read_and_does_not_get_on_goes_while_others_wait() -> None:
     assert (gone, waits) == (["b"], {"a": False})
 
 
+def test_to_end_a_message_is_to_get_on_though_less_is_held_then() -> None:
+    budget, held, _, gone = crowd(60)
+    held.hold("a", MUCH)
+    held.hold("b", 40 * MUCH)
+    for size in (35, 34, 33):
+        for _ in range(PATIENT):
+            assert budget.look()
+        held.hold("b", size * MUCH)
+    for _ in range(PATIENT):
+        assert budget.look()
+    assert not gone
+    assert not budget.look()
+    assert gone == ["b"]
+
+
 def test_somebody_is_told_once_when_others_have_to_wait() -> None:
     told: list[int] = []
     budget: Budget[str] = Budget(6 * MUCH, largest=3 * MUCH, crowded=lambda: told.append(1))

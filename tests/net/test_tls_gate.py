@@ -31,6 +31,19 @@ ECHO = Protocol.parse(
 )
 
 
+def hosts_of_gates(monkeypatch: pytest.MonkeyPatch) -> list[Host]:
+    """The hosts of all gates that are opened from now on."""
+    hosts: list[Host] = []
+
+    class Seen(tls_gate.Gate):
+        def __init__(self, listening: Any, tls: Any, host: Host, connection: Any) -> None:
+            super().__init__(listening, tls, host, connection)
+            hosts.append(host)
+
+    monkeypatch.setattr("splnode.net.listener.Gate", Seen)
+    return hosts
+
+
 class Echo:
     async def echo(self, x: bytes) -> bytes:
         await asyncio.sleep(0)
@@ -159,14 +172,7 @@ class TestRefusals:
 
     async def test_who_floods_it_does_not_flood_the_log(self, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
         """A line at once, and then one in a while with how often it was; the metric has them all."""
-        hosts: list[Host] = []
-
-        class Seen(tls_gate.Gate):
-            def __init__(self, listening: Any, tls: Any, host: Host, connection: Any) -> None:
-                super().__init__(listening, tls, host, connection)
-                hosts.append(host)
-
-        monkeypatch.setattr("splnode.net.listener.Gate", Seen)
+        hosts = hosts_of_gates(monkeypatch)
         with capture_logs() as logs:
             async with serving(mesh.tls("kitchen")) as endpoint:
                 for first in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x01\xff") * 20:
@@ -391,14 +397,7 @@ class TestHandshakesThatDoNotEnd:
     ) -> None:
         """TLS takes some 48 kB for each, and 128 kB more for a message of which it has seen no more than the length.
         Those that have been at it longest go. (limits.held_bytes)"""
-        hosts: list[Host] = []
-
-        class Seen(tls_gate.Gate):
-            def __init__(self, listening: Any, tls: Any, host: Host, connection: Any) -> None:
-                super().__init__(listening, tls, host, connection)
-                hosts.append(host)
-
-        monkeypatch.setattr("splnode.net.listener.Gate", Seen)
+        hosts = hosts_of_gates(monkeypatch)
         limits = Limits(held_bytes=1 << 20, handshake_seconds=60)
         spy = mesh.tls("spy")
         with capture_logs() as logs:
